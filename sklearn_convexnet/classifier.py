@@ -1,0 +1,345 @@
+"""Convex ReLU classification."""
+
+import numpy as np
+from scipy.special import expit
+from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+
+from ._base import BaseConvexReLU
+from ._compat import StrOptions, check_sample_weight, fit_context, validate_data
+from .program.losses import CLASSIFICATION_LOSSES, Loss, get_loss
+
+
+def _is_logistic(estimator):
+    if get_loss(estimator.loss).name != "logistic":
+        raise AttributeError(
+            f"predict_proba needs loss='logistic', got loss={estimator.loss!r}: other losses do "
+            "not estimate probabilities."
+        )
+    return True
+
+
+class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
+    r"""Two-layer ReLU network for classification, trained by convex optimisation.
+
+    With labels :math:`y_k = \pm 1`, the network
+    :math:`f(x) = \sum_j (x^\top u_j + b_j)_+ a_j + c` minimises
+
+    .. math::
+
+        \sum_k \omega_k \phi(y_k f(x_k))
+            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + a_j^2)
+
+    through an equivalent convex program over activation patterns of the data (Pilanci & Ergen [1]_;
+    Bai, Gautam & Sojoudi [2]_): no learning rate, no initialisation, and a duality gap that says
+    how far the solution is from the optimum of that program. The sample weights
+    :math:`\omega_k` sum to one. More than two classes are fitted one against the rest, on
+    shared patterns.
+
+    Parameters
+    ----------
+    alpha : float, default=1e-3
+        Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
+        and on the output weights; the output bias is free. The loss is a mean, so the same
+        `alpha` means the same at any number of samples.
+
+    loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
+        Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
+        ``max(0, 1 - m)**2 / 2``.
+
+    patterns : {"random", "all"} or array-like of bool of shape (n_samples, n_patterns), \
+            default="random"
+        Activation patterns that the neurons may have on the training data. "random": of
+        `n_patterns` Gaussian directions in standardised feature space. "all": all there are, which
+        makes the fit globally optimal; possible for few features or few samples. An array:
+        these.
+
+    n_patterns : int, default=100
+        Number of random patterns.
+
+    solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"}, default="admm"
+        "admm": Kronecker-diagonalised ADMM polished by an interior point; any loss.
+        "admm-cholesky" (squared loss, so never here) and "admm-rbcd" (losses without kinks): the
+        two steps of [2]_, as baselines. "scp": their sampled convex program, in which the hidden
+        layer is fixed to the random directions.
+
+    fit_intercept : bool, default=True
+        Whether neurons have (penalised) biases and the output a (free) one.
+
+    tol : float, default=1e-4
+        Relative duality gap to reach.
+
+    max_iter : int, default=10000
+        Bound on the iterations of the solver.
+
+    warm_start : bool, default=False
+        Whether `fit` starts from the last solution and keeps its random patterns.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied with the sample weights.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random patterns. Pass an int for reproducible results.
+
+    n_jobs : int or None, default=None
+        Number of classes fitted at the same time, by joblib. The result does not depend on it.
+
+    verbose : bool or int, default=False
+        Whether to print a line per check of the duality gap.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+
+    network_ : TwoLayerReLU
+        The fitted network; its outputs are those of `decision_function`.
+
+    coefs_ : list of two ndarray
+        Hidden weights of shape (n_features, n_neurons) and output weights of shape
+        (n_neurons, n_outputs), as in `sklearn.neural_network.MLPClassifier`.
+
+    intercepts_ : list of two ndarray
+        Hidden biases of shape (n_neurons,) and output biases of shape (n_outputs,).
+
+    objective_ : float
+        Training objective of `network_`, summed over the outputs.
+
+    lower_bound_ : float
+        Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+
+    dual_gap_ : float
+        Relative gap between a feasible point of that program and its lower bound; the largest
+        of the outputs.
+
+    certificate_ : Certificate
+        What is proved about `objective_` against all networks; see `certificate`.
+
+    n_iter_ : int
+        Iterations of the solver; the largest of the outputs.
+
+    n_neurons_ : int
+        Number of hidden neurons.
+
+    n_outputs_ : int
+        Number of outputs: 1 for two classes, else the number of classes.
+
+    patterns_ : ndarray of bool of shape (n_samples, n_patterns)
+        Patterns of the program on the training data.
+
+    history_ : list of dict
+        One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
+        and "time" in seconds.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during `fit`, where X has string names.
+
+    See Also
+    --------
+    ConvexReLURegressor : The same for regression.
+
+    References
+    ----------
+    .. [1] M. Pilanci and T. Ergen, "Neural Networks are Convex Regularizers", ICML 2020,
+       arXiv:2002.10553.
+    .. [2] Y. Bai, T. Gautam and S. Sojoudi, "Efficient Global Optimization of Two-Layer ReLU
+       Networks: Quadratic-Time Algorithms and Adversarial Training", SIAM Journal on Mathematics
+       of Data Science 5(2), 2023, arXiv:2201.01965.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from sklearn_convexnet import ConvexReLUClassifier
+    >>> X, y = make_moons(n_samples=100, noise=0.1, random_state=0)
+    >>> model = ConvexReLUClassifier(n_patterns=30, random_state=0).fit(X, y)
+    >>> bool(model.dual_gap_ <= model.tol)
+    True
+    >>> model.predict(X[:2])
+    array([1, 0])
+    """
+
+    _parameter_constraints = {
+        **BaseConvexReLU._parameter_constraints,
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), Loss],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        alpha=1e-3,
+        *,
+        loss="logistic",
+        patterns="random",
+        n_patterns=100,
+        solver="admm",
+        fit_intercept=True,
+        tol=1e-4,
+        max_iter=10_000,
+        warm_start=False,
+        class_weight=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=False,
+    ):
+        self.alpha = alpha
+        self.loss = loss
+        self.patterns = patterns
+        self.n_patterns = n_patterns
+        self.solver = solver
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the samples; a weight of two is a sample that occurs twice.
+
+        Returns
+        -------
+        self : ConvexReLUClassifier
+            The fitted estimator.
+        """
+        loss = self._loss()
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        weights = check_sample_weight(sample_weight, X)
+        classes = np.unique(y[weights > 0])
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least two classes of positive weight, "
+                f"got one class: {classes.tolist()}."
+            )
+        targets = _signs(y, classes)
+        weights = weights * self._class_factors(y, classes, weights)
+        self._fit_network(X, targets, weights, loss)
+        self.classes_ = classes
+        return self
+
+    def decision_function(self, X):
+        """Outputs of the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes one number, positive for ``classes_[1]``; else one per class.
+        """
+        outputs = self._outputs(X)
+        return outputs[:, 0] if len(self.classes_) == 2 else outputs
+
+    def predict(self, X):
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels of the largest output.
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return self.classes_[(scores > 0).astype(int)]
+        return self.classes_[np.argmax(scores, axis=1)]
+
+    @available_if(_is_logistic)
+    def predict_proba(self, X):
+        """Predict class probabilities; only with ``loss="logistic"``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The logistic function of the outputs, normalised over the classes when there are more
+            than two.
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return np.stack([expit(-scores), expit(scores)], axis=1)
+        # the largest score sets the scale: far from all classes the sum must not vanish
+        logs = -np.logaddexp(0, -scores)
+        probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+    def certificate(self, X, y, *, sample_weight=None):
+        """State what is proved about the network's objective on the given data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data; on the training data this is `certificate_`.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        Certificate
+            Prints as sentences and carries the numbers.
+        """
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=False)
+        unknown = np.setdiff1d(y, self.classes_)
+        if unknown.size:
+            raise ValueError(f"y holds labels not seen in fit: {unknown[:5].tolist()}.")
+        weights = check_sample_weight(sample_weight, X)
+        weights = weights * self._class_factors(y, self.classes_, weights)
+        return self._certify(X, _signs(y, self.classes_), weights, self._loss())
+
+    def _class_factors(self, y, classes, weights):
+        """Weight of the class of every sample."""
+        factors = np.ones(len(y))
+        if self.class_weight is None:
+            return factors
+        used = weights > 0
+        # "balanced" counts samples by their weight, as repeated samples would be counted
+        if self.class_weight == "balanced":
+            totals = np.array([weights[y == label].sum() for label in classes])
+            values = weights.sum() / (len(classes) * totals)
+        else:
+            values = compute_class_weight(self.class_weight, classes=classes, y=y[used])
+        for label, value in zip(classes, values, strict=True):
+            factors[y == label] = value
+        return factors
+
+    def _loss(self):
+        loss = get_loss(self.loss)
+        if loss.target != "sign":
+            raise ValueError(f"loss must be a loss for classification, got {self.loss!r}.")
+        return loss
+
+
+def _signs(y, classes):
+    """Targets -1 and +1, a column per output; rows of a class not listed are -1 throughout."""
+    positive = classes[1:] if len(classes) == 2 else classes
+    return np.where(y[:, None] == positive[None, :], 1.0, -1.0)

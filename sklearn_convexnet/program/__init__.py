@@ -1,0 +1,1 @@
+"""The convex program: losses and the pieces that are assembled into it."""

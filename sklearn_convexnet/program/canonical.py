@@ -1,0 +1,38 @@
+"""Canonical rows: one order and one copy of every row, so that equal data give equal programs."""
+
+import numpy as np
+
+
+def canonical_rows(X, targets, weights):
+    """Drop rows of weight zero, merge equal rows, sort.
+
+    A program is then the same, to the last bit, for shuffled rows, and for a weight of two and a
+    row that occurs twice.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    targets : ndarray of shape (n_samples, n_outputs)
+    weights : ndarray of shape (n_samples,)
+        Non-negative, not all zero.
+
+    Returns
+    -------
+    first : ndarray of int of shape (n_rows,)
+        A row of the data for every canonical row.
+    weights : ndarray of shape (n_rows,)
+        Summed weights of the merged rows; they sum to one.
+    """
+    used = np.flatnonzero(weights > 0)
+    # adding zero turns -0.0 into 0.0: equal numbers get equal bytes
+    keys = np.concatenate([X[used], targets[used]], axis=1) + 0.0
+    order = np.lexsort(keys.T[::-1])
+    ordered = keys[order]
+    new = np.ones(len(used), dtype=bool)
+    new[1:] = np.any(ordered[1:] != ordered[:-1], axis=1)
+    # the largest first: a sum must not depend on the order of the rows
+    group = np.cumsum(new) - 1
+    by_weight = np.lexsort((-weights[used[order]], group))
+    summed = np.add.reduceat(weights[used[order]][by_weight], np.flatnonzero(new))
+    summed = summed / summed.max()
+    return used[order[new]], summed / summed.sum()

@@ -1,0 +1,72 @@
+"""What the programs of one data set share, whatever their targets: rows, patterns, spectra."""
+
+import copy
+from functools import cached_property
+
+import numpy as np
+
+
+class Geometry:
+    """Rows, weights and patterns, with what is computed from them alone.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+    weights : ndarray of shape (n,)
+        Positive, sum to one.
+    patterns : ndarray of bool of shape (n, P)
+    gates : ndarray of shape (d, P)
+        Directions that realise the patterns strictly.
+    """
+
+    def __init__(self, rows, weights, patterns, gates):
+        self.rows, self.weights, self.patterns, self.gates = rows, weights, patterns, gates
+
+    @cached_property
+    def _visible(self):
+        # a row of zeros constrains nothing, and has no side of a hyperplane
+        return np.any(self.rows != 0, axis=1)
+
+    @cached_property
+    def cone_rows(self):
+        """The non-zero rows: those that bound the cones."""
+        return self.rows if self._visible.all() else self.rows[self._visible]
+
+    @cached_property
+    def cone_patterns(self):
+        """The patterns on the non-zero rows."""
+        return self.patterns if self._visible.all() else self.patterns[self._visible]
+
+    @cached_property
+    def row_scale(self):
+        """Weighted root mean square of the rows."""
+        return root_mean_square(self.rows, self.weights)
+
+    @cached_property
+    def normalised(self):
+        """The same geometry with rows of size one."""
+        normalised = copy.copy(self)
+        for name in ("cone_rows", "row_scale", "row_spectrum"):
+            normalised.__dict__.pop(name, None)
+        normalised.rows = self.rows / self.row_scale
+        return normalised
+
+    @cached_property
+    def row_spectrum(self):
+        r"""Eigenvalues and -vectors of :math:`X^\top \Omega X`."""
+        return np.linalg.eigh(self.rows.T @ (self.weights[:, None] * self.rows))
+
+    @cached_property
+    def gate_spectrum(self):
+        r"""Eigenvalues and -vectors of :math:`D^\top \Omega D`."""
+        gates = self.patterns.astype(np.float64)
+        return np.linalg.eigh(gates.T @ (self.weights[:, None] * gates))
+
+
+def root_mean_square(values, weights):
+    """Weighted root mean square of an array whose rows have the given weights."""
+    size = np.abs(values).max()
+    if size == 0.0:
+        return 0.0
+    squares = (values.reshape(len(values), -1) / size) ** 2
+    return float(size * np.sqrt(weights @ squares.mean(axis=1)))

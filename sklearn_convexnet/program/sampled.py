@@ -1,0 +1,286 @@
+"""The sampled convex program: data, patterns, loss and penalty as one object."""
+
+import copy
+
+import numpy as np
+
+from ..network import TwoLayerReLU
+from .cones import project_on_cone
+from .geometry import Geometry, root_mean_square
+from .losses import get_loss
+from .patterns import activation_patterns, check_patterns, distinct_patterns, realizing_gates
+
+
+class SampledProgram:
+    r"""Convex program of a two-layer ReLU network over given activation patterns.
+
+    With the rows :math:`x_k` of `rows`, patterns :math:`D_i = \mathrm{diag}(d_{ik})`, weights
+    :math:`\omega_k` that sum to one and a convex loss,
+
+    .. math::
+
+        \min_{v, w, c} \sum_k \omega_k \ell\Big(\sum_i d_{ik} x_k^\top (v_i - w_i) + c, y_k\Big)
+            + \alpha \sum_i (\|v_i\|_2 + \|w_i\|_2)
+        \quad \text{s.t.} \quad (2 D_i - I) X v_i \ge 0, \; (2 D_i - I) X w_i \ge 0 .
+
+    Over all patterns this is the training problem of the network itself (Pilanci & Ergen,
+    arXiv 2002.10553); over a sample of them an upper bound on it (Bai, Gautam & Sojoudi,
+    arXiv 2201.01965). The loss is a weighted mean here: their :math:`\beta` is
+    :math:`n \alpha` for uniform weights.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Data.
+    y : array-like of shape (n_samples,)
+        Targets; -1 or +1 for the losses of classification.
+    patterns : array-like of bool of shape (n_samples, n_patterns)
+        Activation patterns, a column each. Repeated columns are merged, empty ones (a neuron
+        that is never active) left out.
+    loss : str or Loss, default="squared"
+        Name or instance of a loss.
+    alpha : float
+        Strength of the weight decay, > 0.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights; normalised to sum to one. Rows of weight zero are dropped.
+    fit_intercept : bool, default=False
+        Whether neurons have a (penalised) bias and the output an unpenalised one.
+    gates : array-like of shape (d, n_patterns), default=None
+        Directions that realise the patterns strictly, ``patterns == (rows @ gates >= 0)``;
+        found by linear programming when omitted. ``d = n_features + fit_intercept``.
+    exhaustive : bool, default=False
+        Whether the patterns are all patterns of the data, so that the optimum of the program is
+        the global optimum of the network.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_samples, d)
+        What the hidden neurons see: X, with a column of ones when there is an intercept.
+    patterns : ndarray of bool of shape (n_samples, n_patterns)
+        The distinct patterns.
+    kept : ndarray of int of shape (n_patterns,)
+        Columns of the argument `patterns` that they are.
+    gates : ndarray of shape (d, n_patterns)
+    weights : ndarray of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a value is not finite, alpha is not positive, or a pattern is not
+        realised strictly by any direction.
+    """
+
+    def __init__(
+        self,
+        X,
+        y,
+        patterns,
+        *,
+        loss="squared",
+        alpha,
+        sample_weight=None,
+        fit_intercept=False,
+        gates=None,
+        exhaustive=False,
+    ):
+        X = _finite_array("X", X, 2)
+        y = _finite_array("y", y, 1)
+        if len(y) != len(X):
+            raise ValueError(f"X and y must have as many rows: got {len(X)} and {len(y)}.")
+        if not (np.isfinite(alpha) and alpha > 0):
+            raise ValueError(f"alpha must be a positive finite number, got {alpha!r}.")
+        self.loss = get_loss(loss)
+        if self.loss.target == "sign" and not np.isin(y, (-1.0, 1.0)).all():
+            raise ValueError(f"y must hold -1 and +1 only for loss={self.loss.name!r}.")
+        patterns = check_patterns(patterns, len(X))
+        weights = _normalised_weights(sample_weight, len(X))
+        used = weights > 0
+        ones = np.ones((len(X), int(fit_intercept)))
+        rows = np.ascontiguousarray(np.concatenate([X, ones], axis=1)[used])
+        self.y = y[used]
+        self.alpha = float(alpha)
+        self.fit_intercept = bool(fit_intercept)
+        self.exhaustive = bool(exhaustive)
+        patterns = patterns[used]
+        self.kept = distinct_patterns(patterns)
+        if self.kept.size == 0:
+            raise ValueError(
+                "patterns must hold at least one pattern that is active on a row, got only empty "
+                "columns."
+            )
+        patterns = np.ascontiguousarray(patterns[:, self.kept])
+        gates = self._strict_gates(gates, rows, patterns)
+        self.geometry = Geometry(rows, weights[used], patterns, gates)
+
+    def _strict_gates(self, gates, rows, patterns):
+        """The given gates checked, or gates found by linear programming."""
+        if gates is None:
+            gates, margins = realizing_gates(rows, patterns)
+            dead = np.flatnonzero(~(margins > 1e-9))
+            if dead.size:
+                raise ValueError(
+                    f"patterns: {dead.size} of {len(self.kept)} columns (first: "
+                    f"{self.kept[dead[:5]].tolist()}) are not realised by any hyperplane"
+                    f"{'' if self.fit_intercept else ' through the origin'}: no u has "
+                    "rows @ u > 0 exactly where the pattern is True. Remove them, or build "
+                    "patterns as rows @ gates >= 0."
+                )
+            return gates
+        gates = _finite_array("gates", gates, 2)
+        if gates.shape[0] != rows.shape[1] or gates.shape[1] <= self.kept.max():
+            raise ValueError(
+                f"gates must have shape ({rows.shape[1]}, n_patterns), got {gates.shape}."
+            )
+        gates = np.ascontiguousarray(gates[:, self.kept])
+        visible = np.any(rows != 0, axis=1)
+        if not np.array_equal(activation_patterns(rows[visible], gates), patterns[visible]):
+            raise ValueError("gates must realise the patterns: patterns == (rows @ gates >= 0).")
+        return gates
+
+    def with_target(self, y):
+        """The program of another target on the same rows; they share all that is computed."""
+        program = copy.copy(self)
+        program.y = y
+        return program
+
+    @property
+    def rows(self):  # noqa: D102
+        return self.geometry.rows
+
+    @property
+    def weights(self):  # noqa: D102
+        return self.geometry.weights
+
+    @property
+    def patterns(self):  # noqa: D102
+        return self.geometry.patterns
+
+    @property
+    def gates(self):  # noqa: D102
+        return self.geometry.gates
+
+    @property
+    def cone_rows(self):
+        """The non-zero rows: those that bound the cones."""
+        return self.geometry.cone_rows
+
+    @property
+    def cone_patterns(self):
+        """The patterns on the non-zero rows."""
+        return self.geometry.cone_patterns
+
+    @property
+    def n_samples(self):
+        """Number of rows."""
+        return self.rows.shape[0]
+
+    @property
+    def n_patterns(self):
+        """Number of distinct patterns."""
+        return self.patterns.shape[1]
+
+    def predictions(self, v, w, bias):
+        """Outputs of the gated model, shape (n_samples,)."""
+        used = np.flatnonzero(np.any((v != 0) | (w != 0), axis=0))
+        gated = self.patterns[:, used] * (self.rows @ (v - w)[:, used])
+        return gated.sum(axis=1) + bias
+
+    def objective(self, v, w, bias):
+        """Value of the convex objective; meaningful where the cones hold."""
+        outputs = self.predictions(v, w, bias)
+        norms = np.sqrt(np.sum(v * v, axis=0)).sum() + np.sqrt(np.sum(w * w, axis=0)).sum()
+        return float(self.weights @ self.loss.value(outputs, self.y) + self.alpha * norms)
+
+    def violation(self, v, w):
+        """Largest violation of a cone constraint, relative to the largest ``|X v|``."""
+        signs = 2.0 * self.patterns - 1.0
+        worst, largest = 0.0, 0.0
+        for block in (v, w):
+            values = self.rows @ block
+            largest = max(largest, np.abs(values).max(initial=0.0))
+            worst = max(worst, -(signs * values).min(initial=0.0))
+        return worst / largest if largest > 0 else 0.0
+
+    def feasible_point(self, v, w):
+        """The nearest blocks in the cones, then moved inside by as much as rounding asks for."""
+        return self._feasible_blocks(v), self._feasible_blocks(w)
+
+    def _feasible_blocks(self, blocks):
+        blocks = blocks.copy()
+        used = np.flatnonzero(np.any(blocks != 0, axis=0))
+        if used.size == 0:
+            return blocks
+        rows = self.cone_rows
+        signs = 2.0 * self.cone_patterns[:, used] - 1.0
+        slack = signs * (rows @ blocks[:, used])
+        for position in np.flatnonzero(slack.min(axis=0) < 0):
+            constraints = signs[:, position, None] * rows
+            point, _ = project_on_cone(constraints, blocks[:, used[position]])
+            # the gate has positive slack everywhere: a step along it undoes rounding
+            gate = self.gates[:, used[position]]
+            step = np.max(-(constraints @ point) / (constraints @ gate), initial=0.0)
+            blocks[:, used[position]] = point + (1 + 1e-12) * step * gate
+        return blocks
+
+    def network(self, v, w, bias):
+        """The network of a point, see `TwoLayerReLU.from_blocks`."""
+        return TwoLayerReLU.from_blocks(v, w, bias, has_bias_column=self.fit_intercept)
+
+    def network_objective(self, network):
+        """Training objective of a network on the rows of the program."""
+        X = self.rows[:, :-1] if self.fit_intercept else self.rows
+        return network.objective(
+            X, self.y, loss=self.loss, alpha=self.alpha, weights=self.weights
+        )
+
+    def normalised(self):
+        """The same program in units where rows (and targets) are of size one.
+
+        Returns
+        -------
+        program : SampledProgram
+        row_scale, target_scale, objective_scale : float
+            A point (v, w, bias) of the normalised program is
+            ``target_scale / row_scale * v`` (and w) and ``target_scale * bias`` here, and
+            objectives are multiplied by `objective_scale`.
+        """
+        row_scale = self.geometry.row_scale
+        target_scale = 1.0
+        if self.loss.target == "real":
+            target_scale = root_mean_square(self.y, self.weights) or 1.0
+        program = copy.copy(self)
+        program.geometry = self.geometry.normalised
+        program.y = self.y / target_scale
+        program.loss = self.loss.scaled(target_scale)
+        degree = self.loss.degree
+        program.alpha = self.alpha / row_scale
+        if self.loss.target == "real":
+            program.alpha = self.alpha * target_scale ** (1.0 - degree) / row_scale
+        return program, row_scale, target_scale, target_scale**degree
+
+
+def _finite_array(name, values, ndim):
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must be a {ndim}-D array, got shape {array.shape}.")
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers only, got NaN or infinity.")
+    return array
+
+
+def _normalised_weights(sample_weight, n_samples):
+    if sample_weight is None:
+        return np.full(n_samples, 1.0 / n_samples)
+    weights = _finite_array("sample_weight", sample_weight, 1)
+    if len(weights) != n_samples:
+        raise ValueError(
+            f"sample_weight must have shape ({n_samples},), got {weights.shape}."
+        )
+    if (weights < 0).any():
+        raise ValueError(f"sample_weight must be non-negative, got {weights.min()!r}.")
+    if not weights.any():
+        raise ValueError("sample_weight must not be zero everywhere.")
+    weights = weights / weights.max()
+    return weights / weights.sum()

@@ -1,0 +1,264 @@
+"""Convex ReLU regression."""
+
+import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin
+
+from ._base import BaseConvexReLU
+from ._compat import StrOptions, fit_context, validate_data
+from .program.losses import REGRESSION_LOSSES, Loss, get_loss
+
+
+class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
+    r"""Two-layer ReLU network for regression, trained by convex optimisation.
+
+    The network :math:`f(x) = \sum_j (x^\top u_j + b_j)_+ a_j + c` minimises
+
+    .. math::
+
+        \sum_k \omega_k \ell(f(x_k), y_k)
+            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + a_j^2)
+
+    through an equivalent convex program over activation patterns of the data (Pilanci & Ergen [1]_;
+    Bai, Gautam & Sojoudi [2]_): no learning rate, no initialisation, and a duality gap that says
+    how far the solution is from the optimum of that program. The sample weights
+    :math:`\omega_k` sum to one.
+
+    Parameters
+    ----------
+    alpha : float, default=1e-3
+        Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
+        and on the output weights; the output bias is free. The loss is a mean, so the same
+        `alpha` means the same at any number of samples.
+
+    loss : {"squared", "huber", "quantile"} or Loss instance, default="squared"
+        Loss of a prediction: half the squared error; `Huber` (with ``delta=1.35`` in units of the
+        target); `Quantile` (the pinball loss, the median by default). Pass an instance such as
+        ``Quantile(0.9)`` to set its parameter.
+
+    patterns : {"random", "all"} or array-like of bool of shape (n_samples, n_patterns), \
+            default="random"
+        Activation patterns that the neurons may have on the training data. "random": of
+        `n_patterns` Gaussian directions in standardised feature space. "all": all there are, which
+        makes the fit globally optimal; possible for few features or few samples. An array:
+        these.
+
+    n_patterns : int, default=100
+        Number of random patterns.
+
+    solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"}, default="admm"
+        "admm": Kronecker-diagonalised ADMM polished by an interior point; any loss.
+        "admm-cholesky" (squared loss) and "admm-rbcd" (losses without kinks): the two steps of
+        [2]_, as baselines. "scp": their sampled convex program, in which the hidden layer is
+        fixed to the random directions.
+
+    fit_intercept : bool, default=True
+        Whether neurons have (penalised) biases and the output a (free) one.
+
+    tol : float, default=1e-4
+        Relative duality gap to reach.
+
+    max_iter : int, default=10000
+        Bound on the iterations of the solver.
+
+    warm_start : bool, default=False
+        Whether `fit` starts from the last solution and keeps its random patterns.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random patterns. Pass an int for reproducible results.
+
+    n_jobs : int or None, default=None
+        Number of outputs fitted at the same time, by joblib. The result does not depend on it.
+
+    verbose : bool or int, default=False
+        Whether to print a line per check of the duality gap.
+
+    Attributes
+    ----------
+    network_ : TwoLayerReLU
+        The fitted network.
+
+    coefs_ : list of two ndarray
+        Hidden weights of shape (n_features, n_neurons) and output weights of shape
+        (n_neurons, n_outputs), as in `sklearn.neural_network.MLPRegressor`.
+
+    intercepts_ : list of two ndarray
+        Hidden biases of shape (n_neurons,) and output biases of shape (n_outputs,).
+
+    objective_ : float
+        Training objective of `network_`, summed over the outputs.
+
+    lower_bound_ : float
+        Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+
+    dual_gap_ : float
+        Relative gap between a feasible point of that program and its lower bound; the largest
+        of the outputs.
+
+    certificate_ : Certificate
+        What is proved about `objective_` against all networks; see `certificate`.
+
+    n_iter_ : int
+        Iterations of the solver; the largest of the outputs.
+
+    n_neurons_ : int
+        Number of hidden neurons.
+
+    n_outputs_ : int
+        Number of outputs.
+
+    patterns_ : ndarray of bool of shape (n_samples, n_patterns)
+        Patterns of the program on the training data.
+
+    history_ : list of dict
+        One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
+        and "time" in seconds.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during `fit`, where X has string names.
+
+    See Also
+    --------
+    ConvexReLUClassifier : The same for classification.
+
+    References
+    ----------
+    .. [1] M. Pilanci and T. Ergen, "Neural Networks are Convex Regularizers", ICML 2020,
+       arXiv:2002.10553.
+    .. [2] Y. Bai, T. Gautam and S. Sojoudi, "Efficient Global Optimization of Two-Layer ReLU
+       Networks: Quadratic-Time Algorithms and Adversarial Training", SIAM Journal on Mathematics
+       of Data Science 5(2), 2023, arXiv:2201.01965.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from sklearn_convexnet import ConvexReLURegressor
+    >>> X, y = make_friedman1(n_samples=100, random_state=0)
+    >>> model = ConvexReLURegressor(n_patterns=30, random_state=0).fit(X, y)
+    >>> bool(model.dual_gap_ <= model.tol)
+    True
+    >>> model.predict(X[:2]).shape
+    (2,)
+    """
+
+    _parameter_constraints = {
+        **BaseConvexReLU._parameter_constraints,
+        "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss],
+    }
+
+    def __init__(
+        self,
+        alpha=1e-3,
+        *,
+        loss="squared",
+        patterns="random",
+        n_patterns=100,
+        solver="admm",
+        fit_intercept=True,
+        tol=1e-4,
+        max_iter=10_000,
+        warm_start=False,
+        random_state=None,
+        n_jobs=None,
+        verbose=False,
+    ):
+        self.alpha = alpha
+        self.loss = loss
+        self.patterns = patterns
+        self.n_patterns = n_patterns
+        self.solver = solver
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the samples; a weight of two is a sample that occurs twice.
+
+        Returns
+        -------
+        self : ConvexReLURegressor
+            The fitted estimator.
+        """
+        X, targets = self._validate(X, y, reset=True)
+        self._one_dimensional = targets.ndim == 1
+        return self._fit_network(X, _columns(targets), sample_weight, self._loss())
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Outputs of the network.
+        """
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self._one_dimensional else outputs
+
+    def certificate(self, X, y, *, sample_weight=None):
+        """State what is proved about the network's objective on the given data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data; on the training data this is `certificate_`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        Certificate
+            Prints as sentences and carries the numbers.
+        """
+        X, targets = self._validate(X, y, reset=False)
+        return self._certify(X, _columns(targets), sample_weight, self._loss())
+
+    def _validate(self, X, y, *, reset):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            dtype=[np.float64, np.float32],
+            multi_output=True,
+            y_numeric=True,
+            reset=reset,
+        )
+        targets = y.astype(np.float64)
+        if np.abs(targets).max() > 1e150:
+            raise ValueError(
+                f"y must not exceed 1e150 in absolute value, got {np.abs(targets).max():.1e}: "
+                "its square is not finite."
+            )
+        return X, targets
+
+    def _loss(self):
+        loss = get_loss(self.loss)
+        if loss.target != "real":
+            raise ValueError(f"loss must be a loss for regression, got {self.loss!r}.")
+        return loss
+
+
+def _columns(targets):
+    return targets.reshape(len(targets), -1)

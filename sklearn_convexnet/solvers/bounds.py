@@ -1,0 +1,82 @@
+r"""Certified bounds of a sampled program from any primal-dual point.
+
+Upper: the convex objective at a point moved into the cones. Lower: for slopes p in the domain of
+the conjugate (summing to zero in the weights when there is an intercept), the dual value
+
+.. math:: -\sum_k \omega_k \ell^*(p_k / \kappa), \qquad
+    \kappa = \max\Big(1, \tfrac1\alpha \max_i \|\Pi_{K_i}(\pm X^\top D_i \Omega p)\|\Big),
+
+with :math:`\Pi_{K_i}` the projection on the cone of pattern i. The norms need not be exact:
+:math:`\|\Pi(g)\| \le \|g + C^\top a\|` for any :math:`a \ge 0`.
+"""
+
+import numpy as np
+
+from ..program.cones import project_on_cone
+from .interior import CHUNK, balance
+
+
+def admissible_slopes(program, slopes):
+    """The nearest slopes that the dual admits, up to the scaling by kappa."""
+    lo, hi = program.loss.conjugate_domain(program.y)
+    slopes = np.clip(slopes, lo, hi)
+    return balance(slopes, program.weights) if program.fit_intercept else slopes
+
+
+def dual_gradients(program, slopes):
+    """``X' D_i Omega p`` for every pattern, shape (d, n_patterns)."""
+    weighted = program.weights * slopes * program.rows.T
+    size = max(1, CHUNK // program.n_samples)
+    parts = [
+        weighted @ program.patterns[:, start : start + size]
+        for start in range(0, program.n_patterns, size)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
+    r"""Upper bounds on the norms of the projected dual gradients.
+
+    Parameters
+    ----------
+    program : SampledProgram
+    slopes : ndarray of shape (n_samples,)
+        Admissible slopes.
+    multipliers : ndarray of shape (n_cone_rows, n_indices), default=None
+        Non-negative multipliers of the cones, to tighten the bounds with.
+    exact_above : float
+        A norm whose cheap bound exceeds this value is computed exactly, or until it is proved
+        to be at most this value.
+    indices : ndarray of int of shape (n_indices,), default=None
+        Blocks to look at: i for v_i, n_patterns + i for w_i. By default all of them.
+
+    Returns
+    -------
+    ndarray of shape (n_indices,)
+    """
+    P = program.n_patterns
+    indices = np.arange(2 * P) if indices is None else indices
+    rows, cone_patterns = program.cone_rows, program.cone_patterns
+    columns, side = indices % P, np.where(indices < P, -1.0, 1.0)
+    points = side * dual_gradients(program, slopes)[:, columns]
+    norms = _column_norms(points)
+    if multipliers is not None:
+        signs = 2.0 * cone_patterns[:, columns] - 1.0
+        norms = np.minimum(norms, _column_norms(points + rows.T @ (signs * multipliers)))
+    for k in np.flatnonzero(norms > exact_above):
+        signs = 2.0 * cone_patterns[:, columns[k]] - 1.0
+        projection, _ = project_on_cone(
+            signs[:, None] * rows, points[:, k], stop_below=exact_above
+        )
+        norms[k] = min(norms[k], float(np.sqrt(projection @ projection)))
+    return norms
+
+
+def dual_value(program, slopes, largest_norm):
+    """Dual value of slopes shrunk until the norm constraints hold."""
+    kappa = max(1.0, largest_norm / program.alpha)
+    return -float(program.weights @ program.loss.conjugate(slopes / kappa, program.y))
+
+
+def _column_norms(blocks):
+    return np.sqrt(np.einsum("ji,ji->i", blocks, blocks))

@@ -1,0 +1,444 @@
+r"""Primal-dual interior-point method for gated linear blocks.
+
+The problem, with blocks :math:`\theta_b \in R^d`, gates :math:`m_{kb}` and signs
+:math:`s_{kb} = \pm 1`, is
+
+.. math::
+
+    \min_{\theta, c} \sum_k \omega_k \ell(f_k, y_k) + \alpha \sum_b \|\theta_b\|_2, \qquad
+    f_k = \sum_b m_{kb} x_k^\top \theta_b + c, \qquad s_{kb} x_k^\top \theta_b \ge 0 .
+
+The convex program of the network has :math:`m = \pm d_{ik}`, the sampled convex program with a
+fixed first layer has x = 1, :math:`m_{kb} = (x_k^\top u_b)_+` and no cones.
+
+Optimality in :math:`(\theta, t, s; a, \zeta, p)`, where p are the slopes of the loss:
+
+.. math::
+
+    X^\top M_b \Omega p - X^\top S_b a_b - \zeta_b = 0, \quad S_b X \theta_b = s_b, \quad
+    f = \nabla \ell^*(p) - \xi + \eta, \quad \sum_k \omega_k p_k = 0 \text{ (intercept)}, \\
+    a \circ s = 0, \quad (t, \theta) \circ (\alpha, \zeta) = 0, \quad
+    \xi (p - lo) = \eta (hi - p) = 0 .
+
+Mehrotra's predictor-corrector solves it with Nesterov-Todd scaling. Writing the loss through its
+conjugate on its domain [lo, hi] serves smooth and polyhedral losses alike. Every linear
+system is a block-diagonal of d x d matrices :math:`Q_b = H_b + X^\top \mathrm{diag}(a/s) X` coupled
+through the n predictions only, so it costs one n x n factorisation instead of one of size B d.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from ..program.losses import Loss
+from .second_order_cone import Scaling, inner, product, quotient, step_to_boundary
+
+# doubles that a temporary may hold
+CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class GatedBlocks:
+    """The data of the problem; block b has the gates ``signs[b] * masks[:, groups[b]]``.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, d)
+    masks : ndarray of shape (n, m)
+    groups : ndarray of int of shape (B,)
+        Mask of every block; a mask serves one or two blocks.
+    signs : ndarray of shape (B,)
+        -1 or +1.
+    cone_rows : ndarray of shape (n_c, d)
+        Rows of the cone constraints; ``n_c = 0`` for a problem without cones.
+    cone_signs : ndarray of shape (n_c, B)
+    y, weights : ndarray of shape (n,)
+    loss : Loss
+    alpha : float
+    intercept : bool
+    """
+
+    rows: np.ndarray
+    masks: np.ndarray
+    groups: np.ndarray
+    signs: np.ndarray
+    cone_rows: np.ndarray
+    cone_signs: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+    loss: Loss
+    alpha: float
+    intercept: bool
+
+    def predict(self, theta):
+        """Sum of the gated blocks, shape (n,)."""
+        combined = np.zeros((self.masks.shape[1], theta.shape[1]))
+        np.add.at(combined, self.groups, self.signs[:, None] * theta)
+        return np.einsum("km,km->k", self.masks, self.rows @ combined.T)
+
+    def pull_back(self, r):
+        """Adjoint of `predict`, shape (B, d)."""
+        combined = (self.masks * r[:, None]).T @ self.rows
+        return self.signs[:, None] * combined[self.groups]
+
+    def slack(self, theta):
+        """Left-hand sides of the cone constraints, shape (n_c, B)."""
+        return self.cone_signs * (self.cone_rows @ theta.T)
+
+    def pull_back_slack(self, a):
+        """Adjoint of `slack`, shape (B, d)."""
+        return (self.cone_signs * a).T @ self.cone_rows
+
+
+class InteriorPoint:
+    """Iterates of the method; `run` may be called again with a smaller tolerance.
+
+    Parameters
+    ----------
+    problem : GatedBlocks
+
+    Attributes
+    ----------
+    theta : ndarray of shape (B, d)
+    bias : float
+    slopes : ndarray of shape (n,)
+        The dual variables p.
+    multipliers : ndarray of shape (n_c, B)
+        The dual variables a of the cones.
+    n_iter : int
+    """
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.n_iter = 0
+        self.lo, self.hi = problem.loss.conjugate_domain(problem.y)
+        self.has_lo, self.has_hi = np.isfinite(self.lo), np.isfinite(self.hi)
+        mu = self._start()
+        below, above = self._to_ends()
+        # in normalised units predictions are of size one: larger multipliers only mislead
+        self.xi = np.where(self.has_lo, np.minimum(mu / (problem.weights * below), 10.0), 0.0)
+        self.eta = np.where(self.has_hi, np.minimum(mu / (problem.weights * above), 10.0), 0.0)
+
+    def _start(self):
+        """Set a dual feasible point with the zero network; return its complementarity."""
+        problem = self.problem
+        loss, weights, alpha = problem.loss, problem.weights, problem.alpha
+        n, d = problem.rows.shape
+        B = len(problem.groups)
+        self.theta = np.zeros((B, d))
+        self.bias = 0.0
+        # slopes at the zero network, moved into the domain and then, as zero is in the domain
+        # too, shrunk until they are strictly dual feasible
+        slopes = loss.derivative(np.zeros(n), problem.y)
+        if problem.intercept:
+            slopes = balance(slopes, weights)
+        width = np.minimum(self.hi - self.lo, 1.0)
+        slopes = np.clip(0.9 * slopes, self.lo + 1e-3 * width, self.hi - 1e-3 * width)
+        largest = _largest_norm(problem.pull_back(weights * slopes))
+        self.slopes = slopes * min(1.0, 0.5 * alpha / max(largest, np.finfo(float).tiny))
+        start = float(weights @ loss.value(np.zeros(n), problem.y))
+        self.t = np.full(B, start / (alpha * B))
+        mu = 0.5 * start / B
+        row_size = np.sqrt(np.mean(inner(problem.rows, problem.rows)))
+        self.s = np.full(problem.cone_signs.shape, 0.01 * self.t[0] * row_size)
+        a = mu / self.s
+        largest = _largest_norm(problem.pull_back_slack(a))
+        self.multipliers = a * min(1.0, 0.2 * alpha / max(largest, np.finfo(float).tiny))
+        self.zeta = problem.pull_back(weights * self.slopes)
+        self.zeta -= problem.pull_back_slack(self.multipliers)
+        return mu
+
+    def _to_ends(self, slopes=None):
+        """Distances of the slopes to the ends of the domain, 1 where there is no end."""
+        slopes = self.slopes if slopes is None else slopes
+        below = np.where(self.has_lo, slopes - self.lo, 1.0)
+        return below, np.where(self.has_hi, self.hi - slopes, 1.0)
+
+    def run(self, tol, max_iter):
+        """Iterate until the relative duality gap is at most `tol`.
+
+        Parameters
+        ----------
+        tol : float
+        max_iter : int
+            Bound on the number of further iterations.
+
+        Returns
+        -------
+        bool
+            Whether `tol` was reached; false when the iterations ran out or rounding stopped
+            progress.
+        """
+        best = np.inf
+        for _ in range(max_iter):
+            residuals = self._residuals()
+            gap = residuals.relative_gap
+            if gap <= tol:
+                return True
+            # rounding has the last word: a gap that grows tenfold will not shrink again
+            if not np.isfinite(gap) or gap > 1e4 * best:
+                return False
+            best = min(best, gap)
+            if not self._step(residuals):
+                return False
+            self.n_iter += 1
+        return False
+
+    def _residuals(self):
+        p = self.problem
+        weights, slopes = p.weights, self.slopes
+        r = _Residuals()
+        r.outputs = p.predict(self.theta) + self.bias
+        r.pulled = p.pull_back(weights * slopes) - p.pull_back_slack(self.multipliers)
+        r.dual = -(r.pulled - self.zeta)
+        r.slack = p.slack(self.theta) - self.s
+        # rows are of size one: what is left is rounding, and would be amplified by a / s
+        if np.abs(r.slack).max(initial=0.0) < 1e-13 * max(1.0, np.abs(self.theta).max()):
+            r.slack[:] = 0.0
+        r.loss = r.outputs - p.loss.conjugate_derivative(slopes, p.y) + self.xi - self.eta
+        r.balance = -float(weights @ slopes) if p.intercept else 0.0
+        r.complementarity = (
+            float(np.sum(self.s * self.multipliers))
+            + float(np.sum(self.t) * p.alpha + np.sum(self.theta * self.zeta))
+            + self._domain_products(slopes, self.xi, self.eta)
+        )
+        norms = np.sqrt(inner(self.theta, self.theta))
+        upper = float(weights @ p.loss.value(r.outputs, p.y) + p.alpha * norms.sum())
+        shrink = max(1.0, _largest_norm(r.pulled) / p.alpha)
+        lower = -float(weights @ p.loss.conjugate(slopes / shrink, p.y))
+        # what the residuals may still hide from both bounds
+        hidden = abs(float(np.sum(self.multipliers * r.slack))) + abs(self.bias * r.balance)
+        r.relative_gap = (max(upper - lower, 0.0) + hidden) / max(upper, np.finfo(float).tiny)
+        return r
+
+    def _domain_products(self, slopes, xi, eta):
+        weights = self.problem.weights
+        below, above = self._to_ends(slopes)
+        return float(weights @ (below * xi + above * eta))
+
+    def _step(self, r):
+        """One predictor-corrector step; false when rounding forbids it."""
+        p = self.problem
+        try:
+            with np.errstate(over="raise", invalid="raise", divide="raise"):
+                system = _NewtonSystem(self, r)
+                x, z = (self.t, self.theta), (np.full_like(self.t, p.alpha), self.zeta)
+                point = system.scaling.point
+                squared = product(point, point)
+                below, above = self._to_ends()
+                affine = system.solve(
+                    -self.s * self.multipliers,
+                    quotient(point, (-squared[0], -squared[1])),
+                    -below * self.xi,
+                    -above * self.eta,
+                )
+                step = min(1.0, self._step_to_boundary(affine, x, z))
+                mu = r.complementarity / self._degree
+                trial = self._complementarity_after(affine, step)
+                centring = min(1.0, max(trial, 0.0) / r.complementarity) ** 3 * mu
+                cross = product(
+                    system.scaling.apply_inverse((affine.t, affine.theta)),
+                    system.scaling.apply((np.zeros_like(self.t), affine.zeta)),
+                )
+                spread = centring / p.weights
+                direction = system.solve(
+                    centring - self.s * self.multipliers - affine.s * affine.a,
+                    quotient(point, (centring - squared[0] - cross[0], -squared[1] - cross[1])),
+                    np.where(
+                        self.has_lo, spread - below * self.xi - affine.slopes * affine.xi, 0.0
+                    ),
+                    np.where(
+                        self.has_hi, spread - above * self.eta + affine.slopes * affine.eta, 0.0
+                    ),
+                )
+                step = min(1.0, 0.99 * self._step_to_boundary(direction, x, z))
+        except (FloatingPointError, LinAlgError, np.linalg.LinAlgError):
+            return False
+        if not step > 1e-8:
+            return False
+        self.theta = self.theta + step * direction.theta
+        self.bias += step * direction.bias
+        self.t = self.t + step * direction.t
+        self.zeta = self.zeta + step * direction.zeta
+        self.s = self.s + step * direction.s
+        self.multipliers = self.multipliers + step * direction.a
+        self.slopes = self.slopes + step * direction.slopes
+        self.xi = self.xi + step * direction.xi
+        self.eta = self.eta + step * direction.eta
+        return True
+
+    @property
+    def _degree(self):
+        """Degree of the barrier: complementarity is `degree` times mu on the central path."""
+        return self.s.size + len(self.t) + self.has_lo.sum() + self.has_hi.sum()
+
+    def _step_to_boundary(self, direction, x, z):
+        return min(
+            _ratio(self.s, direction.s),
+            _ratio(self.multipliers, direction.a),
+            step_to_boundary(x, (direction.t, direction.theta)),
+            step_to_boundary(z, (np.zeros_like(self.t), direction.zeta)),
+            _ratio((self.slopes - self.lo)[self.has_lo], direction.slopes[self.has_lo]),
+            _ratio((self.hi - self.slopes)[self.has_hi], -direction.slopes[self.has_hi]),
+            _ratio(self.xi[self.has_lo], direction.xi[self.has_lo]),
+            _ratio(self.eta[self.has_hi], direction.eta[self.has_hi]),
+        )
+
+    def _complementarity_after(self, direction, step):
+        cones = np.sum((self.s + step * direction.s) * (self.multipliers + step * direction.a))
+        theta = self.theta + step * direction.theta
+        norms = self.problem.alpha * np.sum(self.t + step * direction.t)
+        norms += np.sum(theta * (self.zeta + step * direction.zeta))
+        return float(cones + norms) + self._domain_products(
+            self.slopes + step * direction.slopes,
+            self.xi + step * direction.xi,
+            self.eta + step * direction.eta,
+        )
+
+
+class _Residuals:
+    """Residuals of the optimality conditions at an iterate."""
+
+
+@dataclass
+class _Direction:
+    theta: np.ndarray
+    bias: float
+    t: np.ndarray
+    zeta: np.ndarray
+    s: np.ndarray
+    a: np.ndarray
+    slopes: np.ndarray
+    xi: np.ndarray
+    eta: np.ndarray
+
+
+class _NewtonSystem:
+    """The factorised Newton system at an iterate."""
+
+    def __init__(self, state, residuals):
+        p = self.problem = state.problem
+        self.state, self.residuals = state, residuals
+        alpha = np.full_like(state.t, p.alpha)
+        self.scaling = Scaling((state.t, state.theta), (alpha, state.zeta))
+        self.ratio = state.multipliers / state.s
+        Q = self.scaling.hessians() + _weighted_grams(p.cone_rows, self.ratio)
+        d = Q.shape[1]
+        # relative to the trace, below the rounding of the entries themselves
+        Q += (1e-15 * np.trace(Q, axis1=1, axis2=2))[:, None, None] * np.eye(d)
+        self.inverse_roots = np.linalg.inv(np.linalg.cholesky(Q))
+        self.below, self.above = state._to_ends()
+        self.xi_ratio, self.eta_ratio = state.xi / self.below, state.eta / self.above
+        self.stiffness = (
+            p.loss.conjugate_curvature(state.slopes, p.y) + self.xi_ratio + self.eta_ratio
+        )
+        K = self._coupling()
+        diagonal = np.einsum("kk->k", K)
+        diagonal += self.stiffness / p.weights
+        diagonal += 1e-15 * diagonal.mean()
+        self.factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
+        if p.intercept:
+            self.ones = cho_solve(self.factor, np.ones(len(p.y)), check_finite=False)
+
+    def _coupling(self):
+        """Sum over blocks of ``M_b X Q_b^{-1} X' M_b``, shape (n, n)."""
+        p = self.problem
+        n, d = p.rows.shape
+        order = np.argsort(p.groups, kind="stable")
+        groups = p.groups[order]
+        second = np.flatnonzero(groups[1:] == groups[:-1]) + 1
+        first = np.setdiff1d(np.arange(len(groups)), second)
+        roots = self.inverse_roots[order]
+        # the two blocks of a mask add up: R'R = R1'R1 + R2'R2
+        pairs = np.concatenate([roots[second - 1], roots[second]], axis=1)
+        roots[second - 1] = np.linalg.qr(pairs, mode="r")
+        roots, masks = roots[first], p.masks.T[groups[first]]
+        K = np.zeros((n, n))
+        size = max(1, CHUNK // (n * d))
+        for start in range(0, len(roots), size):
+            part = roots[start : start + size]
+            Z = (part.reshape(-1, d) @ p.rows.T).reshape(len(part), d, n)
+            Z *= masks[start : start + size, None, :]
+            Z = Z.reshape(-1, n)
+            K += Z.T @ Z
+        return K
+
+    def _core(self, rhs_theta, rhs_loss, rhs_balance):
+        """Solve for (dtheta, dbias, weights * dslopes)."""
+        p = self.problem
+        base = self._apply_inverse(rhs_theta)
+        q = cho_solve(self.factor, p.predict(base) + rhs_loss, check_finite=False)
+        dbias = 0.0
+        if p.intercept:
+            dbias = (rhs_balance - q.sum()) / self.ones.sum()
+            q = q + dbias * self.ones
+        return base - self._apply_inverse(p.pull_back(q)), dbias, q
+
+    def _apply_inverse(self, blocks):
+        roots = self.inverse_roots
+        return np.einsum("bij,bi->bj", roots, np.einsum("bij,bj->bi", roots, blocks))
+
+    def solve(self, rhs_cones, rhs_scaled, rhs_lo, rhs_hi):
+        """Direction for given right-hand sides of the complementarity equations."""
+        p, state, r = self.problem, self.state, self.residuals
+        offset, recover = self.scaling.eliminate(rhs_scaled)
+        lo_term, hi_term = rhs_lo / self.below, rhs_hi / self.above
+        rhs_theta = (
+            r.dual + p.pull_back_slack((rhs_cones - state.multipliers * r.slack) / state.s) + offset
+        )
+        rhs_loss = r.loss + lo_term - hi_term
+        theta, bias, q = self._core(rhs_theta, rhs_loss, r.balance)
+        s = p.slack(theta) + r.slack
+        # one refinement with residuals formed from the final quantities: the factors
+        # are ill-conditioned once rows are tight, the equations need not be
+        for last in (False, True):
+            a = (rhs_cones - state.multipliers * s) / state.s
+            t, zeta = recover(theta)
+            if last:
+                break
+            error_theta = r.dual - (p.pull_back(q) - p.pull_back_slack(a) - zeta)
+            error_loss = rhs_loss - (self.stiffness * q / p.weights - p.predict(theta) - bias)
+            more, more_bias, more_q = self._core(error_theta, error_loss, r.balance - q.sum())
+            theta, q, s = theta + more, q + more_q, s + p.slack(more)
+            bias += more_bias
+        slopes = q / p.weights
+        xi = lo_term - self.xi_ratio * slopes
+        eta = hi_term + self.eta_ratio * slopes
+        return _Direction(theta, bias, t, zeta, s, a, slopes, xi, eta)
+
+
+def balance(slopes, weights):
+    """Shrink slopes of one sign until their weighted sum is zero; stays in the domain."""
+    terms = weights * slopes
+    up, down = terms[terms > 0].sum(), -terms[terms < 0].sum()
+    if up == 0.0 or down == 0.0:
+        return np.zeros_like(slopes)
+    target = min(up, down)
+    return slopes * np.where(slopes > 0, target / up, target / down)
+
+
+def _weighted_grams(rows, weights):
+    """The matrices ``rows' diag(weights[:, b]) rows``, shape (B, d, d)."""
+    n, d = rows.shape
+    B = weights.shape[1]
+    upper = np.triu_indices(d)
+    packed = np.zeros((B, len(upper[0])))
+    size = max(1, CHUNK // len(upper[0]))
+    for start in range(0, n, size):
+        part = rows[start : start + size]
+        packed += weights[start : start + size].T @ (part[:, upper[0]] * part[:, upper[1]])
+    grams = np.empty((B, d, d))
+    grams[:, upper[0], upper[1]] = packed
+    grams[:, upper[1], upper[0]] = packed
+    return grams
+
+
+def _largest_norm(blocks):
+    return float(np.sqrt(inner(blocks, blocks).max(initial=0.0)))
+
+
+def _ratio(values, steps):
+    """Largest step that keeps positive values positive."""
+    shrinking = steps < 0
+    return np.min(-values[shrinking] / steps[shrinking], initial=np.inf)

@@ -1,0 +1,85 @@
+"""What a solver returns, and the one meaning of its gap."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..network import TwoLayerReLU
+
+
+def relative_gap(upper, lower):
+    """Relative duality gap ``(upper - lower) / upper``, 0 when both bounds are 0.
+
+    All losses are non-negative, so ``upper >= 0`` and the gap lies in [0, 1] as soon as
+    ``lower >= 0``.
+    """
+    width = max(upper - lower, 0.0)
+    # subnormal objectives carry no digits: a width below the smallest normal number is zero
+    if width < np.finfo(np.float64).tiny:
+        return 0.0
+    return float(width / upper) if upper > 0 else np.inf
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Primal-dual point of a sampled program: what another solve can start from.
+
+    Attributes
+    ----------
+    v, w : ndarray of shape (d, n_patterns)
+        Feasible point of the program.
+    bias : float
+        Output bias.
+    slopes : ndarray of shape (n_samples,)
+        Dual variables, subgradients of the loss at the predictions; the multipliers of
+        the predictions are ``-weights * slopes``.
+    """
+
+    v: np.ndarray
+    w: np.ndarray
+    bias: float
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of `solve`.
+
+    Attributes
+    ----------
+    network : TwoLayerReLU
+        The recovered network.
+    objective : float
+        Non-convex training objective of `network`, with real ReLUs.
+    upper_bound : float
+        Value of the convex program at a feasible point.
+    lower_bound : float
+        Value of its dual at a feasible point.
+    gap : float
+        ``(upper_bound - lower_bound) / upper_bound``.
+    bounds_of : {"global", "sampled", "scp"}
+        What the bounds enclose: the optimum over all networks (every pattern is in the
+        program), the optimum of the sampled program, or that of the sampled convex program
+        with a fixed first layer.
+    n_iter : int
+        Iterations of the solver (of the polish included).
+    status : {"optimal", "max_iter", "stalled"}
+        "optimal": ``gap <= tol``. "max_iter": the iterations ran out. "stalled": rounding
+        errors stopped further progress.
+    history : list of dict
+        One entry per check: "iteration", "phase", "upper_bound", "lower_bound", "gap",
+        "time" (seconds since the start).
+    solution : Solution
+        The feasible primal-dual point behind the bounds; pass the result as `warm_start`.
+    """
+
+    network: TwoLayerReLU
+    objective: float
+    upper_bound: float
+    lower_bound: float
+    gap: float
+    bounds_of: str
+    n_iter: int
+    status: str
+    history: list = field(repr=False)
+    solution: Solution = field(repr=False)

@@ -1,0 +1,104 @@
+"""The convex programs as CVXPY models, solved by Clarabel: what the solvers are compared with.
+
+The models are written from the formulas; only the arrays of a program are read.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+# Relative accuracy of a reference value, measured against tighter runs: no test may ask for more.
+ACCURACY = 3e-7
+
+
+@dataclass
+class Reference:
+    """Optimal value and a nearly feasible optimal point."""
+
+    value: float
+    outputs: np.ndarray
+    blocks: tuple
+    bias: float
+
+
+def total_loss(loss, f, y, weights):
+    """The weighted loss of predictions `f`, an affine CVXPY expression."""
+    roots = np.sqrt(weights)
+    r = f - y
+    margin = cp.multiply(y, f)
+    if loss.name == "squared":
+        return 0.5 * cp.sum_squares(cp.multiply(roots, r))
+    if loss.name == "huber":
+        # the residual is one part of the quadratic and one of the linear kind
+        inner = cp.Variable(len(y))
+        return 0.5 * cp.sum_squares(cp.multiply(roots, inner)) + loss.delta * (
+            weights @ cp.abs(r - inner)
+        )
+    if loss.name == "quantile":
+        return weights @ cp.maximum(-loss.quantile * r, (1.0 - loss.quantile) * r)
+    if loss.name == "logistic":
+        return weights @ cp.logistic(-margin)
+    if loss.name == "hinge":
+        return weights @ cp.pos(1.0 - margin)
+    if loss.name == "squared_hinge":
+        return 0.5 * cp.sum_squares(cp.multiply(roots, cp.pos(1.0 - margin)))
+    raise AssertionError(f"no model of the loss {loss.name!r}")
+
+
+def minimise(objective, constraints, scale):
+    """Solve with the objective divided by `scale`, at the first tolerance that Clarabel reaches."""
+    problem = cp.Problem(cp.Minimize(objective / scale), constraints)
+    for tolerance in (1e-11, 1e-10, 1e-9, 1e-8):
+        try:
+            with warnings.catch_warnings():
+                # "Solution may be inaccurate": the next tolerance has another try
+                warnings.simplefilter("ignore", UserWarning)
+                problem.solve(
+                    solver=cp.CLARABEL,
+                    tol_gap_abs=tolerance,
+                    tol_gap_rel=tolerance,
+                    tol_feas=tolerance,
+                )
+        except cp.SolverError:
+            continue
+        if problem.status == cp.OPTIMAL:
+            return float(objective.value)
+    raise AssertionError(f"Clarabel did not solve the reference problem: {problem.status}")
+
+
+def solve_reference(program, scale=1.0):
+    """Optimum of a `SampledProgram`; `scale` is a guess of its value."""
+    X, D = program.rows, program.patterns
+    shape = X.shape[1], D.shape[1]
+    v, w, c = cp.Variable(shape), cp.Variable(shape), cp.Variable()
+    signs = np.where(D, 1.0, -1.0)
+    f = cp.sum(cp.multiply(D.astype(float), X @ (v - w)), axis=1)
+    if program.fit_intercept:
+        f = f + c
+    norms = cp.sum(cp.norm(v, axis=0)) + cp.sum(cp.norm(w, axis=0))
+    value = minimise(
+        total_loss(program.loss, f, program.y, program.weights) + program.alpha * norms,
+        [cp.multiply(signs, X @ v) >= 0, cp.multiply(signs, X @ w) >= 0],
+        scale,
+    )
+    bias = float(c.value) if program.fit_intercept else 0.0
+    return Reference(value, f.value, (v.value, w.value), bias)
+
+
+def solve_lasso(program, scale=1.0):
+    """Optimum of the sampled convex program: the unit gates as a fixed first layer."""
+    directions = program.gates / np.linalg.norm(program.gates, axis=0)
+    features = np.maximum(program.rows @ directions, 0.0)
+    a, c = cp.Variable(features.shape[1]), cp.Variable()
+    f = features @ a
+    if program.fit_intercept:
+        f = f + c
+    value = minimise(
+        total_loss(program.loss, f, program.y, program.weights) + program.alpha * cp.norm1(a),
+        [],
+        scale,
+    )
+    bias = float(c.value) if program.fit_intercept else 0.0
+    return Reference(value, f.value, (a.value,), bias)
