@@ -109,9 +109,7 @@ class BaseConvexReLU(BaseEstimator):
             gates = self._gates
         else:
             rng = check_random_state(self.random_state)
-            gates = sample_gates(
-                rows, weights, self.n_patterns, rng, intercept=self.fit_intercept
-            )
+            gates = sample_gates(rows, weights, self.n_patterns, rng, intercept=self.fit_intercept)
         return gates, activation_patterns(rows, gates)
 
     def _rows(self, X):
@@ -237,7 +235,9 @@ def _solve_output(estimator, k, n_outputs, program, seed, start):
     if estimator.verbose:
         name = type(estimator).__name__
         label = f"[{name}] output {k + 1}/{n_outputs}  " if n_outputs > 1 else f"[{name}] "
-        print(f"{label}{'phase':<9}{'iteration':>9}{'upper':>14}{'lower':>14}{'gap':>10}{'time':>9}")
+        print(
+            f"{label}{'phase':<9}{'iteration':>9}{'upper':>14}{'lower':>14}{'gap':>10}{'time':>9}"
+        )
 
         def report(entry):
             print(

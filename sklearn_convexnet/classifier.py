@@ -40,7 +40,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     Parameters
     ----------
-    alpha : float, default=1e-3
+    alpha : float, default=1e-2
         Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
         and on the output weights; the output bias is free. The loss is a mean, so the same
         `alpha` means the same at any number of samples.
@@ -171,7 +171,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def __init__(
         self,
-        alpha=1e-3,
+        alpha=1e-2,
         *,
         loss="logistic",
         patterns="random",

@@ -25,7 +25,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
 
     Parameters
     ----------
-    alpha : float, default=1e-3
+    alpha : float, default=1e-2
         Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
         and on the output weights; the output bias is free. The loss is a mean, so the same
         `alpha` means the same at any number of samples.
@@ -150,7 +150,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
 
     def __init__(
         self,
-        alpha=1e-3,
+        alpha=1e-2,
         *,
         loss="squared",
         patterns="random",

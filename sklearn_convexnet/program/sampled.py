@@ -229,9 +229,7 @@ class SampledProgram:
     def network_objective(self, network):
         """Training objective of a network on the rows of the program."""
         X = self.rows[:, :-1] if self.fit_intercept else self.rows
-        return network.objective(
-            X, self.y, loss=self.loss, alpha=self.alpha, weights=self.weights
-        )
+        return network.objective(X, self.y, loss=self.loss, alpha=self.alpha, weights=self.weights)
 
     def normalised(self):
         """The same program in units where rows (and targets) are of size one.
@@ -275,9 +273,7 @@ def _normalised_weights(sample_weight, n_samples):
         return np.full(n_samples, 1.0 / n_samples)
     weights = _finite_array("sample_weight", sample_weight, 1)
     if len(weights) != n_samples:
-        raise ValueError(
-            f"sample_weight must have shape ({n_samples},), got {weights.shape}."
-        )
+        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}.")
     if (weights < 0).any():
         raise ValueError(f"sample_weight must be non-negative, got {weights.min()!r}.")
     if not weights.any():

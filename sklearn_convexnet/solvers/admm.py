@@ -1,8 +1,8 @@
 r"""ADMM for the sampled convex program.
 
 Copies make every term simple: :math:`\hat v = v` carries the norms (a group shrinkage),
-:math:`s = (2D - 1) \circ (X v)` the cones (a positive part); the loss stays with the linear step. The
-penalties of the splits are balanced separately, each on its own relative residuals.
+:math:`s = (2D - 1) \circ (X v)` the cones (a positive part); the loss stays with the linear step.
+The penalties of the splits are balanced separately, each on its own relative residuals.
 """
 
 import numpy as np

@@ -13,7 +13,8 @@ with :math:`\Pi_{K_i}` the projection on the cone of pattern i. The norms need n
 import numpy as np
 
 from ..program.cones import project_on_cone
-from .interior import CHUNK, balance
+from .coupling import CHUNK
+from .interior import balance
 
 
 def admissible_slopes(program, slopes):
@@ -65,9 +66,7 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
         norms = np.minimum(norms, _column_norms(points + rows.T @ (signs * multipliers)))
     for k in np.flatnonzero(norms > exact_above):
         signs = 2.0 * cone_patterns[:, columns[k]] - 1.0
-        projection, _ = project_on_cone(
-            signs[:, None] * rows, points[:, k], stop_below=exact_above
-        )
+        projection, _ = project_on_cone(signs[:, None] * rows, points[:, k], stop_below=exact_above)
         norms[k] = min(norms[k], float(np.sqrt(projection @ projection)))
     return norms
 

@@ -29,13 +29,10 @@ through the n predictions only, so it costs one n x n factorisation instead of o
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..program.losses import Loss
-from .second_order_cone import Scaling, inner, product, quotient, step_to_boundary
-
-# doubles that a temporary may hold
-CHUNK = 2_000_000
+from .newton import NewtonSystem
+from .second_order_cone import inner, product, quotient, step_to_boundary
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class InteriorPoint:
         self.lo, self.hi = problem.loss.conjugate_domain(problem.y)
         self.has_lo, self.has_hi = np.isfinite(self.lo), np.isfinite(self.hi)
         mu = self._start()
-        below, above = self._to_ends()
+        below, above = self.to_ends()
         # in normalised units predictions are of size one: larger multipliers only mislead
         self.xi = np.where(self.has_lo, np.minimum(mu / (problem.weights * below), 10.0), 0.0)
         self.eta = np.where(self.has_hi, np.minimum(mu / (problem.weights * above), 10.0), 0.0)
@@ -149,7 +146,7 @@ class InteriorPoint:
         self.zeta -= problem.pull_back_slack(self.multipliers)
         return mu
 
-    def _to_ends(self, slopes=None):
+    def to_ends(self, slopes=None):
         """Distances of the slopes to the ends of the domain, 1 where there is no end."""
         slopes = self.slopes if slopes is None else slopes
         below = np.where(self.has_lo, slopes - self.lo, 1.0)
@@ -214,7 +211,7 @@ class InteriorPoint:
 
     def _domain_products(self, slopes, xi, eta):
         weights = self.problem.weights
-        below, above = self._to_ends(slopes)
+        below, above = self.to_ends(slopes)
         return float(weights @ (below * xi + above * eta))
 
     def _step(self, r):
@@ -222,16 +219,17 @@ class InteriorPoint:
         p = self.problem
         try:
             with np.errstate(over="raise", invalid="raise", divide="raise"):
-                system = _NewtonSystem(self, r)
+                system = NewtonSystem(self, r)
                 x, z = (self.t, self.theta), (np.full_like(self.t, p.alpha), self.zeta)
                 point = system.scaling.point
                 squared = product(point, point)
-                below, above = self._to_ends()
+                below, above = self.to_ends()
                 affine = system.solve(
                     -self.s * self.multipliers,
                     quotient(point, (-squared[0], -squared[1])),
                     -below * self.xi,
                     -above * self.eta,
+                    refine=False,
                 )
                 step = min(1.0, self._step_to_boundary(affine, x, z))
                 mu = r.complementarity / self._degree
@@ -251,9 +249,10 @@ class InteriorPoint:
                     np.where(
                         self.has_hi, spread - above * self.eta + affine.slopes * affine.eta, 0.0
                     ),
+                    refine=True,
                 )
                 step = min(1.0, 0.99 * self._step_to_boundary(direction, x, z))
-        except (FloatingPointError, LinAlgError, np.linalg.LinAlgError):
+        except (FloatingPointError, np.linalg.LinAlgError):
             return False
         if not step > 1e-8:
             return False
@@ -301,113 +300,6 @@ class _Residuals:
     """Residuals of the optimality conditions at an iterate."""
 
 
-@dataclass
-class _Direction:
-    theta: np.ndarray
-    bias: float
-    t: np.ndarray
-    zeta: np.ndarray
-    s: np.ndarray
-    a: np.ndarray
-    slopes: np.ndarray
-    xi: np.ndarray
-    eta: np.ndarray
-
-
-class _NewtonSystem:
-    """The factorised Newton system at an iterate."""
-
-    def __init__(self, state, residuals):
-        p = self.problem = state.problem
-        self.state, self.residuals = state, residuals
-        alpha = np.full_like(state.t, p.alpha)
-        self.scaling = Scaling((state.t, state.theta), (alpha, state.zeta))
-        self.ratio = state.multipliers / state.s
-        Q = self.scaling.hessians() + _weighted_grams(p.cone_rows, self.ratio)
-        d = Q.shape[1]
-        # relative to the trace, below the rounding of the entries themselves
-        Q += (1e-15 * np.trace(Q, axis1=1, axis2=2))[:, None, None] * np.eye(d)
-        self.inverse_roots = np.linalg.inv(np.linalg.cholesky(Q))
-        self.below, self.above = state._to_ends()
-        self.xi_ratio, self.eta_ratio = state.xi / self.below, state.eta / self.above
-        self.stiffness = (
-            p.loss.conjugate_curvature(state.slopes, p.y) + self.xi_ratio + self.eta_ratio
-        )
-        K = self._coupling()
-        diagonal = np.einsum("kk->k", K)
-        diagonal += self.stiffness / p.weights
-        diagonal += 1e-15 * diagonal.mean()
-        self.factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
-        if p.intercept:
-            self.ones = cho_solve(self.factor, np.ones(len(p.y)), check_finite=False)
-
-    def _coupling(self):
-        """Sum over blocks of ``M_b X Q_b^{-1} X' M_b``, shape (n, n)."""
-        p = self.problem
-        n, d = p.rows.shape
-        order = np.argsort(p.groups, kind="stable")
-        groups = p.groups[order]
-        second = np.flatnonzero(groups[1:] == groups[:-1]) + 1
-        first = np.setdiff1d(np.arange(len(groups)), second)
-        roots = self.inverse_roots[order]
-        # the two blocks of a mask add up: R'R = R1'R1 + R2'R2
-        pairs = np.concatenate([roots[second - 1], roots[second]], axis=1)
-        roots[second - 1] = np.linalg.qr(pairs, mode="r")
-        roots, masks = roots[first], p.masks.T[groups[first]]
-        K = np.zeros((n, n))
-        size = max(1, CHUNK // (n * d))
-        for start in range(0, len(roots), size):
-            part = roots[start : start + size]
-            Z = (part.reshape(-1, d) @ p.rows.T).reshape(len(part), d, n)
-            Z *= masks[start : start + size, None, :]
-            Z = Z.reshape(-1, n)
-            K += Z.T @ Z
-        return K
-
-    def _core(self, rhs_theta, rhs_loss, rhs_balance):
-        """Solve for (dtheta, dbias, weights * dslopes)."""
-        p = self.problem
-        base = self._apply_inverse(rhs_theta)
-        q = cho_solve(self.factor, p.predict(base) + rhs_loss, check_finite=False)
-        dbias = 0.0
-        if p.intercept:
-            dbias = (rhs_balance - q.sum()) / self.ones.sum()
-            q = q + dbias * self.ones
-        return base - self._apply_inverse(p.pull_back(q)), dbias, q
-
-    def _apply_inverse(self, blocks):
-        roots = self.inverse_roots
-        return np.einsum("bij,bi->bj", roots, np.einsum("bij,bj->bi", roots, blocks))
-
-    def solve(self, rhs_cones, rhs_scaled, rhs_lo, rhs_hi):
-        """Direction for given right-hand sides of the complementarity equations."""
-        p, state, r = self.problem, self.state, self.residuals
-        offset, recover = self.scaling.eliminate(rhs_scaled)
-        lo_term, hi_term = rhs_lo / self.below, rhs_hi / self.above
-        rhs_theta = (
-            r.dual + p.pull_back_slack((rhs_cones - state.multipliers * r.slack) / state.s) + offset
-        )
-        rhs_loss = r.loss + lo_term - hi_term
-        theta, bias, q = self._core(rhs_theta, rhs_loss, r.balance)
-        s = p.slack(theta) + r.slack
-        # one refinement with residuals formed from the final quantities: the factors
-        # are ill-conditioned once rows are tight, the equations need not be
-        for last in (False, True):
-            a = (rhs_cones - state.multipliers * s) / state.s
-            t, zeta = recover(theta)
-            if last:
-                break
-            error_theta = r.dual - (p.pull_back(q) - p.pull_back_slack(a) - zeta)
-            error_loss = rhs_loss - (self.stiffness * q / p.weights - p.predict(theta) - bias)
-            more, more_bias, more_q = self._core(error_theta, error_loss, r.balance - q.sum())
-            theta, q, s = theta + more, q + more_q, s + p.slack(more)
-            bias += more_bias
-        slopes = q / p.weights
-        xi = lo_term - self.xi_ratio * slopes
-        eta = hi_term + self.eta_ratio * slopes
-        return _Direction(theta, bias, t, zeta, s, a, slopes, xi, eta)
-
-
 def balance(slopes, weights):
     """Shrink slopes of one sign until their weighted sum is zero; stays in the domain."""
     terms = weights * slopes
@@ -416,22 +308,6 @@ def balance(slopes, weights):
         return np.zeros_like(slopes)
     target = min(up, down)
     return slopes * np.where(slopes > 0, target / up, target / down)
-
-
-def _weighted_grams(rows, weights):
-    """The matrices ``rows' diag(weights[:, b]) rows``, shape (B, d, d)."""
-    n, d = rows.shape
-    B = weights.shape[1]
-    upper = np.triu_indices(d)
-    packed = np.zeros((B, len(upper[0])))
-    size = max(1, CHUNK // len(upper[0]))
-    for start in range(0, n, size):
-        part = rows[start : start + size]
-        packed += weights[start : start + size].T @ (part[:, upper[0]] * part[:, upper[1]])
-    grams = np.empty((B, d, d))
-    grams[:, upper[0], upper[1]] = packed
-    grams[:, upper[1], upper[0]] = packed
-    return grams
 
 
 def _largest_norm(blocks):

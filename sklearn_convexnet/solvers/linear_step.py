@@ -6,8 +6,8 @@ linear step minimises, over the blocks v, w and the output bias c,
 .. math::
 
     L(f(v, w, c)) + \frac{\rho_1}{2} \|(v, w) - (\bar v, \bar w)\|^2
-        + \frac{\rho_2}{2} \big(\|S \circ X v - \bar s\|_\Omega^2 + \|S \circ X w - \bar t\|_\Omega^2
-        \big),
+        + \frac{\rho_2}{2} \big(\|S \circ X v - \bar s\|_\Omega^2
+        + \|S \circ X w - \bar t\|_\Omega^2 \big),
 
 with row metric :math:`\Omega = \mathrm{diag}(\omega)`, so that a weight of two is a row that
 occurs twice. `KroneckerStep` splits the loss off as well and costs a few n d P products;

@@ -1,8 +1,8 @@
 r"""High accuracy by an interior point on a working set of blocks.
 
 Most blocks of a solution are zero. The interior-point method runs on the others; the dual
-condition :math:`\|\Pi_{K_i}(\pm X^\top D_i \Omega p)\| \le \alpha` of the blocks left out, checked by
-projection, tells which were left out wrongly. They join and the method runs again. When no
+condition :math:`\|\Pi_{K_i}(\pm X^\top D_i \Omega p)\| \le \alpha` of the blocks left out, checked
+by projection, tells which were left out wrongly. They join and the method runs again. When no
 block violates its condition the bounds hold for the whole program.
 """
 

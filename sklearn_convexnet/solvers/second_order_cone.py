@@ -1,7 +1,7 @@
 r"""Nesterov-Todd scaling for many second-order cones at once.
 
-A cone is :math:`\{(t, \theta) : t \ge \|\theta\|_2\}`; `B` of them are stored as arrays `t` (B,) and
-`theta` (B, d). The Jordan product is :math:`(a_0, a) \circ (b_0, b) = (a_0 b_0 + a^\top b,
+A cone is :math:`\{(t, \theta) : t \ge \|\theta\|_2\}`; `B` of them are stored as arrays `t` (B,)
+and `theta` (B, d). The Jordan product is :math:`(a_0, a) \circ (b_0, b) = (a_0 b_0 + a^\top b,
 a_0 b + b_0 a)`. Formulas: L. Vandenberghe, "The CVXOPT linear and quadratic cone program solvers"
 (2010), sections 4 and 5; written here from the definitions.
 """

@@ -1,10 +1,10 @@
 """One front door for all solvers: units, threads, stopping rule, result."""
 
+import os
 import time
-from contextlib import nullcontext
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .admm import ADMM
 from .linear_step import CholeskyStep, CoordinateStep, KroneckerStep
@@ -23,8 +23,8 @@ _LINEAR_STEPS = {
 _SCREENING = 60
 # patterns beyond which ADMM over all of them costs more than it tells
 _MANY_PATTERNS = 2000
-# multiply-adds of a product below which a second thread costs more than it brings
-_SMALL_PRODUCT = 2e7
+# rows below which a second thread costs more than it brings
+_FEW_ROWS = 700
 
 
 def solve(
@@ -99,17 +99,19 @@ def solve(
         if on_check is not None:
             on_check(history[-1])
 
-    rng = np.random.RandomState(random_state) if not hasattr(random_state, "permutation") else (
-        random_state
+    rng = (
+        np.random.RandomState(random_state)
+        if not hasattr(random_state, "permutation")
+        else (random_state)
     )
-    n, P = normalised.patterns.shape
-    small = n * P * normalised.rows.shape[1] < _SMALL_PRODUCT
-    # numpy and scipy bring a BLAS pool each; two pools of several threads block one another
-    with threadpool_limits(1, user_api="blas") if small else nullcontext():
+    with _blas_threads(normalised.n_samples):
         best, n_iter, stalled = _run(normalised, solver, tol, max_iter, rng, start, record)
     point = best.solution
     solution = Solution(
-        ratio * point.v, ratio * point.w, target_scale * point.bias, point.slopes * scale / target_scale
+        ratio * point.v,
+        ratio * point.w,
+        target_scale * point.bias,
+        point.slopes * scale / target_scale,
     )
     network = program.network(solution.v, solution.w, solution.bias)
     status = "optimal" if best.gap <= tol else ("stalled" if stalled else "max_iter")
@@ -125,6 +127,22 @@ def solve(
         history=history,
         solution=solution,
     )
+
+
+def _blas_threads(n_samples):
+    """Limit BLAS to what the size deserves.
+
+    The wheels of numpy and scipy bring a pool of threads each. Two pools of several threads, used
+    in turn, block one another: measured, a small solve takes a hundred times longer.
+    """
+    controller = ThreadpoolController().select(user_api="blas")
+    if n_samples >= _FEW_ROWS:
+        pools = [library["filepath"] for library in controller.info()]
+        # scipy's share of the work is small here: its pool gives way
+        controller = controller.select(
+            filepath=[path for path in pools if "scipy" in os.path.dirname(path)]
+        )
+    return controller.limit(limits=1)
 
 
 def _start_point(program, solution, ratio, target_scale, scale):
