@@ -110,6 +110,11 @@ class BaseConvexReLU(BaseEstimator):
         else:
             rng = check_random_state(self.random_state)
             gates = sample_gates(rows, weights, self.n_patterns, rng, intercept=self.fit_intercept)
+        if gates.shape[1] == 0:
+            raise ValueError(
+                "X must have a row that is not zero when fit_intercept=False: no neuron without a "
+                "bias is active on zeros."
+            )
         return gates, activation_patterns(rows, gates)
 
     def _rows(self, X):

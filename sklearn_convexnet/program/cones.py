@@ -11,7 +11,7 @@ what makes the dual bounds of the package rigorous, whatever the accuracy of a s
 """
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear, nnls
 
 
 def project_on_cone(constraints, point, *, stop_below=0.0):
@@ -56,9 +56,18 @@ def project_on_cone(constraints, point, *, stop_below=0.0):
             break
         worst = violated[np.argsort(slack[violated])[: 4 * d]]
         working = np.concatenate([working, worst])
-        active, _ = nnls(-constraints[working].T, target, maxiter=30 * working.size)
+        active = _non_negative_least_squares(-constraints[working].T, target)
         multipliers[:] = 0.0
         multipliers[working] = active
         projection = target + constraints[working].T @ active
         working = working[active > 0]
     return size * projection, size * multipliers
+
+
+def _non_negative_least_squares(matrix, target):
+    try:
+        return nnls(matrix, target, maxiter=30 * matrix.shape[1])[0]
+    except RuntimeError:
+        # nnls of SciPy < 1.15 may cycle, even on a 3 x 3 matrix; this one is slower
+        bounded = lsq_linear(matrix, target, bounds=(0.0, np.inf), method="bvls", tol=1e-15)
+        return np.maximum(bounded.x, 0.0)

@@ -17,25 +17,31 @@ class Geometry:
     patterns : ndarray of bool of shape (n, P)
     gates : ndarray of shape (d, P)
         Directions that realise the patterns strictly.
+
+    Attributes
+    ----------
+    basis : ndarray of shape (d, r) or None
+        Orthonormal columns when the rows are coordinates in the span of longer rows.
     """
 
     def __init__(self, rows, weights, patterns, gates):
         self.rows, self.weights, self.patterns, self.gates = rows, weights, patterns, gates
+        self.basis = None
 
     @cached_property
-    def _visible(self):
-        # a row of zeros constrains nothing, and has no side of a hyperplane
+    def visible(self):
+        """Rows that are not zero: a row of zeros has no side of a hyperplane."""
         return np.any(self.rows != 0, axis=1)
 
     @cached_property
     def cone_rows(self):
         """The non-zero rows: those that bound the cones."""
-        return self.rows if self._visible.all() else self.rows[self._visible]
+        return self.rows if self.visible.all() else self.rows[self.visible]
 
     @cached_property
     def cone_patterns(self):
         """The patterns on the non-zero rows."""
-        return self.patterns if self._visible.all() else self.patterns[self._visible]
+        return self.patterns if self.visible.all() else self.patterns[self.visible]
 
     @cached_property
     def row_scale(self):
@@ -44,11 +50,19 @@ class Geometry:
 
     @cached_property
     def normalised(self):
-        """The same geometry with rows of size one."""
+        """The same geometry with rows of size one, in no more coordinates than there are rows."""
         normalised = copy.copy(self)
         for name in ("cone_rows", "row_scale", "row_spectrum"):
             normalised.__dict__.pop(name, None)
         normalised.rows = self.rows / self.row_scale
+        n, d = self.rows.shape
+        if d > n:
+            # optimal blocks lie in the span of the rows, and keep their norms there
+            u, s, vt = np.linalg.svd(normalised.rows, full_matrices=False)
+            rank = int(np.sum(s > s[0] * d * np.finfo(np.float64).eps))
+            normalised.rows = np.ascontiguousarray(u[:, :rank] * s[:rank])
+            normalised.basis = np.ascontiguousarray(vt[:rank].T)
+            normalised.gates = normalised.basis.T @ self.gates
         return normalised
 
     @cached_property

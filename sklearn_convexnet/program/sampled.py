@@ -245,7 +245,10 @@ class SampledProgram:
         row_scale = self.geometry.row_scale
         target_scale = 1.0
         if self.loss.target == "real":
-            target_scale = root_mean_square(self.y, self.weights) or 1.0
+            target_scale = root_mean_square(self.y, self.weights)
+            if target_scale < 1e-150:
+                # its square underflows: such targets are zero
+                target_scale = 1.0
         program = copy.copy(self)
         program.geometry = self.geometry.normalised
         program.y = self.y / target_scale

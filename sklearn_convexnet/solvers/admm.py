@@ -116,9 +116,10 @@ class ADMM:
             self.step.scale_penalty(_penalty_factor(*self.step.residuals()))
 
     def cone_multipliers(self):
-        """Non-negative multipliers of the cones, a pair of (n_samples, n_patterns) arrays."""
-        scale = self.rho_cones * self.program.weights[:, None]
-        return tuple(scale * np.maximum(-m, 0.0) for m in self.m)
+        """Non-negative multipliers of the cones of all blocks, shape (n_cone_rows, 2 P)."""
+        visible = self.program.geometry.visible
+        scale = self.rho_cones * self.program.weights[visible, None]
+        return scale * np.maximum(-np.concatenate(self.m[:, visible], axis=1), 0.0)
 
 
 def _penalty_factor(primal, dual):

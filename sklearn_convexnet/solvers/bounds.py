@@ -10,11 +10,14 @@ with :math:`\Pi_{K_i}` the projection on the cone of pattern i. The norms need n
 :math:`\|\Pi(g)\| \le \|g + C^\top a\|` for any :math:`a \ge 0`.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..program.cones import project_on_cone
 from .coupling import CHUNK
 from .interior import balance
+from .result import Solution, relative_gap
 
 
 def admissible_slopes(program, slopes):
@@ -75,6 +78,57 @@ def dual_value(program, slopes, largest_norm):
     """Dual value of slopes shrunk until the norm constraints hold."""
     kappa = max(1.0, largest_norm / program.alpha)
     return -float(program.weights @ program.loss.conjugate(slopes / kappa, program.y))
+
+
+def resolution(program):
+    """What rounding makes of an objective that is zero: squares of rounded predictions."""
+    scale = float(program.weights @ program.loss.value(np.zeros(program.n_samples), program.y))
+    return 1e-30 * scale
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A feasible primal-dual point, its bounds, and the resolution of the objective."""
+
+    solution: Solution
+    upper_bound: float
+    lower_bound: float
+    resolution: float
+
+    @property
+    def gap(self):
+        """Relative duality gap."""
+        return relative_gap(self.upper_bound, self.lower_bound, self.resolution)
+
+
+def certify(program, v, w, bias, slopes, *, tol, indices=None, multipliers=None):
+    """Bounds from any point: project the blocks, scale the slopes.
+
+    Returns
+    -------
+    certified : Certified
+    norms : ndarray of shape (2 * n_patterns,)
+        Dual norms of the blocks, see `dual_norms`.
+    """
+    v, w = program.feasible_point(v, w)
+    slopes = admissible_slopes(program, slopes)
+    exact_above = program.alpha * (1.0 + 0.1 * tol)
+    norms = np.empty(2 * program.n_patterns)
+    known = np.zeros(len(norms), dtype=bool)
+    if indices is not None:
+        norms[indices] = dual_norms(
+            program, slopes, multipliers=multipliers, exact_above=exact_above, indices=indices
+        )
+        known[indices] = True
+    others = np.flatnonzero(~known)
+    norms[others] = dual_norms(program, slopes, exact_above=exact_above, indices=others)
+    certified = Certified(
+        Solution(v, w, bias, slopes),
+        program.objective(v, w, bias),
+        dual_value(program, slopes, norms.max()),
+        resolution(program),
+    )
+    return certified, norms
 
 
 def _column_norms(blocks):

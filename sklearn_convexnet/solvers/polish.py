@@ -6,59 +6,13 @@ by projection, tells which were left out wrongly. They join and the method runs 
 block violates its condition the bounds hold for the whole program.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from .bounds import admissible_slopes, dual_norms, dual_value
+from .bounds import admissible_slopes, certify, dual_norms
 from .interior import GatedBlocks, InteriorPoint
-from .result import Solution, relative_gap
 
 # accuracy of the first look at the blocks left out
 _FIRST_LOOK = 1e-3
-
-
-@dataclass(frozen=True)
-class Certified:
-    """A feasible primal-dual point and its bounds."""
-
-    solution: Solution
-    upper_bound: float
-    lower_bound: float
-
-    @property
-    def gap(self):
-        """Relative duality gap."""
-        return relative_gap(self.upper_bound, self.lower_bound)
-
-
-def certify(program, v, w, bias, slopes, *, tol, indices=None, multipliers=None):
-    """Bounds from any point: project the blocks, scale the slopes.
-
-    Returns
-    -------
-    certified : Certified
-    norms : ndarray of shape (2 * n_patterns,)
-        Dual norms of the blocks, see `dual_norms`.
-    """
-    v, w = program.feasible_point(v, w)
-    slopes = admissible_slopes(program, slopes)
-    exact_above = program.alpha * (1.0 + 0.1 * tol)
-    norms = np.empty(2 * program.n_patterns)
-    known = np.zeros(len(norms), dtype=bool)
-    if indices is not None:
-        norms[indices] = dual_norms(
-            program, slopes, multipliers=multipliers, exact_above=exact_above, indices=indices
-        )
-        known[indices] = True
-    others = np.flatnonzero(~known)
-    norms[others] = dual_norms(program, slopes, exact_above=exact_above, indices=others)
-    certified = Certified(
-        Solution(v, w, bias, slopes),
-        program.objective(v, w, bias),
-        dual_value(program, slopes, norms.max()),
-    )
-    return certified, norms
 
 
 def gated_blocks(program, working):

@@ -7,17 +7,17 @@ import numpy as np
 from ..network import TwoLayerReLU
 
 
-def relative_gap(upper, lower):
-    """Relative duality gap ``(upper - lower) / upper``, 0 when both bounds are 0.
+def relative_gap(upper, lower, resolution=0.0):
+    """Relative duality gap ``(upper - lower) / upper``.
 
     All losses are non-negative, so ``upper >= 0`` and the gap lies in [0, 1] as soon as
-    ``lower >= 0``.
+    ``lower >= 0``. A width of at most `resolution`, what rounding makes of a perfect fit, or of
+    a subnormal number counts as zero.
     """
     width = max(upper - lower, 0.0)
-    # subnormal objectives carry no digits: a width below the smallest normal number is zero
-    if width < np.finfo(np.float64).tiny:
+    if width <= max(resolution, np.finfo(np.float64).tiny):
         return 0.0
-    return float(width / upper) if upper > 0 else np.inf
+    return float(width / upper)
 
 
 @dataclass(frozen=True)

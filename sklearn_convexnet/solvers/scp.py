@@ -11,9 +11,8 @@ interior point, without cones.
 
 import numpy as np
 
-from .bounds import admissible_slopes, dual_value
+from .bounds import Certified, admissible_slopes, dual_value, resolution
 from .interior import GatedBlocks, InteriorPoint
-from .polish import Certified
 from .result import Solution
 
 
@@ -60,6 +59,8 @@ def solve_scp(program, *, tol, max_iter, on_check):
         )
         if certified is None or upper < certified.upper_bound * (1.0 - 0.1 * tol):
             v, w = np.maximum(a, 0.0) * directions, np.maximum(-a, 0.0) * directions
-            certified = Certified(Solution(v, w, method.bias, slopes), upper, lower)
+            certified = Certified(
+                Solution(v, w, method.bias, slopes), upper, lower, resolution(program)
+            )
     on_check(method.n_iter, certified)
     return certified, method.n_iter

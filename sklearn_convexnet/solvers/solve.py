@@ -1,14 +1,18 @@
 """One front door for all solvers: units, threads, stopping rule, result."""
 
+import copy
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from .admm import ADMM
+from .bounds import certify
+from .constant import constant_network
 from .linear_step import CholeskyStep, CoordinateStep, KroneckerStep
-from .polish import certify, polish
+from .polish import polish
 from .result import Result, Solution
 from .scp import solve_scp
 
@@ -23,6 +27,8 @@ _LINEAR_STEPS = {
 _SCREENING = 60
 # patterns beyond which ADMM over all of them costs more than it tells
 _MANY_PATTERNS = 2000
+# regularisation, in normalised units, below which rounding decides
+_SMALLEST_ALPHA = 1e-30
 # rows below which a second thread costs more than it brings
 _FEW_ROWS = 700
 
@@ -78,11 +84,11 @@ def solve(
         raise ValueError(f"tol must be a positive finite number, got {tol!r}.")
     if not max_iter >= 1:
         raise ValueError(f"max_iter must be at least 1, got {max_iter!r}.")
-    normalised, row_scale, target_scale, scale = program.normalised()
-    ratio = target_scale / row_scale
-    start = None
-    if warm_start is not None:
-        start = _start_point(program, warm_start.solution, ratio, target_scale, scale)
+    rng = random_state
+    if not hasattr(rng, "permutation"):
+        rng = np.random.RandomState(random_state)
+    units = _Units(program)
+    start = None if warm_start is None else units.to_normalised(warm_start.solution)
     history, begin = [], time.perf_counter()
 
     def record(phase, n_iter, certified):
@@ -90,8 +96,8 @@ def solve(
             {
                 "iteration": n_iter,
                 "phase": phase,
-                "upper_bound": scale * certified.upper_bound,
-                "lower_bound": scale * certified.lower_bound,
+                "upper_bound": units.objective_scale * certified.upper_bound,
+                "lower_bound": units.objective_scale * certified.lower_bound,
                 "gap": certified.gap,
                 "time": time.perf_counter() - begin,
             }
@@ -99,27 +105,21 @@ def solve(
         if on_check is not None:
             on_check(history[-1])
 
-    rng = (
-        np.random.RandomState(random_state)
-        if not hasattr(random_state, "permutation")
-        else (random_state)
-    )
-    with _blas_threads(normalised.n_samples):
-        best, n_iter, stalled = _run(normalised, solver, tol, max_iter, rng, start, record)
-    point = best.solution
-    solution = Solution(
-        ratio * point.v,
-        ratio * point.w,
-        target_scale * point.bias,
-        point.slopes * scale / target_scale,
-    )
+    with _blas_threads(program.n_samples):
+        best, n_iter = _solve_normalised(
+            units.normalised, solver, tol, max_iter, rng, start, record
+        )
+    solution = units.to_user(best.solution)
     network = program.network(solution.v, solution.w, solution.bias)
-    status = "optimal" if best.gap <= tol else ("stalled" if stalled else "max_iter")
+    if best.gap <= tol:
+        status = "optimal"
+    else:
+        status = "max_iter" if n_iter >= max_iter else "stalled"
     return Result(
         network=network,
         objective=program.network_objective(network),
-        upper_bound=scale * best.upper_bound,
-        lower_bound=scale * best.lower_bound,
+        upper_bound=units.objective_scale * best.upper_bound,
+        lower_bound=units.objective_scale * best.lower_bound,
         gap=best.gap,
         bounds_of="scp" if solver == "scp" else ("global" if program.exhaustive else "sampled"),
         n_iter=n_iter,
@@ -127,6 +127,36 @@ def solve(
         history=history,
         solution=solution,
     )
+
+
+class _Units:
+    """Points of a program and of its normalised form, mapped on one another."""
+
+    def __init__(self, program):
+        self.program = program
+        self.normalised, row_scale, self.target_scale, self.objective_scale = program.normalised()
+        self.block_scale = self.target_scale / row_scale
+        self.slope_scale = self.objective_scale / self.target_scale
+
+    def to_user(self, point):
+        basis = self.normalised.geometry.basis
+        blocks = [point.v, point.w] if basis is None else [basis @ point.v, basis @ point.w]
+        v, w = (self.block_scale * block for block in blocks)
+        return Solution(v, w, self.target_scale * point.bias, self.slope_scale * point.slopes)
+
+    def to_normalised(self, solution):
+        program = self.program
+        shape = (program.rows.shape[1], program.n_patterns)
+        if solution.v.shape != shape or solution.slopes.shape != (program.n_samples,):
+            raise ValueError(
+                f"warm_start must come from a program with blocks of shape {shape} and "
+                f"{program.n_samples} rows, got {solution.v.shape} and "
+                f"{len(solution.slopes)} rows."
+            )
+        basis = self.normalised.geometry.basis
+        blocks = [solution.v / self.block_scale, solution.w / self.block_scale]
+        v, w = blocks if basis is None else (basis.T @ block for block in blocks)
+        return Solution(v, w, solution.bias / self.target_scale, solution.slopes / self.slope_scale)
 
 
 def _blas_threads(n_samples):
@@ -139,40 +169,43 @@ def _blas_threads(n_samples):
     if n_samples >= _FEW_ROWS:
         pools = [library["filepath"] for library in controller.info()]
         # scipy's share of the work is small here: its pool gives way
-        controller = controller.select(
-            filepath=[path for path in pools if "scipy" in os.path.dirname(path)]
-        )
+        scipy_pools = [path for path in pools if "scipy" in os.path.dirname(path)]
+        controller = controller.select(filepath=scipy_pools)
     return controller.limit(limits=1)
 
 
-def _start_point(program, solution, ratio, target_scale, scale):
-    shape = (program.rows.shape[1], program.n_patterns)
-    if solution.v.shape != shape or solution.slopes.shape != (program.n_samples,):
-        raise ValueError(
-            f"warm_start must come from a program with blocks of shape {shape} and "
-            f"{program.n_samples} rows, got {solution.v.shape} and {len(solution.slopes)} rows."
-        )
-    return Solution(
-        solution.v / ratio,
-        solution.w / ratio,
-        solution.bias / target_scale,
-        solution.slopes * target_scale / scale,
-    )
+def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
+    """Solve in normalised units; returns the best certified point and the iterations."""
+    bias, slopes = constant_network(program)
+    zero = np.zeros((program.rows.shape[1], program.n_patterns))
+    constant, _ = certify(program, zero, zero, bias, slopes, tol=tol)
+    if constant.gap <= tol:
+        record("constant", 1, constant)
+        return constant, 1
+    solvable = program
+    if program.alpha < _SMALLEST_ALPHA:
+        # so little regularisation drowns in rounding: more of it solves the same problem better
+        solvable = copy.copy(program)
+        solvable.alpha = _SMALLEST_ALPHA
+    best, n_iter = _run(solvable, solver, tol, max_iter, rng, start, record)
+    if solvable is not program:
+        point = best.solution
+        best, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=tol)
+        record("rescaled", n_iter, best)
+    return best, n_iter
 
 
 def _run(program, solver, tol, max_iter, rng, start, record):
-    """Dispatch to the methods; returns (certified, n_iter, stalled)."""
+    """Dispatch to the methods; returns (certified, n_iter)."""
     if solver == "scp":
-        best, n_iter = solve_scp(
+        return solve_scp(
             program, tol=tol, max_iter=max_iter, on_check=lambda *a: record("interior", *a)
         )
-        return best, n_iter, n_iter < max_iter
     if solver == "admm" and program.n_patterns > _MANY_PATTERNS:
         working = _spread_blocks(program) if start is None else _nonzero_blocks(start.v, start.w)
-        best, used = polish(
+        return polish(
             program, working, tol=tol, max_iter=max_iter, on_check=lambda *a: record("polish", *a)
         )
-        return best, used, used < max_iter
     step = _LINEAR_STEPS[solver](program, rng)
     admm = ADMM(program, step)
     if start is not None:
@@ -193,7 +226,7 @@ def _run(program, solver, tol, max_iter, rng, start, record):
                 max_iter=max_iter - done,
                 on_check=lambda n_iter, certified: record("polish", done + n_iter, certified),
             )
-            return best, done + used, done + used < max_iter
+            return best, done + used
     best, check = None, 50
     while True:
         admm.run(min(check, max_iter) - admm.n_iter)
@@ -212,7 +245,7 @@ def _run(program, solver, tol, max_iter, rng, start, record):
             best = _tighter(best, certified)
         record("admm", admm.n_iter, best)
         if best.gap <= tol or admm.n_iter >= max_iter:
-            return best, admm.n_iter, False
+            return best, admm.n_iter
         check = int(1.5 * admm.n_iter)
 
 
@@ -222,7 +255,7 @@ def _tighter(best, new):
     lower = new if new.lower_bound >= best.lower_bound else best
     point = upper.solution
     solution = Solution(point.v, point.w, point.bias, lower.solution.slopes)
-    return type(best)(solution, upper.upper_bound, lower.lower_bound)
+    return replace(upper, solution=solution, lower_bound=lower.lower_bound)
 
 
 def _nonzero_blocks(v, w):
