@@ -46,14 +46,17 @@ class BaseConvexReLU(BaseEstimator):
         "verbose": ["verbose"],
     }
 
-    def _fit_network(self, X, targets, sample_weight, loss):
-        """Fit one program per column of `targets` and set the fitted attributes."""
+    def _fit_network(self, X, targets, sample_weight, loss, **attributes):
+        """Fit one program per column of `targets`, then set all fitted attributes.
+
+        `attributes` are those of the subclass: an error leaves the last fit as it was.
+        """
         data, first, weights = _canonical(X, targets, sample_weight)
         rows, outputs = data[first], targets[first]
         gates, patterns = self._patterns(data, first, weights)
         programs = self._programs(rows, outputs, weights, gates, patterns, loss)
         program = programs[0]
-        starts = self._warm_results(program, len(programs))
+        starts = self._warm_results(gates, program, len(programs))
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(programs))
         # a lone task runs here, where its table can be printed as it grows
         n_jobs = self.n_jobs if len(programs) > 1 else 1
@@ -62,17 +65,10 @@ class BaseConvexReLU(BaseEstimator):
             for k, one in enumerate(programs)
         )
         network = TwoLayerReLU.stack([result.network for result in results])
-        objective = network.objective(
-            rows, outputs, loss=program.loss, alpha=self.alpha, weights=program.weights
-        )
-        if not np.isfinite(objective):
-            raise ValueError(
-                "The training objective is not finite: X or y hold values too large for float64 "
-                f"arithmetic (largest |X| {np.abs(rows).max():.1e}, largest |y| "
-                f"{np.abs(outputs).max():.1e}). Rescale them, e.g. with StandardScaler."
-            )
-        self._set_fitted(network, objective, program, programs, results, data)
-        self._fitted_data = _fingerprint(rows, outputs, weights)
+        objective = self._objective(network, rows, outputs, loss, program.weights)
+        self._set_fitted(network, objective, gates, programs, results, data)
+        self._fitted_problem = self._problem(rows, outputs, weights, loss)
+        vars(self).update(attributes)
         self._warn_if_not_converged(results)
         return self
 
@@ -124,42 +120,53 @@ class BaseConvexReLU(BaseEstimator):
         return np.concatenate([X, np.ones((len(X), 1))], axis=1)
 
     def _can_reuse_gates(self, rows):
-        previous = getattr(self, "_gates", None)
+        """Whether the last fit drew as many random gates as are wanted now."""
         return (
             self.warm_start
-            and previous is not None
-            and previous.shape[0] == rows.shape[1]
-            and self._requested_patterns == self.n_patterns
+            and getattr(self, "_gates_are_random", False)
+            and self._gates.shape == (rows.shape[1], self.n_patterns)
         )
 
-    def _warm_results(self, program, n_outputs):
+    def _warm_results(self, gates, program, n_outputs):
         """Results of the last fit where they fit the new programs, else None."""
         previous = getattr(self, "_results", None) if self.warm_start else None
         fits = (
             previous is not None
             and len(previous) == n_outputs
-            and previous[0].solution.v.shape == program.gates.shape
             and len(previous[0].solution.slopes) == program.n_samples
-            and np.array_equal(self._gates[:, self._kept], program.gates)
+            and np.array_equal(self._gates, gates)
+            and np.array_equal(self._kept, program.kept)
         )
         return previous if fits else [None] * n_outputs
 
-    def _set_fitted(self, network, objective, program, programs, results, data):
+    def _objective(self, network, rows, outputs, loss, weights):
+        """Objective of a network on canonical rows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            objective = network.objective(
+                rows, outputs, loss=loss, alpha=self.alpha, weights=weights
+            )
+        if not np.isfinite(objective):
+            raise ValueError(
+                "The objective is not finite: X or y hold values too large for float64 "
+                f"arithmetic (largest |X| {np.abs(rows).max():.1e}, largest |y| "
+                f"{np.abs(outputs).max():.1e}). Rescale them, e.g. with StandardScaler."
+            )
+        return objective
+
+    def _problem(self, rows, outputs, weights, loss):
+        """Digest of the data and of what else defines the objective."""
+        digest = hashlib.sha256(repr((loss, self.alpha, self.fit_intercept)).encode())
+        for array in (rows, outputs, weights):
+            digest.update(repr(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def _set_fitted(self, network, objective, gates, programs, results, data):
+        program = programs[0]
         upper = sum(result.upper_bound for result in results)
         lower = sum(result.lower_bound for result in results)
-        self.network_ = network
-        self.coefs_ = [network.hidden_weights, network.output_weights]
-        self.intercepts_ = [network.hidden_biases, network.output_biases]
-        self.n_neurons_ = network.n_neurons
-        self.objective_ = objective
-        self.lower_bound_ = lower
-        self.dual_gap_ = max(result.gap for result in results)
-        self.n_iter_ = max(result.n_iter for result in results)
-        self.n_outputs_ = len(results)
-        self.patterns_ = activation_patterns(self._rows(data), program.gates)
-        self.history_ = [
-            {"output": k, **entry} for k, result in enumerate(results) for entry in result.history
-        ]
+        gap = max(result.gap for result in results)
+        # the last thing that may fail comes first
         self.certificate_ = certify_network(
             programs,
             objective,
@@ -167,13 +174,25 @@ class BaseConvexReLU(BaseEstimator):
             {
                 "sampled_upper_bound": upper,
                 "sampled_lower_bound": lower,
-                "sampled_gap": self.dual_gap_,
+                "sampled_gap": gap,
                 "n_patterns": program.n_patterns,
             },
         )
-        self._gates, self._kept = program.gates, np.arange(program.n_patterns)
-        self._requested_patterns = self.n_patterns
-        self._results = results
+        self.network_ = network
+        self.coefs_ = [network.hidden_weights, network.output_weights]
+        self.intercepts_ = [network.hidden_biases, network.output_biases]
+        self.n_neurons_ = network.n_neurons
+        self.objective_ = objective
+        self.lower_bound_ = lower
+        self.dual_gap_ = gap
+        self.n_iter_ = max(result.n_iter for result in results)
+        self.n_outputs_ = len(results)
+        self.patterns_ = activation_patterns(self._rows(data), program.gates)
+        self.history_ = [
+            {"output": k, **entry} for k, result in enumerate(results) for entry in result.history
+        ]
+        self._gates, self._kept, self._results = gates, program.kept, results
+        self._gates_are_random = isinstance(self.patterns, str) and self.patterns == "random"
 
     def _warn_if_not_converged(self, results):
         worst = max(results, key=lambda result: result.gap)
@@ -185,12 +204,14 @@ class BaseConvexReLU(BaseEstimator):
                 "with StandardScaler)"
             )
         else:
-            advice = "increase max_iter, increase tol, or use solver='admm'"
+            advice = "increase max_iter or tol"
+            if self.solver != "admm":
+                advice += ", or use solver='admm'"
         warnings.warn(
             f"{type(self).__name__} stopped after {worst.n_iter} iterations at a relative duality "
             f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,  # the caller of fit, behind the wrapper of fit_context
         )
 
     def _outputs(self, X):
@@ -208,23 +229,27 @@ class BaseConvexReLU(BaseEstimator):
 
     def _certify(self, X, targets, sample_weight, loss):
         """The certificate of the fitted network on validated data."""
+        if targets.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y has {targets.shape[1]} outputs, but {type(self).__name__} was fitted with "
+                f"{self.n_outputs_}."
+            )
         data, first, weights = _canonical(X, targets, sample_weight)
         rows, outputs = data[first], targets[first]
-        if _fingerprint(rows, outputs, weights) == self._fitted_data:
+        if self._problem(rows, outputs, weights, loss) == self._fitted_problem:
             return self.certificate_
-        gates = self._gates
+        objective = self._objective(self.network_, rows, outputs, loss, weights)
+        slopes = loss.derivative(self.network_(rows), outputs)
+        seen = self._rows(rows)
         if self._all_patterns:
-            gates = enumerate_gates(self._rows(rows), max_patterns=MAX_PATTERNS)
-        patterns = activation_patterns(self._rows(rows), gates)
+            gates = enumerate_gates(seen, max_patterns=MAX_PATTERNS)
+        else:
+            # the bound knows no patterns: any one will do
+            rng = np.random.RandomState(0)
+            gates = sample_gates(seen, weights, 1, rng, intercept=self.fit_intercept)
+        patterns = activation_patterns(seen, gates)
         programs = self._programs(rows, outputs, weights, gates, patterns, loss)
-        predictions = self.network_(rows)
-        slopes = [
-            loss.derivative(predictions[:, k], outputs[:, k]) for k in range(outputs.shape[1])
-        ]
-        objective = self.network_.objective(
-            rows, outputs, loss=loss, alpha=self.alpha, weights=programs[0].weights
-        )
-        return certify_network(programs, objective, slopes)
+        return certify_network(programs, objective, slopes.T)
 
 
 def _canonical(X, targets, sample_weight):
@@ -259,12 +284,3 @@ def _solve_output(estimator, k, n_outputs, program, seed, start):
         warm_start=start,
         on_check=report,
     )
-
-
-def _fingerprint(*arrays):
-    """Digest of canonical data: tells whether it is the data of the fit."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(str(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

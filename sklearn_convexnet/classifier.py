@@ -1,14 +1,18 @@
 """Convex ReLU classification."""
 
+from numbers import Real
+
 import numpy as np
 from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseConvexReLU
 from ._compat import StrOptions, check_sample_weight, fit_context, validate_data
+from .program.canonical import scaled_weights
 from .program.losses import CLASSIFICATION_LOSSES, Loss, get_loss
 
 
@@ -221,18 +225,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         loss = self._loss()
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
-        weights = check_sample_weight(sample_weight, X)
+        weights = self._weights(sample_weight, X, y)
         classes = np.unique(y[weights > 0])
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least two classes of positive weight, "
-                f"got one class: {classes.tolist()}."
+                f"got {'1 class' if len(classes) else 'no class'}: {classes.tolist()}."
             )
-        targets = _signs(y, classes)
-        weights = weights * self._class_factors(y, classes, weights)
-        self._fit_network(X, targets, weights, loss)
-        self.classes_ = classes
-        return self
+        return self._fit_network(X, _signs(y, classes), weights, loss, classes_=classes)
 
     def decision_function(self, X):
         """Outputs of the network.
@@ -308,29 +308,34 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Certificate
             Prints as sentences and carries the numbers.
         """
+        check_is_fitted(self)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=False)
-        unknown = np.setdiff1d(y, self.classes_)
+        weights = self._weights(sample_weight, X, y)
+        unknown = np.setdiff1d(y[weights > 0], self.classes_)
         if unknown.size:
             raise ValueError(f"y holds labels not seen in fit: {unknown[:5].tolist()}.")
-        weights = check_sample_weight(sample_weight, X)
-        weights = weights * self._class_factors(y, self.classes_, weights)
         return self._certify(X, _signs(y, self.classes_), weights, self._loss())
 
-    def _class_factors(self, y, classes, weights):
-        """Weight of the class of every sample."""
-        factors = np.ones(len(y))
+    def _weights(self, sample_weight, X, y):
+        """Weights of the samples times those of their classes."""
+        weights = scaled_weights(check_sample_weight(sample_weight, X))
+        classes = np.unique(y[weights > 0])
         if self.class_weight is None:
-            return factors
-        used = weights > 0
-        # "balanced" counts samples by their weight, as repeated samples would be counted
-        if self.class_weight == "balanced":
+            values = np.ones(len(classes))
+        elif self.class_weight == "balanced":
+            # counts samples by their weight, as repeated samples would be counted
             totals = np.array([weights[y == label].sum() for label in classes])
             values = weights.sum() / (len(classes) * totals)
         else:
-            values = compute_class_weight(self.class_weight, classes=classes, y=y[used])
+            given = self.class_weight.values()
+            if not all(isinstance(value, Real) and 0 <= value < np.inf for value in given):
+                raise ValueError(
+                    f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}."
+                )
+            values = compute_class_weight(self.class_weight, classes=classes, y=y)
         for label, value in zip(classes, values, strict=True):
-            factors[y == label] = value
-        return factors
+            weights[y == label] *= value
+        return weights
 
     def _loss(self):
         loss = get_loss(self.loss)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseConvexReLU
 from ._compat import StrOptions, fit_context, validate_data
@@ -196,8 +197,9 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
             The fitted estimator.
         """
         X, targets = self._validate(X, y, reset=True)
-        self._one_dimensional = targets.ndim == 1
-        return self._fit_network(X, _columns(targets), sample_weight, self._loss())
+        return self._fit_network(
+            X, _columns(targets), sample_weight, self._loss(), _one_dimensional=targets.ndim == 1
+        )
 
     def predict(self, X):
         """Predict targets.
@@ -232,6 +234,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         Certificate
             Prints as sentences and carries the numbers.
         """
+        check_is_fitted(self)
         X, targets = self._validate(X, y, reset=False)
         return self._certify(X, _columns(targets), sample_weight, self._loss())
 

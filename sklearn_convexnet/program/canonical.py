@@ -14,7 +14,7 @@ def canonical_rows(X, targets, weights):
     X : ndarray of shape (n_samples, n_features)
     targets : ndarray of shape (n_samples, n_outputs)
     weights : ndarray of shape (n_samples,)
-        Non-negative, not all zero.
+        Non-negative, not all zero. One below 1e-300 times the largest counts as zero.
 
     Returns
     -------
@@ -23,7 +23,8 @@ def canonical_rows(X, targets, weights):
     weights : ndarray of shape (n_rows,)
         Summed weights of the merged rows; they sum to one.
     """
-    used = np.flatnonzero(weights > 0)
+    weights = scaled_weights(weights)
+    used = np.flatnonzero(weights > 1e-300)
     # adding zero turns -0.0 into 0.0: equal numbers get equal bytes
     keys = np.concatenate([X[used], targets[used]], axis=1) + 0.0
     order = np.lexsort(keys.T[::-1])
@@ -36,3 +37,8 @@ def canonical_rows(X, targets, weights):
     summed = np.add.reduceat(weights[used[order]][by_weight], np.flatnonzero(new))
     summed = summed / summed.max()
     return used[order[new]], summed / summed.sum()
+
+
+def scaled_weights(weights):
+    """Weights in [0, 1), multiplied by a power of two: they lose no digit, their sums no range."""
+    return np.ldexp(weights, -np.frexp(weights.max())[1])

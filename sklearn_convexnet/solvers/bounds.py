@@ -27,15 +27,15 @@ def admissible_slopes(program, slopes):
     return balance(slopes, program.weights) if program.fit_intercept else slopes
 
 
-def dual_gradients(program, slopes):
-    """``X' D_i Omega p`` for every pattern, shape (d, n_patterns)."""
+def dual_gradients(program, slopes, columns):
+    """``X' D_i Omega p`` for the patterns `columns`, shape (d, n_columns)."""
     weighted = program.weights * slopes * program.rows.T
     size = max(1, CHUNK // program.n_samples)
     parts = [
-        weighted @ program.patterns[:, start : start + size]
-        for start in range(0, program.n_patterns, size)
+        weighted @ program.patterns[:, columns[start : start + size]]
+        for start in range(0, len(columns), size)
     ]
-    return np.concatenate(parts, axis=1)
+    return np.concatenate([np.zeros((program.rows.shape[1], 0)), *parts], axis=1)
 
 
 def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
@@ -62,7 +62,7 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
     indices = np.arange(2 * P) if indices is None else indices
     rows, cone_patterns = program.cone_rows, program.cone_patterns
     columns, side = indices % P, np.where(indices < P, -1.0, 1.0)
-    points = side * dual_gradients(program, slopes)[:, columns]
+    points = side * dual_gradients(program, slopes, columns)
     norms = _column_norms(points)
     if multipliers is not None:
         signs = 2.0 * cone_patterns[:, columns] - 1.0

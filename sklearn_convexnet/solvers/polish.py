@@ -10,9 +10,12 @@ import numpy as np
 
 from .bounds import admissible_slopes, certify, dual_norms
 from .interior import GatedBlocks, InteriorPoint
+from .vertex import fewest_blocks
 
 # accuracy of the first look at the blocks left out
 _FIRST_LOOK = 1e-3
+# blocks priced before asking whether enough violators were found
+_PRICED_AT_ONCE = 100
 
 
 def gated_blocks(program, working):
@@ -61,7 +64,9 @@ def polish(program, working, *, tol, max_iter, on_check):
         method = InteriorPoint(gated_blocks(program, working))
         method.run(max(0.3 * tol, _FIRST_LOOK), max_iter - used)
         outside = np.setdiff1d(np.arange(2 * program.n_patterns), working)
-        missing = _violators(program, method, outside, slack=0.03)
+        missing = _violators(
+            program, method, outside, slack=0.03, enough=max(_PRICED_AT_ONCE, working.size)
+        )
         if missing.size == 0:
             method.run(0.3 * tol, max_iter - used - method.n_iter)
             certified, norms = _certify(program, method, working, tol)
@@ -80,35 +85,55 @@ def polish(program, working, *, tol, max_iter, on_check):
     return best, used
 
 
-def _violators(program, method, outside, *, slack):
-    """Blocks left out that plainly violate the dual condition, the worst first."""
+def _violators(program, method, outside, *, slack, enough):
+    """Blocks left out that plainly violate the dual condition; stops when there are enough."""
     limit = program.alpha * (1.0 + slack)
     slopes = admissible_slopes(program, method.slopes)
-    norms = dual_norms(program, slopes, exact_above=limit, indices=outside)
-    violated = np.flatnonzero(norms > limit)
-    return outside[violated[np.argsort(-norms[violated])]]
+    cheap = dual_norms(program, slopes, exact_above=np.inf, indices=outside)
+    candidates = outside[np.argsort(-cheap)][: np.count_nonzero(cheap > limit)]
+    found = [np.zeros(0, dtype=int)]
+    for start in range(0, len(candidates), _PRICED_AT_ONCE):
+        part = candidates[start : start + _PRICED_AT_ONCE]
+        norms = dual_norms(program, slopes, exact_above=limit, indices=part)
+        found.append(part[norms > limit])
+        if sum(map(len, found)) >= enough:
+            break
+    return np.concatenate(found)
 
 
 def _certify(program, method, working, tol):
     """Bounds at the interior point, its negligible blocks removed."""
-    P = program.n_patterns
     norms = np.sqrt(np.einsum("bj,bj->b", method.theta, method.theta))
-    certificate = None
+    best = None
     # blocks on their way to zero never get there: drop as many as the objective allows
     for threshold in (1e-4, 1e-6, 1e-8, 0.0):
         kept = norms > threshold * norms.max()
-        both = np.zeros((2 * P, program.rows.shape[1]))
-        both[working[kept]] = method.theta[kept]
-        trial = program.feasible_point(both[:P].T, both[P:].T)
-        value = program.objective(*trial, method.bias)
-        if certificate is None or value < certificate[0] * (1.0 - 0.1 * tol):
-            certificate = value, trial
+        point = _feasible_point(program, working[kept], method.theta[kept])
+        value = program.objective(*point, method.bias)
+        if best is None or value < best[0] * (1.0 - 0.1 * tol):
+            best = value, point, kept
+    value, point, kept = best
+    if np.count_nonzero(kept) > program.n_samples:
+        problem, theta = method.problem, method.theta[kept]
+        gates = problem.masks[:, problem.groups[kept]] * problem.signs[kept]
+        factors = fewest_blocks(gates * (problem.rows @ theta.T), norms[kept])
+        smaller = _feasible_point(program, working[kept], factors[:, None] * theta)
+        if program.objective(*smaller, method.bias) <= value * (1.0 + 0.1 * tol):
+            point = smaller
     return certify(
         program,
-        *certificate[1],
+        *point,
         method.bias,
         method.slopes,
         tol=tol,
         indices=working,
         multipliers=method.multipliers,
     )
+
+
+def _feasible_point(program, blocks, theta):
+    """The blocks as a feasible (v, w) of the program."""
+    P = program.n_patterns
+    both = np.zeros((2 * P, program.rows.shape[1]))
+    both[blocks] = theta
+    return program.feasible_point(both[:P].T, both[P:].T)

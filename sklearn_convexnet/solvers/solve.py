@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from .admm import ADMM
-from .bounds import certify
+from .bounds import admissible_slopes, certify, dual_norms
 from .constant import constant_network
 from .linear_step import CholeskyStep, CoordinateStep, KroneckerStep
 from .polish import polish
@@ -178,10 +178,11 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
     """Solve in normalised units; returns the best certified point and the iterations."""
     bias, slopes = constant_network(program)
     zero = np.zeros((program.rows.shape[1], program.n_patterns))
-    constant, _ = certify(program, zero, zero, bias, slopes, tol=tol)
-    if constant.gap <= tol:
-        record("constant", 1, constant)
-        return constant, 1
+    if _may_be_optimal(program, slopes):
+        constant, _ = certify(program, zero, zero, bias, slopes, tol=tol)
+        if constant.gap <= tol:
+            record("constant", 1, constant)
+            return constant, 1
     solvable = program
     if program.alpha < _SMALLEST_ALPHA:
         # so little regularisation drowns in rounding: more of it solves the same problem better
@@ -193,6 +194,15 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
         best, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=tol)
         record("rescaled", n_iter, best)
     return best, n_iter
+
+
+def _may_be_optimal(program, slopes, count=10):
+    """Whether the few largest dual gradients of the constant network do not rule it out."""
+    slopes = admissible_slopes(program, slopes)
+    cheap = dual_norms(program, slopes, exact_above=np.inf)
+    largest = np.argsort(-cheap)[:count]
+    norms = dual_norms(program, slopes, exact_above=program.alpha, indices=largest)
+    return norms.max() <= 1.01 * program.alpha
 
 
 def _run(program, solver, tol, max_iter, rng, start, record):
