@@ -8,6 +8,9 @@ import inspect
 import json
 import os
 import platform
+import resource
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -36,7 +39,8 @@ def fresh(function, *, threads=1, limit=None, **arguments):
     threads : int or None
         BLAS threads; None leaves them to the libraries.
     limit : float or None
-        Seconds that the process may take, imports included.
+        CPU seconds that the process may take, imports included; on the clock four times as
+        many, for machines that are shared.
 
     Returns
     -------
@@ -47,13 +51,16 @@ def fresh(function, *, threads=1, limit=None, **arguments):
     if threads is not None:
         env.update(dict.fromkeys(THREADS, str(threads)))
     module = Path(inspect.getfile(function)).stem
-    command = [sys.executable, str(HERE / "common.py"), module, function.__name__]
+    call = {"module": module, "function": function.__name__, "limit": limit, **arguments}
     try:
         done = subprocess.run(
-            command, input=json.dumps(arguments), env=env, timeout=limit,
+            [sys.executable, str(HERE / "common.py")],
+            input=json.dumps(call), env=env, timeout=None if limit is None else 4 * limit,
             capture_output=True, text=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
+        return {"failure": "limit"}
+    if done.returncode == -signal.SIGXCPU:
         return {"failure": "limit"}
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -61,8 +68,9 @@ def fresh(function, *, threads=1, limit=None, **arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _serve(module, function):
-    arguments = json.load(sys.stdin)
+def _serve(*, module, function, limit, **arguments):
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (int(np.ceil(limit)), resource.RLIM_INFINITY))
     print("\n" + json.dumps(getattr(importlib.import_module(module), function)(**arguments)))
 
 
@@ -119,10 +127,10 @@ class Problem:
     @classmethod
     def load(cls, path):
         with np.load(path) as file:
-            arrays = {key: file[key].astype(float) for key in file.files if file[key].dtype.kind in "fi"}
-        X = arrays["X"] * arrays.get("X_scale", 1.0)
-        optimum = float(arrays["p_star"]) if "p_star" in arrays else None
-        return cls(X, arrays["y"], arrays["G"], float(arrays["beta"]), optimum)
+            X, y, gates = (file[key].astype(float) for key in "XyG")
+            scale = float(file["X_scale"]) if "X_scale" in file else 1.0
+            optimum = float(file["p_star"]) if "p_star" in file else None
+            return cls(scale * X, y, gates, float(file["beta"]), optimum)
 
     def save(self, path):
         known = {} if self.optimum is None else {"p_star": self.optimum}
@@ -199,7 +207,7 @@ def _table(rows):
 def _provenance():
     """Command, date and machine; of paths the last part only."""
     words = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
     versions = [f"{name} {v}" for name in PACKAGES if (v := _version(name))]
     facts = [
         f"`{command}`",
@@ -237,4 +245,4 @@ def _cpu():
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    _serve(**json.load(sys.stdin))

@@ -53,6 +53,8 @@ class BaseConvexReLU(BaseEstimator):
         """
         data, first, weights = _canonical(X, targets, sample_weight)
         rows, outputs = data[first], targets[first]
+        _check_size("X", rows)
+        _check_size("y", outputs)
         gates, patterns = self._patterns(data, first, weights)
         programs = self._programs(rows, outputs, weights, gates, patterns, loss)
         program = programs[0]
@@ -257,6 +259,15 @@ def _canonical(X, targets, sample_weight):
     data = np.asarray(X, dtype=np.float64)
     first, weights = canonical_rows(data, targets, check_sample_weight(sample_weight, X))
     return data, first, weights
+
+
+def _check_size(name, values):
+    largest = np.abs(values).max()
+    if largest > 1e150:
+        raise ValueError(
+            f"{name} must not exceed 1e150 in absolute value, got {largest:.1e}: its square is "
+            "not finite."
+        )
 
 
 def _solve_output(estimator, k, n_outputs, program, seed, start):

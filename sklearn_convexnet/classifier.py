@@ -225,6 +225,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         loss = self._loss()
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
+        self._check_class_weight(np.unique(y))
         weights = self._weights(sample_weight, X, y)
         classes = np.unique(y[weights > 0])
         if len(classes) < 2:
@@ -319,23 +320,29 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     def _weights(self, sample_weight, X, y):
         """Weights of the samples times those of their classes."""
         weights = scaled_weights(check_sample_weight(sample_weight, X))
-        classes = np.unique(y[weights > 0])
         if self.class_weight is None:
-            values = np.ones(len(classes))
-        elif self.class_weight == "balanced":
+            return weights
+        labels = np.unique(y[weights > 0])
+        if self.class_weight == "balanced":
             # counts samples by their weight, as repeated samples would be counted
-            totals = np.array([weights[y == label].sum() for label in classes])
-            values = weights.sum() / (len(classes) * totals)
+            totals = [weights[y == label].sum() for label in labels]
+            factors = weights.sum() / (len(labels) * np.array(totals))
         else:
-            given = self.class_weight.values()
-            if not all(isinstance(value, Real) and 0 <= value < np.inf for value in given):
+            factors = [self.class_weight.get(label, 1.0) for label in labels]
+        for label, factor in zip(labels, factors, strict=True):
+            weights[y == label] *= factor
+        return scaled_weights(weights)
+
+    def _check_class_weight(self, labels):
+        if not isinstance(self.class_weight, dict):
+            return
+        for value in self.class_weight.values():
+            if not (isinstance(value, Real) and 0 <= value < np.inf):
                 raise ValueError(
                     f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}."
                 )
-            values = compute_class_weight(self.class_weight, classes=classes, y=y)
-        for label, value in zip(classes, values, strict=True):
-            weights[y == label] *= value
-        return weights
+        # raises an error when its keys are not labels
+        compute_class_weight(self.class_weight, classes=labels, y=labels)
 
     def _loss(self):
         loss = get_loss(self.loss)

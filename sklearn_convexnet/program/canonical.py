@@ -14,7 +14,7 @@ def canonical_rows(X, targets, weights):
     X : ndarray of shape (n_samples, n_features)
     targets : ndarray of shape (n_samples, n_outputs)
     weights : ndarray of shape (n_samples,)
-        Non-negative, not all zero. One below 1e-300 times the largest counts as zero.
+        Non-negative, not all zero.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def canonical_rows(X, targets, weights):
         Summed weights of the merged rows; they sum to one.
     """
     weights = scaled_weights(weights)
-    used = np.flatnonzero(weights > 1e-300)
+    used = np.flatnonzero(weights)
     # adding zero turns -0.0 into 0.0: equal numbers get equal bytes
     keys = np.concatenate([X[used], targets[used]], axis=1) + 0.0
     order = np.lexsort(keys.T[::-1])
@@ -40,5 +40,10 @@ def canonical_rows(X, targets, weights):
 
 
 def scaled_weights(weights):
-    """Weights in [0, 1), multiplied by a power of two: they lose no digit, their sums no range."""
-    return np.ldexp(weights, -np.frexp(weights.max())[1])
+    """Weights times a power of two, at most 1: they lose no digit, and their sums do not overflow.
+
+    A weight below 1e-50 times the largest counts as zero: it changes no digit of a weighted sum,
+    but its inverse could overflow.
+    """
+    scaled = np.ldexp(weights, -np.frexp(weights.max())[1])
+    return np.where(scaled < 1e-50, 0.0, scaled)

@@ -17,6 +17,8 @@ class Geometry:
     patterns : ndarray of bool of shape (n, P)
     gates : ndarray of shape (d, P)
         Directions that realise the patterns strictly.
+    directions : ndarray of shape (d, N)
+        All directions that were given, those with equal patterns included.
 
     Attributes
     ----------
@@ -24,8 +26,9 @@ class Geometry:
         Orthonormal columns when the rows are coordinates in the span of longer rows.
     """
 
-    def __init__(self, rows, weights, patterns, gates):
+    def __init__(self, rows, weights, patterns, gates, directions):
         self.rows, self.weights, self.patterns, self.gates = rows, weights, patterns, gates
+        self.directions = directions
         self.basis = None
 
     @cached_property
@@ -45,8 +48,9 @@ class Geometry:
 
     @cached_property
     def row_scale(self):
-        """Weighted root mean square of the rows."""
-        return root_mean_square(self.rows, self.weights)
+        """Weighted root mean square of the rows; 1 where its square underflows."""
+        scale = root_mean_square(self.rows, self.weights)
+        return scale if scale > 1e-150 else 1.0
 
     @cached_property
     def normalised(self):
@@ -63,6 +67,7 @@ class Geometry:
             normalised.rows = np.ascontiguousarray(u[:, :rank] * s[:rank])
             normalised.basis = np.ascontiguousarray(vt[:rank].T)
             normalised.gates = normalised.basis.T @ self.gates
+            normalised.directions = normalised.basis.T @ self.directions
         return normalised
 
     @cached_property

@@ -109,11 +109,11 @@ class SampledProgram:
                 "columns."
             )
         patterns = np.ascontiguousarray(patterns[:, self.kept])
-        gates = self._strict_gates(gates, rows, patterns)
-        self.geometry = Geometry(rows, weights[used], patterns, gates)
+        strict, directions = self._strict_gates(gates, rows, patterns)
+        self.geometry = Geometry(rows, weights[used], patterns, strict, directions)
 
     def _strict_gates(self, gates, rows, patterns):
-        """The given gates checked, or gates found by linear programming."""
+        """Gates of the patterns, checked or found by linear programming, and all given ones."""
         if gates is None:
             gates, margins = realizing_gates(rows, patterns)
             dead = np.flatnonzero(~(margins > 1e-9))
@@ -125,17 +125,17 @@ class SampledProgram:
                     "rows @ u > 0 exactly where the pattern is True. Remove them, or build "
                     "patterns as rows @ gates >= 0."
                 )
-            return gates
-        gates = _finite_array("gates", gates, 2)
-        if gates.shape[0] != rows.shape[1] or gates.shape[1] <= self.kept.max():
+            return gates, gates
+        directions = _finite_array("gates", gates, 2)
+        if directions.shape[0] != rows.shape[1] or directions.shape[1] <= self.kept.max():
             raise ValueError(
-                f"gates must have shape ({rows.shape[1]}, n_patterns), got {gates.shape}."
+                f"gates must have shape ({rows.shape[1]}, n_patterns), got {directions.shape}."
             )
-        gates = np.ascontiguousarray(gates[:, self.kept])
+        gates = np.ascontiguousarray(directions[:, self.kept])
         visible = np.any(rows != 0, axis=1)
         if not np.array_equal(activation_patterns(rows[visible], gates), patterns[visible]):
             raise ValueError("gates must realise the patterns: patterns == (rows @ gates >= 0).")
-        return gates
+        return gates, directions
 
     def with_target(self, y):
         """The program of another target on the same rows; they share all that is computed."""
@@ -246,8 +246,8 @@ class SampledProgram:
         target_scale = 1.0
         if self.loss.target == "real":
             target_scale = root_mean_square(self.y, self.weights)
-            if target_scale < 1e-150:
-                # its square underflows: such targets are zero
+            if target_scale**self.loss.degree < 1e-300:
+                # losses underflow: such targets are zero
                 target_scale = 1.0
         program = copy.copy(self)
         program.geometry = self.geometry.normalised

@@ -133,7 +133,7 @@ class InteriorPoint:
         width = np.minimum(self.hi - self.lo, 1.0)
         slopes = np.clip(0.9 * slopes, self.lo + 1e-3 * width, self.hi - 1e-3 * width)
         largest = _largest_norm(problem.pull_back(weights * slopes))
-        self.slopes = slopes * min(1.0, 0.5 * alpha / max(largest, np.finfo(float).tiny))
+        self.slopes = slopes * (0.5 * alpha / max(largest, 0.5 * alpha))
         start = float(weights @ loss.value(np.zeros(n), problem.y))
         self.t = np.full(B, start / (alpha * B))
         mu = 0.5 * start / B
@@ -141,7 +141,7 @@ class InteriorPoint:
         self.s = np.full(problem.cone_signs.shape, 0.01 * self.t[0] * row_size)
         a = mu / self.s
         largest = _largest_norm(problem.pull_back_slack(a))
-        self.multipliers = a * min(1.0, 0.2 * alpha / max(largest, np.finfo(float).tiny))
+        self.multipliers = a * (0.2 * alpha / max(largest, 0.2 * alpha))
         self.zeta = problem.pull_back(weights * self.slopes)
         self.zeta -= problem.pull_back_slack(self.multipliers)
         return mu

@@ -34,8 +34,8 @@ class NewtonSystem:
         self.ratio = state.multipliers / state.s
         Q = self.scaling.hessians() + _weighted_grams(p.cone_rows, self.ratio)
         d = Q.shape[1]
-        # relative to the trace, below the rounding of the entries themselves
-        Q += (1e-15 * np.trace(Q, axis1=1, axis2=2))[:, None, None] * np.eye(d)
+        # of the size of the rounding of a factorisation, which sees no scaling of the coordinates
+        np.einsum("bii->bi", Q)[...] *= 1.0 + 1e-15 * d
         roots = np.linalg.inv(np.linalg.cholesky(Q))
         self.below, self.above = state.to_ends()
         self.xi_ratio, self.eta_ratio = state.xi / self.below, state.eta / self.above

@@ -17,7 +17,7 @@ from .result import Solution
 
 
 def solve_scp(program, *, tol, max_iter, on_check):
-    """Solve the sampled convex program over the normalised gates of a program.
+    """Solve the sampled convex program over the given gates of a program, of norm one.
 
     Returns
     -------
@@ -27,7 +27,8 @@ def solve_scp(program, *, tol, max_iter, on_check):
         patterns too.
     n_iter : int
     """
-    directions = program.gates / np.sqrt(np.einsum("ji,ji->i", program.gates, program.gates))
+    directions = program.geometry.directions
+    directions = directions / np.sqrt(np.einsum("ji,ji->i", directions, directions))
     features = np.maximum(program.rows @ directions, 0.0)
     n, N = features.shape
     method = InteriorPoint(

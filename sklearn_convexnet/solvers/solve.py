@@ -1,12 +1,10 @@
 """One front door for all solvers: units, threads, stopping rule, result."""
 
 import copy
-import os
 import time
 from dataclasses import replace
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from .admm import ADMM
 from .bounds import admissible_slopes, certify, dual_norms
@@ -15,6 +13,7 @@ from .linear_step import CholeskyStep, CoordinateStep, KroneckerStep
 from .polish import polish
 from .result import Result, Solution
 from .scp import solve_scp
+from .threads import one_blas_pool
 
 SOLVERS = ("admm", "admm-cholesky", "admm-rbcd", "scp")
 
@@ -29,8 +28,6 @@ _SCREENING = 60
 _MANY_PATTERNS = 2000
 # regularisation, in normalised units, below which rounding decides
 _SMALLEST_ALPHA = 1e-30
-# rows below which a second thread costs more than it brings
-_FEW_ROWS = 700
 
 
 def solve(
@@ -105,7 +102,7 @@ def solve(
         if on_check is not None:
             on_check(history[-1])
 
-    with _blas_threads(program.n_samples):
+    with one_blas_pool(large=_threads_pay_off(program, solver)):
         best, n_iter = _solve_normalised(
             units.normalised, solver, tol, max_iter, rng, start, record
         )
@@ -157,21 +154,6 @@ class _Units:
         blocks = [solution.v / self.block_scale, solution.w / self.block_scale]
         v, w = blocks if basis is None else (basis.T @ block for block in blocks)
         return Solution(v, w, solution.bias / self.target_scale, solution.slopes / self.slope_scale)
-
-
-def _blas_threads(n_samples):
-    """Limit BLAS to what the size deserves.
-
-    The wheels of numpy and scipy bring a pool of threads each. Two pools of several threads, used
-    in turn, block one another: measured, a small solve takes a hundred times longer.
-    """
-    controller = ThreadpoolController().select(user_api="blas")
-    if n_samples >= _FEW_ROWS:
-        pools = [library["filepath"] for library in controller.info()]
-        # scipy's share of the work is small here: its pool gives way
-        scipy_pools = [path for path in pools if "scipy" in os.path.dirname(path)]
-        controller = controller.select(filepath=scipy_pools)
-    return controller.limit(limits=1)
 
 
 def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
@@ -276,6 +258,15 @@ def _spread_blocks(program, count=100):
     """Both blocks of patterns spread evenly over the list."""
     columns = np.unique(np.linspace(0, program.n_patterns - 1, count).astype(int))
     return np.concatenate([columns, program.n_patterns + columns])
+
+
+def _threads_pay_off(program, solver):
+    """Whether a second thread brings more than it costs."""
+    n, P = program.patterns.shape
+    if solver == "scp" or (solver == "admm" and _polish_is_worth_it(program, P)):
+        # the factorisation of size n dominates
+        return n >= 700
+    return n * P * program.rows.shape[1] >= 1e8
 
 
 def _polish_is_worth_it(program, n_blocks):

@@ -1,0 +1,50 @@
+"""One thread for BLAS where more would be slower, also when fits run in several threads."""
+
+import os
+import threading
+from contextlib import contextmanager
+
+from threadpoolctl import ThreadpoolController
+
+
+class _Limits:
+    """Limits of the process: the last of the concurrent users restores them."""
+
+    def __init__(self):
+        self.lock, self.users = threading.Lock(), 0
+
+    def acquire(self, numpy_too):
+        """Limit all pools, or scipy's only."""
+        with self.lock:
+            if self.users == 0:
+                self.pools = ThreadpoolController().select(user_api="blas")
+                self.before = self.pools.limit(limits=None)
+            self.users += 1
+            paths = [library["filepath"] for library in self.pools.info()]
+            if not numpy_too:
+                paths = [path for path in paths if "scipy" in os.path.dirname(path)]
+            self.pools.select(filepath=paths).limit(limits=1)
+
+    def release(self):
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                self.before.restore_original_limits()
+
+
+_limits = _Limits()
+
+
+@contextmanager
+def one_blas_pool(*, large):
+    """Leave BLAS one pool with threads where products are large, else none.
+
+    The wheels of numpy and scipy bring a pool of threads each. Two pools of several threads, used
+    in turn, block one another: measured, a small solve takes a hundred times longer. From some
+    size on numpy's threads pay off; scipy's share of the work is small, so its pool gives way.
+    """
+    _limits.acquire(not large)
+    try:
+        yield
+    finally:
+        _limits.release()
