@@ -53,12 +53,11 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
         ``max(0, 1 - m)**2 / 2``.
 
-    patterns : {"random", "all"} or array-like of bool of shape (n_samples, n_patterns), \
-            default="random"
+    patterns : {"random", "all"} or array-like of bool, default="random"
         Activation patterns that the neurons may have on the training data. "random": of
         `n_patterns` Gaussian directions in standardised feature space. "all": all there are, which
-        makes the fit globally optimal; possible for few features or few samples. An array:
-        these.
+        makes the fit globally optimal; possible for few features or few samples. An array of
+        shape (n_samples, n_patterns): these.
 
     n_patterns : int, default=100
         Number of random patterns.
@@ -236,7 +235,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return self._fit_network(X, _signs(y, classes), weights, loss, classes_=classes)
 
     def decision_function(self, X):
-        """Outputs of the network.
+        """Return the outputs of the network.
 
         Parameters
         ----------

@@ -36,12 +36,11 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         target); `Quantile` (the pinball loss, the median by default). Pass an instance such as
         ``Quantile(0.9)`` to set its parameter.
 
-    patterns : {"random", "all"} or array-like of bool of shape (n_samples, n_patterns), \
-            default="random"
+    patterns : {"random", "all"} or array-like of bool, default="random"
         Activation patterns that the neurons may have on the training data. "random": of
         `n_patterns` Gaussian directions in standardised feature space. "all": all there are, which
-        makes the fit globally optimal; possible for few features or few samples. An array:
-        these.
+        makes the fit globally optimal; possible for few features or few samples. An array of
+        shape (n_samples, n_patterns): these.
 
     n_patterns : int, default=100
         Number of random patterns.

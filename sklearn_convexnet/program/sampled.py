@@ -8,7 +8,7 @@ from ..network import TwoLayerReLU
 from .cones import project_on_cone
 from .geometry import Geometry, root_mean_square
 from .losses import get_loss
-from .patterns import activation_patterns, check_patterns, distinct_patterns, realizing_gates
+from .patterns import check_patterns, distinct_patterns, realizing_gates
 
 
 class SampledProgram:
@@ -133,9 +133,13 @@ class SampledProgram:
             )
         gates = np.ascontiguousarray(directions[:, self.kept])
         visible = np.any(rows != 0, axis=1)
-        if not np.array_equal(activation_patterns(rows[visible], gates), patterns[visible]):
-            raise ValueError("gates must realise the patterns: patterns == (rows @ gates >= 0).")
-        return gates, directions
+        margins = (2.0 * patterns - 1.0)[visible] * (rows[visible] @ gates)
+        if not (margins > 1e-15 * (np.abs(rows[visible]) @ np.abs(gates))).all():
+            raise ValueError(
+                "gates must realise the patterns strictly: patterns == (rows @ gates >= 0), with "
+                "rows @ gates farther from zero than its rounding."
+            )
+        return gates, _unit_columns(directions)
 
     def with_target(self, y):
         """The program of another target on the same rows; they share all that is computed."""
@@ -269,6 +273,12 @@ def _finite_array(name, values, ndim):
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must hold finite numbers only, got NaN or infinity.")
     return array
+
+
+def _unit_columns(vectors):
+    vectors = vectors / np.abs(vectors).max(axis=0, initial=1e-300)
+    norms = np.sqrt(np.sum(vectors**2, axis=0))
+    return vectors / np.where(norms > 0, norms, 1.0)
 
 
 def _normalised_weights(sample_weight, n_samples):

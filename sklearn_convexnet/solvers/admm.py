@@ -7,7 +7,7 @@ The penalties of the splits are balanced separately, each on its own relative re
 
 import numpy as np
 
-from .linear_step import RELAXATION
+from .linear_step import RELAXATION, penalty_factor
 
 
 class ADMM:
@@ -107,22 +107,15 @@ class ADMM:
                 np.sqrt(sum(float(np.sum(metric * pair[kind][j] ** 2)) for pair in pairs))
                 for j in range(4)
             )
-            ratios.append(_penalty_factor(primal / max(size, 1e-12), dual / max(multiplier, 1e-12)))
+            ratios.append(penalty_factor(primal / max(size, 1e-12), dual / max(multiplier, 1e-12)))
         self.rho_blocks *= ratios[0]
         self.duals /= ratios[0]
         self.rho_cones *= ratios[1]
         np.divide(self.m, ratios[1], out=self.m, where=self.m < 0)
-        if isinstance(getattr(self.step, "rho", None), float):
-            self.step.scale_penalty(_penalty_factor(*self.step.residuals()))
+        self.step.balance()
 
     def cone_multipliers(self):
         """Non-negative multipliers of the cones of all blocks, shape (n_cone_rows, 2 P)."""
         visible = self.program.geometry.visible
         scale = self.rho_cones * self.program.weights[visible, None]
         return scale * np.maximum(-np.concatenate(self.m[:, visible], axis=1), 0.0)
-
-
-def _penalty_factor(primal, dual):
-    if primal == 0.0 or dual == 0.0:
-        return 1.0
-    return float(np.clip(np.sqrt(primal / dual), 0.1, 10.0))

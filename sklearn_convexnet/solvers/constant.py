@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# margins beyond which every loss of classification is flat to double precision
-_LARGEST_MARGIN = 40.0
+# margins beyond which every loss of classification is zero to double precision
+_LARGEST_MARGIN = 80.0
 
 
 def constant_network(program):

@@ -34,6 +34,9 @@ from ..program.losses import Loss
 from .newton import NewtonSystem
 from .second_order_cone import inner, product, quotient, step_to_boundary
 
+# centring steps before short steps are put down to rounding
+_MOST_RECENTRED = 20
+
 
 @dataclass(frozen=True)
 class GatedBlocks:
@@ -108,7 +111,7 @@ class InteriorPoint:
 
     def __init__(self, problem):
         self.problem = problem
-        self.n_iter = 0
+        self.n_iter = self.n_recentred = 0
         self.lo, self.hi = problem.loss.conjugate_domain(problem.y)
         self.has_lo, self.has_hi = np.isfinite(self.lo), np.isfinite(self.hi)
         mu = self._start()
@@ -252,6 +255,19 @@ class InteriorPoint:
                     refine=True,
                 )
                 step = min(1.0, 0.99 * self._step_to_boundary(direction, x, z))
+                if step < 0.1 and self.n_recentred < _MOST_RECENTRED:
+                    # near the boundary the second-order term may mislead: back to the centre
+                    self.n_recentred += 1
+                    central = system.solve(
+                        mu - self.s * self.multipliers,
+                        quotient(point, (mu - squared[0], -squared[1])),
+                        np.where(self.has_lo, mu / p.weights - below * self.xi, 0.0),
+                        np.where(self.has_hi, mu / p.weights - above * self.eta, 0.0),
+                        refine=True,
+                    )
+                    length = min(1.0, 0.99 * self._step_to_boundary(central, x, z))
+                    if length > step:
+                        direction, step = central, length
         except (FloatingPointError, np.linalg.LinAlgError):
             return False
         if not step > 1e-8:

@@ -38,8 +38,6 @@ class KroneckerStep:
     penalties may change at any iteration without a new factorisation.
     """
 
-    penalties_are_free = True
-
     def __init__(self, program, rng):
         self.program = program
         rows, weights, patterns = program.rows, program.weights, program.patterns
@@ -73,6 +71,10 @@ class KroneckerStep:
         self.rho *= factor
         self.dual /= factor
         self.bias_dual /= factor
+
+    def balance(self):
+        """Rescale the penalty of the loss split by its residuals."""
+        self.scale_penalty(penalty_factor(*self.residuals()))
 
     def solve(self, target_v, target_w, pulled_v, pulled_w, rho_blocks, rho_cones):
         """Update and return the blocks (v, w).
@@ -135,8 +137,6 @@ class KroneckerStep:
 class CholeskyStep:
     """The closed-form u-step of the paper: one dense factor of size 2 d P (squared loss)."""
 
-    penalties_are_free = False
-
     def __init__(self, program, rng):
         if program.loss.name != "squared":
             raise ValueError(
@@ -167,6 +167,9 @@ class CholeskyStep:
 
     def start(self, v, w, bias, slopes):
         """Nothing to set: the step keeps no copies."""
+
+    def balance(self):
+        """No penalty of its own to balance."""
 
     def solve(self, target_v, target_w, pulled_v, pulled_w, rho_blocks, rho_cones):
         """See `KroneckerStep.solve`."""
@@ -210,8 +213,6 @@ class CoordinateStep:
     augmented Lagrangian; it grows again after a success.
     """
 
-    penalties_are_free = True
-
     def __init__(self, program, rng):
         if not np.isfinite(program.loss.curvature):
             raise ValueError(
@@ -225,6 +226,9 @@ class CoordinateStep:
         self.outputs = np.zeros(program.n_samples)
         self.slopes = program.loss.derivative(self.outputs, program.y)
         self.step_sizes = np.ones(program.n_patterns)
+
+    def balance(self):
+        """No penalty of its own to balance."""
 
     def start(self, v, w, bias, slopes):
         """Start from the given blocks."""
@@ -275,6 +279,13 @@ class CoordinateStep:
             self.step_sizes[i] = 2.0 * step
         self.slopes = loss.derivative(self.outputs, y)
         return v.copy(), w.copy()
+
+
+def penalty_factor(primal, dual):
+    """What to multiply a penalty by: the root of the ratio of its relative residuals, bounded."""
+    if primal == 0.0 or dual == 0.0:
+        return 1.0
+    return float(np.clip(np.sqrt(primal / dual), 0.1, 10.0))
 
 
 def _norm(values, weights):

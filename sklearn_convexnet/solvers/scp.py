@@ -28,7 +28,6 @@ def solve_scp(program, *, tol, max_iter, on_check):
     n_iter : int
     """
     directions = program.geometry.directions
-    directions = directions / np.sqrt(np.einsum("ji,ji->i", directions, directions))
     features = np.maximum(program.rows @ directions, 0.0)
     n, N = features.shape
     method = InteriorPoint(

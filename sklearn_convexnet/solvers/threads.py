@@ -23,13 +23,22 @@ class _Limits:
             paths = [library["filepath"] for library in self.pools.info()]
             if not numpy_too:
                 paths = [path for path in paths if "scipy" in os.path.dirname(path)]
+            self._take_control()
             self.pools.select(filepath=paths).limit(limits=1)
 
     def release(self):
         with self.lock:
             self.users -= 1
             if self.users == 0:
+                self._take_control()
                 self.before.restore_original_limits()
+                self._take_control()
+
+    def _take_control(self):
+        # threadpoolctl >= 3.8 obeys the first thread that set a limit, and silently no other
+        for library in self.pools.lib_controllers:
+            if hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread(force=True)
 
 
 _limits = _Limits()
