@@ -7,7 +7,7 @@ from statistics import median
 
 from common import Usage, fresh, report, teacher_problem
 
-LIMIT = "_blas_threads"
+LIMIT = "one_blas_pool"
 
 
 def measure(*, n, d, P, tol, limited):
@@ -18,7 +18,7 @@ def measure(*, n, d, P, tol, limited):
     program = teacher_problem(n, d, P, 0.03).program()
     if not limited:
         getattr(module, LIMIT)  # an error if it has another name by now
-        setattr(module, LIMIT, lambda *args: nullcontext())
+        setattr(module, LIMIT, lambda **how: nullcontext())
     threads = max(pool["num_threads"] for pool in threadpool_info())
     with Usage() as usage:
         result = module.solve(program, tol=tol)

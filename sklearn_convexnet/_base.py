@@ -218,7 +218,7 @@ class BaseConvexReLU(BaseEstimator):
 
     def _outputs(self, X):
         """Outputs of the network, shape (n_samples, n_outputs), in the dtype of X."""
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
             outputs = self.network_(np.asarray(X, dtype=np.float64)).astype(X.dtype)

@@ -5,7 +5,6 @@ from numbers import Real
 import numpy as np
 from scipy.special import expit
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
@@ -308,7 +307,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Certificate
             Prints as sentences and carries the numbers.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=False)
         weights = self._weights(sample_weight, X, y)
         unknown = np.setdiff1d(y[weights > 0], self.classes_)
@@ -340,8 +339,13 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
                 raise ValueError(
                     f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}."
                 )
-        # raises an error when its keys are not labels
-        compute_class_weight(self.class_weight, classes=labels, y=labels)
+        labels = labels.tolist()
+        unknown = [key for key in self.class_weight if key not in labels]
+        # weights of more classes than there are do no harm
+        if unknown and not all(label in self.class_weight for label in labels):
+            raise ValueError(
+                f"class_weight must have labels of y as keys, got {unknown} for labels {labels}."
+            )
 
     def _loss(self):
         loss = get_loss(self.loss)

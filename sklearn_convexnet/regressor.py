@@ -233,7 +233,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         Certificate
             Prints as sentences and carries the numbers.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         X, targets = self._validate(X, y, reset=False)
         return self._certify(X, _columns(targets), sample_weight, self._loss())
 

@@ -1,6 +1,7 @@
 """The sampled convex program: data, patterns, loss and penalty as one object."""
 
 import copy
+from numbers import Real
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class SampledProgram:
         y = _finite_array("y", y, 1)
         if len(y) != len(X):
             raise ValueError(f"X and y must have as many rows: got {len(X)} and {len(y)}.")
-        if not (np.isfinite(alpha) and alpha > 0):
+        if not (isinstance(alpha, Real) and np.isfinite(alpha) and alpha > 0):
             raise ValueError(f"alpha must be a positive finite number, got {alpha!r}.")
         self.loss = get_loss(loss)
         if self.loss.target == "sign" and not np.isin(y, (-1.0, 1.0)).all():

@@ -75,9 +75,9 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
 
 
 def dual_value(program, slopes, largest_norm):
-    """Dual value of slopes shrunk until the norm constraints hold."""
+    """Dual value of slopes shrunk until the norm constraints hold, at least that of no slopes."""
     kappa = max(1.0, largest_norm / program.alpha)
-    return -float(program.weights @ program.loss.conjugate(slopes / kappa, program.y))
+    return max(0.0, -float(program.weights @ program.loss.conjugate(slopes / kappa, program.y)))
 
 
 def resolution(program):

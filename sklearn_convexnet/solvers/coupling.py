@@ -46,7 +46,8 @@ class Coupling:
             K += Z.T @ Z
         entries = np.einsum("kk->k", K)
         entries += diagonal
-        entries += 1e-15 * entries.mean()
+        # relative to each: rows of little weight have huge entries
+        entries *= 1.0 + 1e-15 * n
         self.factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
 
     def solve(self, r):

@@ -34,8 +34,10 @@ from ..program.losses import Loss
 from .newton import NewtonSystem
 from .second_order_cone import inner, product, quotient, step_to_boundary
 
-# centring steps before short steps are put down to rounding
-_MOST_RECENTRED = 20
+# a step below this is short; so many of them are tried again towards the centre, so many end a run
+_SHORT_STEP, _MOST_RECENTRED, _MOST_SHORT = 0.1, 20, 60
+# of the ends of the domain; predictions are of size one in normalised units
+_LARGEST_MULTIPLIER = 10.0
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,13 @@ class InteriorPoint:
 
     def __init__(self, problem):
         self.problem = problem
-        self.n_iter = self.n_recentred = 0
+        self.n_iter = self.n_short = 0
         self.lo, self.hi = problem.loss.conjugate_domain(problem.y)
         self.has_lo, self.has_hi = np.isfinite(self.lo), np.isfinite(self.hi)
         mu = self._start()
         below, above = self.to_ends()
-        # in normalised units predictions are of size one: larger multipliers only mislead
-        self.xi = np.where(self.has_lo, np.minimum(mu / (problem.weights * below), 10.0), 0.0)
-        self.eta = np.where(self.has_hi, np.minimum(mu / (problem.weights * above), 10.0), 0.0)
+        xi, eta = np.minimum(mu / problem.weights / (below, above), _LARGEST_MULTIPLIER)
+        self.xi, self.eta = np.where(self.has_lo, xi, 0.0), np.where(self.has_hi, eta, 0.0)
 
     def _start(self):
         """Set a dual feasible point with the zero network; return its complementarity."""
@@ -172,7 +173,8 @@ class InteriorPoint:
         """
         best = np.inf
         for _ in range(max_iter):
-            residuals = self._residuals()
+            with np.errstate(over="ignore", invalid="ignore"):
+                residuals = self._residuals()
             gap = residuals.relative_gap
             if gap <= tol:
                 return True
@@ -242,7 +244,8 @@ class InteriorPoint:
                     system.scaling.apply_inverse((affine.t, affine.theta)),
                     system.scaling.apply((np.zeros_like(self.t), affine.zeta)),
                 )
-                spread = centring / p.weights
+                # rows of hardly any weight would only hold up the others
+                spread = np.minimum(centring / p.weights, _LARGEST_MULTIPLIER)
                 direction = system.solve(
                     centring - self.s * self.multipliers - affine.s * affine.a,
                     quotient(point, (centring - squared[0] - cross[0], -squared[1] - cross[1])),
@@ -255,9 +258,9 @@ class InteriorPoint:
                     refine=True,
                 )
                 step = min(1.0, 0.99 * self._step_to_boundary(direction, x, z))
-                if step < 0.1 and self.n_recentred < _MOST_RECENTRED:
+                self.n_short += step < _SHORT_STEP
+                if step < _SHORT_STEP and self.n_short <= _MOST_RECENTRED:
                     # near the boundary the second-order term may mislead: back to the centre
-                    self.n_recentred += 1
                     central = system.solve(
                         mu - self.s * self.multipliers,
                         quotient(point, (mu - squared[0], -squared[1])),
@@ -270,7 +273,7 @@ class InteriorPoint:
                         direction, step = central, length
         except (FloatingPointError, np.linalg.LinAlgError):
             return False
-        if not step > 1e-8:
+        if not step > 1e-8 or self.n_short > _MOST_SHORT:
             return False
         self.theta = self.theta + step * direction.theta
         self.bias += step * direction.bias

@@ -47,7 +47,8 @@ class KroneckerStep:
         self.gate_values, self.gate_vectors = program.geometry.gate_spectrum
         # squares of the length of (x_k, 1): the bias is one more coordinate of the prox
         self.lengths = np.einsum("kj,kj->k", rows, rows) + float(program.fit_intercept)
-        self.lengths[self.lengths == 0] = 1.0
+        # a row of zeros sees no step of the prox: its slope is that at the output zero
+        self.lengths[self.lengths == 0] = 1e-30
         self.copy = np.zeros_like(rows)
         self.dual = np.zeros_like(rows)
         self.bias_copy = np.zeros(len(rows))

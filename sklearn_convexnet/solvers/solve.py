@@ -3,6 +3,7 @@
 import copy
 import time
 from dataclasses import replace
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -27,7 +28,7 @@ _SCREENING = 60
 # patterns beyond which ADMM over all of them costs more than it tells
 _MANY_PATTERNS = 2000
 # regularisation, in normalised units, below which rounding decides
-_SMALLEST_ALPHA = 1e-30
+_SMALLEST_ALPHA = 1e-14
 
 
 def solve(
@@ -77,10 +78,12 @@ def solve(
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}.")
-    if not (np.isfinite(tol) and tol > 0):
+    if not (isinstance(tol, Real) and np.isfinite(tol) and tol > 0):
         raise ValueError(f"tol must be a positive finite number, got {tol!r}.")
-    if not max_iter >= 1:
-        raise ValueError(f"max_iter must be at least 1, got {max_iter!r}.")
+    if not (isinstance(max_iter, Integral) and max_iter >= 1):
+        raise ValueError(f"max_iter must be an integer of at least 1, got {max_iter!r}.")
+    if not isinstance(warm_start, Result | None):
+        raise ValueError(f"warm_start must be a Result or None, got {warm_start!r}.")
     rng = random_state
     if not hasattr(rng, "permutation"):
         rng = np.random.RandomState(random_state)
@@ -139,7 +142,10 @@ class _Units:
         basis = self.normalised.geometry.basis
         blocks = [point.v, point.w] if basis is None else [basis @ point.v, basis @ point.w]
         v, w = (self.block_scale * block for block in blocks)
-        return Solution(v, w, self.target_scale * point.bias, self.slope_scale * point.slopes)
+        # rounding of the product must not leave the domain of the conjugate
+        domain = self.program.loss.conjugate_domain(self.program.y)
+        slopes = np.clip(self.slope_scale * point.slopes, *domain)
+        return Solution(v, w, self.target_scale * point.bias, slopes)
 
     def to_normalised(self, solution):
         program = self.program
@@ -175,6 +181,11 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
         point = best.solution
         best, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=tol)
         record("rescaled", n_iter, best)
+    if not best.upper_bound <= program.objective(zero, zero, bias):
+        # rounding, or too few iterations, has left less than where we came from
+        constant, _ = certify(program, zero, zero, bias, slopes, tol=tol)
+        best = _tighter(constant, best)
+        record("constant", n_iter, best)
     return best, n_iter
 
 

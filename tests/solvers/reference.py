@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
+from scipy.optimize import nnls
 
 # Relative accuracy of a reference value, measured against tighter runs: no test may ask for more.
 ACCURACY = 3e-7
@@ -93,8 +94,8 @@ def solve_reference(program, scale=1.0):
 
 def solve_lasso(program, scale=1.0):
     """Optimum of the sampled convex program: the unit gates as a fixed first layer."""
-    directions = program.gates / np.linalg.norm(program.gates, axis=0)
-    features = np.maximum(program.rows @ directions, 0.0)
+    features = np.maximum(program.rows @ program.gates, 0.0)
+    features = features / np.linalg.norm(program.gates, axis=0)
     a, c = cp.Variable(features.shape[1]), cp.Variable()
     f = features @ a
     if program.fit_intercept:
@@ -103,3 +104,19 @@ def solve_lasso(program, scale=1.0):
     value = minimise(loss + program.alpha * cp.norm1(a), constraints, scale)
     bias = float(c.value) if program.fit_intercept else 0.0
     return Reference(value, f.value, (a.value,), bias)
+
+
+def projected_gradients(program, slopes):
+    """Projections of -X'D Omega p (blocks v) and +X'D Omega p (blocks w) on the cones, by NNLS."""
+    X, D = program.rows, program.patterns
+    projections = np.zeros((2, *X.T.shape[:1], D.shape[1]))
+    for i in range(D.shape[1]):
+        C = (2.0 * D[:, i, None] - 1.0) * X
+        pull = X.T @ (D[:, i] * program.weights * slopes)
+        for side, point in enumerate((-pull, pull)):
+            size = np.linalg.norm(point)
+            if size > 0:
+                # min over a >= 0 of |C'a + g|
+                a, _ = nnls(C.T, -point / size)
+                projections[side][:, i] = point + size * (C.T @ a)
+    return projections

@@ -26,4 +26,3 @@ def test_one_more_direction_seldom_improves_the_sampled_optimum():
         improving = np.abs(multipliers @ np.maximum(X @ fresh, 0.0)) > alpha * (1 + 1e-6)
         exceeded.append(improving.mean() > xi)
     assert np.mean(exceeded) <= psi
-

@@ -1,0 +1,83 @@
+"""Random small programs: for hypothesis, and one at a time."""
+
+import numpy as np
+from hypothesis import note
+from hypothesis import strategies as st
+
+from sklearn_convexnet.program.losses import (
+    CLASSIFICATION_LOSSES,
+    REGRESSION_LOSSES,
+    Huber,
+    Quantile,
+    get_loss,
+)
+from sklearn_convexnet.program.patterns import sample_gates
+from sklearn_convexnet.program.sampled import SampledProgram
+
+LOSSES = [*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES]
+SMOOTH_LOSSES = [name for name in LOSSES if np.isfinite(get_loss(name).curvature)]
+# the same with parameters that are not the defaults
+VARIANTS = [*LOSSES, Huber(delta=0.2), Quantile(quantile=0.8)]
+
+
+def draw_data(seed, *, n, d, n_patterns, loss, intercept, spread=3.0, rounded=False):
+    """Arguments of a program, gates included; `spread` is the log10 of the ratio of weights."""
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((n, d))
+    if rounded:
+        # coincidences: repeated rows, rows on the hyperplane of another, zeros
+        X = np.round(X)
+        X[0] = 1.0
+    weights = 10.0 ** rng.uniform(0.0, spread, n)
+    y = rng.standard_normal(n) + np.maximum(X @ rng.standard_normal(d), 0.0)
+    if get_loss(loss).target == "sign":
+        y = np.where(y > np.median(y), 1.0, -1.0)
+        y[np.argmax(y)] = 1.0
+        if n > 1:
+            y[0] = -y[1:].max() if np.ptp(y[1:]) == 0 else y[0]
+    elif n > 1:
+        y[0] += 1.0
+    rows = np.concatenate([X, np.ones((n, int(intercept)))], axis=1)
+    gates = sample_gates(rows, weights / weights.sum(), n_patterns, rng, intercept=intercept)
+    return {
+        "X": X,
+        "y": y,
+        "patterns": rows @ gates >= 0,
+        "loss": loss,
+        "sample_weight": weights,
+        "fit_intercept": intercept,
+        "gates": gates,
+    }
+
+
+def draw_program(seed=0, *, n=20, d=3, n_patterns=8, loss="squared", alpha=0.01, intercept=True):
+    """One program of moderate size."""
+    data = draw_data(seed, n=n, d=d, n_patterns=n_patterns, loss=loss, intercept=intercept)
+    return SampledProgram(**data, alpha=alpha)
+
+
+@st.composite
+def datas(draw, losses=tuple(VARIANTS), min_rows=2, max_rows=25):
+    """Arguments of `SampledProgram` but for alpha."""
+    arguments = {
+        "seed": draw(st.integers(0, 2**31 - 1)),
+        "n": draw(st.integers(min_rows, max_rows)),
+        "d": draw(st.integers(1, 4)),
+        "n_patterns": draw(st.integers(1, 12)),
+        "loss": draw(st.sampled_from(losses)),
+        "intercept": draw(st.booleans()),
+        "rounded": draw(st.booleans()),
+    }
+    note(f"draw_data(**{arguments})")
+    return draw_data(**arguments)
+
+
+alphas = st.floats(-4.0, 0.0).map(lambda exponent: 10.0**exponent)
+
+
+@st.composite
+def programs(draw, **kwargs):
+    """Programs with weights of ratios up to 1e3 and alpha from 1e-4 to 1."""
+    data, alpha = draw(datas(**kwargs)), draw(alphas)
+    note(f"alpha={alpha!r}")
+    return SampledProgram(**data, alpha=alpha)

@@ -1,0 +1,419 @@
+"""The contract of `solve`: arguments, statuses, history, warm starts, degenerate programs."""
+
+import dataclasses
+import importlib
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import LOSSES, draw_data, draw_program, programs
+from reference import solve_reference
+
+from sklearn_convexnet.program.losses import get_loss
+from sklearn_convexnet.program.patterns import enumerate_gates
+from sklearn_convexnet.program.sampled import SampledProgram
+from sklearn_convexnet.solvers import SOLVERS, Result, Solution, solve
+
+# the package holds a function of that name
+solve_module = importlib.import_module("sklearn_convexnet.solvers.solve")
+
+
+def assert_certified(program, result):
+    """What holds for every result, whatever its status."""
+    assert result.status in ("optimal", "max_iter", "stalled")
+    assert np.isfinite([result.objective, result.upper_bound, result.lower_bound, result.gap]).all()
+    assert result.lower_bound <= result.upper_bound * (1.0 + 1e-14)
+    assert 0.0 <= result.gap
+    # a perfect fit is one up to the rounding of its predictions
+    rounding = program.loss.value(program.y * (1.0 + 1e-15), program.y).max()
+    rounding = rounding if program.loss.target == "real" else 0.0
+    assert result.objective <= result.upper_bound * (1.0 + 1e-9) + rounding
+    network = result.network
+    assert np.isfinite(network(program.rows[:, : network.hidden_weights.shape[0]])).all()
+    assert result.network.n_neurons <= 2 * len(program.geometry.directions.T)
+    assert result.history
+    assert result.history[-1]["iteration"] == result.n_iter
+
+
+# ------------------------------------------------------------------------------ arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"solver": "newton"}, ["solver", "admm-cholesky", "'newton'"]),
+        ({"solver": None}, ["solver", "admm-cholesky", "None"]),
+        ({"tol": 0.0}, ["tol", "positive", "0.0"]),
+        ({"tol": -1e-3}, ["tol", "positive", "-0.001"]),
+        ({"tol": np.nan}, ["tol", "finite", "nan"]),
+        ({"tol": np.inf}, ["tol", "finite", "inf"]),
+        ({"tol": "1e-4"}, ["tol", "number", "'1e-4'"]),
+        ({"tol": None}, ["tol", "number", "None"]),
+        ({"max_iter": 0}, ["max_iter", "at least 1", "0"]),
+        ({"max_iter": -3}, ["max_iter", "at least 1", "-3"]),
+        ({"max_iter": 2.5}, ["max_iter", "integer", "2.5"]),
+        ({"max_iter": np.nan}, ["max_iter", "integer", "nan"]),
+        ({"max_iter": "many"}, ["max_iter", "integer", "'many'"]),
+        ({"warm_start": 3}, ["warm_start", "Result", "3"]),
+        ({"warm_start": True}, ["warm_start", "Result", "True"]),
+    ],
+)
+def test_bad_argument(arguments, words):
+    with pytest.raises(ValueError) as error:
+        solve(draw_program(), **arguments)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "squared"])
+def test_closed_form_step_needs_the_squared_loss(loss):
+    with pytest.raises(ValueError, match=f"admm-cholesky.*loss='squared'.*'{loss}'"):
+        solve(draw_program(loss=loss), "admm-cholesky")
+
+
+@pytest.mark.parametrize("loss", ["quantile", "hinge"])
+def test_coordinate_descent_needs_a_smooth_loss(loss):
+    with pytest.raises(ValueError, match=f"admm-rbcd.*Lipschitz.*'{loss}'"):
+        solve(draw_program(loss=loss), "admm-rbcd")
+
+
+@pytest.mark.parametrize("other", [{"n": 19}, {"d": 4}, {"n_patterns": 3}])
+def test_warm_start_of_another_shape(other):
+    result = solve(draw_program(**other))
+    with pytest.raises(ValueError, match=r"warm_start.*blocks of shape \(4, 8\) and 20 rows"):
+        solve(draw_program(), warm_start=result)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_integers_and_numpy_numbers_are_numbers(solver):
+    result = solve(draw_program(alpha=0.1), solver, tol=np.float32(0.1), max_iter=np.int64(50))
+    assert result.n_iter <= 50
+    assert solve(draw_program(), solver, tol=1).status == "optimal"
+
+
+# ------------------------------------------------------------------------------ results
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_result_is_what_it_says(solver):
+    program = draw_program(alpha=0.1, n_patterns=4)
+    entries = []
+    result = solve(program, solver, tol=1e-3, random_state=0, on_check=entries.append)
+    assert_certified(program, result)
+    assert result.history == entries
+    assert result.bounds_of == ("scp" if solver == "scp" else "sampled")
+    last = result.history[-1]
+    for name in ("upper_bound", "lower_bound", "gap"):
+        assert last[name] == getattr(result, name)
+    width = result.upper_bound - result.lower_bound
+    assert result.gap == pytest.approx(width / result.upper_bound, rel=1e-6)
+    assert isinstance(result.solution, Solution)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.gap = 0.0
+    copy = pickle.loads(pickle.dumps(result))
+    assert isinstance(copy, Result) and copy.upper_bound == result.upper_bound
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_run_may_be_repeated(solver):
+    program = draw_program()
+    results = [solve(program, solver, max_iter=100, random_state=7) for _ in range(2)]
+    first, second = results
+    assert first.upper_bound == second.upper_bound and first.lower_bound == second.lower_bound
+    assert first.n_iter == second.n_iter
+    np.testing.assert_array_equal(first.network.hidden_weights, second.network.hidden_weights)
+    # and a program is not changed by being solved
+    other = solve(draw_program(), solver, max_iter=100, random_state=np.random.RandomState(7))
+    assert other.upper_bound == first.upper_bound
+
+
+def test_only_coordinate_descent_is_random():
+    program = draw_program()
+    for solver, same in (("admm", True), ("admm-cholesky", True), ("admm-rbcd", False)):
+        bounds = {
+            solve(program, solver, tol=1e-9, max_iter=30, random_state=seed).upper_bound
+            for seed in range(3)
+        }
+        assert (len(bounds) == 1) == same
+
+
+def test_the_state_of_the_global_generator_is_left_alone():
+    np.random.seed(3)  # noqa: NPY002
+    expected = np.random.RandomState(3).random_sample()
+    for solver in SOLVERS:
+        solve(draw_program(), solver, max_iter=10)
+    assert np.random.random_sample() == expected  # noqa: NPY002
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
+@pytest.mark.parametrize("max_iter", [1, 2, 3, 49, 50, 51, 61, 70])
+def test_bounds_after_few_iterations(solver, loss, max_iter):
+    if (solver == "admm-cholesky" and loss != "squared") or (
+        solver == "admm-rbcd" and loss == "hinge"
+    ):
+        pytest.skip("the solver does not serve the loss")
+    program = draw_program(1, n=15, loss=loss)
+    result = solve(program, solver, tol=1e-9, max_iter=max_iter, random_state=0)
+    assert_certified(program, result)
+    assert result.n_iter <= max_iter
+    assert result.status == "max_iter" or result.n_iter < max_iter
+    if solver != "scp":
+        optimum = solve(program, tol=1e-8)
+        assert result.lower_bound <= optimum.upper_bound
+        assert result.upper_bound >= optimum.lower_bound
+
+
+@pytest.mark.parametrize("solver", ["admm-cholesky", "admm-rbcd", "admm"])
+def test_bounds_of_a_history_tighten(solver, monkeypatch):
+    monkeypatch.setattr(solve_module, "_polish_is_worth_it", lambda *_: False)
+    program = draw_program(2, n_patterns=4, alpha=0.05)
+    result = solve(program, solver, tol=1e-6, max_iter=500, random_state=0)
+    history = result.history
+    assert len(history) >= 3
+    for before, after in zip(history[:-1], history[1:], strict=True):
+        assert after["iteration"] > before["iteration"]
+        assert after["time"] >= before["time"]
+        assert after["upper_bound"] <= before["upper_bound"]
+        assert after["lower_bound"] >= before["lower_bound"]
+        assert after["gap"] <= before["gap"]
+
+
+@settings(max_examples=30)
+@given(program=programs(), tol=st.sampled_from([0.3, 1e-3, 1e-6]))
+def test_a_looser_tolerance_is_met_too(program, tol):
+    result = solve(program, tol=tol)
+    assert_certified(program, result)
+    assert result.status == "optimal" and result.gap <= tol
+
+
+# ------------------------------------------------------------------------------ warm starts
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("polished", [True, False])
+def test_warm_start_from_the_solution(loss, polished, monkeypatch):
+    if not polished:
+        monkeypatch.setattr(solve_module, "_polish_is_worth_it", lambda *_: False)
+    program = draw_program(4, loss=loss, alpha=0.03)
+    tol = 1e-6 if polished else 1e-3
+    cold = solve(program, tol=tol, max_iter=100_000)
+    warm = solve(program, tol=tol, max_iter=100_000, warm_start=cold)
+    assert cold.status == warm.status == "optimal"
+    assert warm.n_iter <= 1.5 * cold.n_iter
+    assert warm.upper_bound == pytest.approx(cold.upper_bound, rel=2 * tol)
+
+
+@settings(max_examples=25)
+@given(program=programs(), factor=st.sampled_from([0.3, 0.9, 1.1, 3.0]), seed=st.integers(0, 99))
+def test_warm_start_from_a_neighbour_or_from_nonsense(program, factor, seed):
+    cold = solve(program, tol=1e-7)
+    neighbour = SampledProgram(
+        program.rows[:, : program.rows.shape[1] - program.fit_intercept],
+        program.y,
+        program.patterns,
+        loss=program.loss,
+        alpha=factor * program.alpha,
+        sample_weight=program.weights,
+        fit_intercept=program.fit_intercept,
+        gates=program.gates,
+    )
+    start = solve(neighbour, tol=1e-3)
+    rng = np.random.RandomState(seed)
+    v, w = 10.0 * rng.standard_normal((2, *program.gates.shape))
+    nonsense = dataclasses.replace(
+        start, solution=Solution(v, w, 5.0, rng.standard_normal(program.n_samples))
+    )
+    for warm_start in (start, nonsense):
+        warm = solve(program, tol=1e-7, warm_start=warm_start)
+        assert warm.status == "optimal"
+        assert warm.upper_bound == pytest.approx(cold.upper_bound, rel=1e-6)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_takes_a_warm_start(solver):
+    program = draw_program(4, alpha=0.03)
+    start = solve(program, tol=1e-3)
+    result = solve(program, solver, tol=1e-3, max_iter=200, warm_start=start, random_state=0)
+    assert_certified(program, result)
+
+
+# ------------------------------------------------------------------------------ degenerate
+
+
+def tiny(X, y, loss="squared", **arguments):
+    X = np.asarray(X, dtype=float)
+    intercept = arguments.get("fit_intercept", False)
+    rows = np.concatenate([X, np.ones((len(X), int(intercept)))], axis=1)
+    gates = enumerate_gates(rows, max_patterns=1000)
+    arguments = {"alpha": 0.05, "gates": gates, **arguments}
+    return SampledProgram(X, y, rows @ gates >= 0, loss=loss, **arguments)
+
+
+rng = np.random.RandomState(0)
+ONE_ROW = [[1.0, -2.0]]
+ZERO_ROW = [[0.0, 0.0], [1.0, 2.0], [-1.0, 0.5], [0.0, 0.0], [2.0, -1.0]]
+REPEATED = np.repeat(rng.standard_normal((3, 2)), 4, axis=0)
+COLLINEAR = np.outer(rng.standard_normal(8), [1.0, 2.0, -1.0])
+CONSTANT = np.concatenate([rng.standard_normal((8, 1)), np.full((8, 2), 3.0)], axis=1)
+WIDE = rng.standard_normal((4, 9))
+OPPOSITE = np.concatenate([np.eye(3), -np.eye(3)])
+SHAPES = {
+    "one row": ONE_ROW,
+    "one feature": rng.standard_normal((6, 1)),
+    "zero rows": ZERO_ROW,
+    "repeated rows": REPEATED,
+    "collinear columns": COLLINEAR,
+    "constant columns": CONSTANT,
+    "more columns than rows": WIDE,
+    "opposite rows": OPPOSITE,
+    "badly scaled columns": rng.standard_normal((10, 2)) * [1e3, 1.0],
+}
+
+
+@pytest.mark.parametrize("X", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_degenerate_rows(X, loss, intercept):
+    X = np.asarray(X)
+    y = np.random.RandomState(1).standard_normal(len(X))
+    if get_loss(loss).target == "sign":
+        y = np.where(np.arange(len(X)) % 2 == 0, 1.0, -1.0)
+    program = tiny(X, y, loss, fit_intercept=intercept)
+    result = solve(program, tol=1e-8)
+    assert_certified(program, result)
+    assert result.status == "optimal"
+    if len(X) > 1 and np.abs(X).max() < 100:
+        # Clarabel gives up on badly scaled columns
+        reference = solve_reference(program, result.upper_bound)
+        assert result.upper_bound == pytest.approx(reference.value, rel=1e-6)
+        assert result.lower_bound == pytest.approx(reference.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["admm-cholesky", "admm-rbcd", "scp"])
+@pytest.mark.parametrize("X", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_degenerate_rows_for_the_other_solvers(solver, X, intercept):
+    X = np.asarray(X)
+    y = np.random.RandomState(1).standard_normal(len(X))
+    program = tiny(X, y, fit_intercept=intercept)
+    result = solve(program, solver, tol=1e-2, max_iter=100, random_state=0)
+    assert_certified(program, result)
+    if solver != "scp":
+        optimum = solve(program, tol=1e-8)
+        assert result.lower_bound <= optimum.upper_bound * (1 + 1e-12)
+        assert result.upper_bound >= optimum.lower_bound * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_perfect_constant(solver, loss):
+    if solver == "admm-cholesky" and loss != "squared":
+        pytest.skip("the solver does not serve the loss")
+    if solver == "admm-rbcd" and not np.isfinite(get_loss(loss).curvature):
+        pytest.skip("the solver does not serve the loss")
+    for constant in (1.0, -1.0):
+        X = np.random.RandomState(0).standard_normal((7, 2))
+        for target in (constant,) if get_loss(loss).target == "sign" else (0.1 * constant, 1e8):
+            program = tiny(X, np.full(7, target), loss, fit_intercept=True)
+            result = solve(program, solver, tol=1e-8)
+            assert_certified(program, result)
+            assert result.status == "optimal"
+            assert result.network.n_neurons == 0
+            # the constant itself is rounded
+            off = program.loss.value(np.full(7, target * (1 + 1e-15)), program.y).max()
+            assert result.objective <= max(off, 1e-30)
+            assert np.sign(result.network(X)) == pytest.approx(np.sign(target))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("loss", ["squared", "huber", "quantile"])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("size", [0.0, 1e-200, 1e-300])
+def test_targets_that_are_zero_or_underflow(solver, loss, intercept, size):
+    if solver == "admm-cholesky" and loss != "squared":
+        pytest.skip("the solver does not serve the loss")
+    if solver == "admm-rbcd" and loss == "quantile":
+        pytest.skip("the solver does not serve the loss")
+    X = np.random.RandomState(0).standard_normal((7, 2))
+    y = size * np.random.RandomState(1).standard_normal(7)
+    program = tiny(X, y, loss, fit_intercept=intercept)
+    result = solve(program, solver, tol=1e-6)
+    assert_certified(program, result)
+    assert result.status == "optimal"
+    assert result.objective <= size
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("alpha", [1e-6, 1e-10, 1e-16, 1e-300, 1e2, 1e100, 1e300])
+def test_extreme_alphas(loss, intercept, alpha):
+    program = draw_program(9, n=15, d=2, loss=loss, alpha=alpha, intercept=intercept)
+    result = solve(program, tol=1e-6)
+    assert_certified(program, result)
+    if alpha >= 1:
+        assert result.status == "optimal" and result.network.n_neurons == 0
+    if 1e-6 <= alpha <= 1e2:
+        reference = solve_reference(program, result.upper_bound)
+        assert result.upper_bound == pytest.approx(reference.value, rel=1e-5)
+        assert result.lower_bound == pytest.approx(reference.value, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("decades", [7, 12, 300])
+def test_extreme_weights(loss, intercept, decades):
+    data = draw_data(3, n=15, d=2, n_patterns=6, loss=loss, intercept=intercept)
+    data["sample_weight"] = 10.0 ** np.linspace(-decades, 0, 15)
+    program = SampledProgram(**data, alpha=0.01)
+    result = solve(program, tol=1e-6)
+    assert_certified(program, result)
+    assert result.status == "optimal"
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e290])
+def test_rows_of_extreme_size(solver, scale):
+    data = draw_data(3, n=15, d=2, n_patterns=6, loss="squared", intercept=False)
+    data["X"] = scale * data["X"]
+    program = SampledProgram(**data, alpha=0.01)
+    result = solve(program, solver, tol=1e-3, max_iter=200)
+    assert_certified(program, result)
+
+
+# ------------------------------------------------------------------------------ many patterns
+
+
+@pytest.mark.parametrize("loss", ["squared", "hinge"])
+def test_more_patterns_than_admm_screens(loss):
+    data = draw_data(0, n=21, d=3, n_patterns=1, loss=loss, intercept=True)
+    rows = np.concatenate([data["X"], np.ones((21, 1))], axis=1)
+    gates = enumerate_gates(rows, max_patterns=5000)
+    assert gates.shape[1] > solve_module._MANY_PATTERNS
+    data |= {"gates": gates, "patterns": rows @ gates >= 0}
+    program = SampledProgram(**data, alpha=0.02, exhaustive=True)
+    result = solve(program, tol=1e-6)
+    assert_certified(program, result)
+    assert result.status == "optimal" and result.bounds_of == "global"
+    some = np.random.RandomState(0).permutation(gates.shape[1])[:500]
+    part = {**data, "gates": gates[:, some], "patterns": data["patterns"][:, some]}
+    fewer = solve(SampledProgram(**part, alpha=0.02), tol=1e-6)
+    assert result.lower_bound <= fewer.upper_bound
+    # the neurons found are a certificate on their own patterns too
+    warm = solve(program, tol=1e-6, warm_start=result)
+    assert warm.status == "optimal"
+    assert warm.upper_bound == pytest.approx(result.upper_bound, rel=2e-6)
+
+
+def test_the_working_set_does_not_change_the_optimum(monkeypatch):
+    program = draw_program(5, n=25, d=3, n_patterns=60, alpha=0.005)
+    expected = solve(program, tol=1e-8)
+    monkeypatch.setattr(solve_module, "_MANY_PATTERNS", 10)
+    monkeypatch.setattr(
+        solve_module, "_spread_blocks", lambda program: np.array([0, program.n_patterns])
+    )
+    result = solve(program, tol=1e-8)
+    assert result.status == "optimal"
+    assert result.upper_bound == pytest.approx(expected.upper_bound, rel=2e-8)

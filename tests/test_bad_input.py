@@ -1,0 +1,599 @@
+"""Bad and extreme input: a clear error, or a finite fit; never NaN, a warning of NumPy, a hang."""
+
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+
+Regressor = partial(ConvexReLURegressor, n_patterns=20, random_state=0)
+Classifier = partial(ConvexReLUClassifier, n_patterns=20, random_state=0)
+BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+LOSSES = {
+    Regressor: ["squared", "huber", "quantile"],
+    Classifier: ["logistic", "hinge", "squared_hinge"],
+}
+
+
+def data(make, n=40, d=3, seed=0):
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((n, d))
+    score = np.abs(X[:, 0]) - 2 * X[:, 1] + 0.1 * rng.standard_normal(n)
+    return X, (score > 0.5).astype(int) if make is Classifier else score
+
+
+def scores(model, X):
+    return model.decision_function(X) if hasattr(model, "classes_") else model.predict(X)
+
+
+def constant_objective(model, y):
+    """Objective of the best constant by a grid search, a little above the optimum."""
+    weights = np.ones(len(y)) / len(y)
+    if hasattr(model, "classes_"):
+        targets = np.where(y == model.classes_[1], 1.0, -1.0)
+        grid = np.linspace(-5, 5, 201)
+        if model.class_weight == "balanced":
+            weights = 0.5 / np.where(targets > 0, np.sum(targets > 0), np.sum(targets < 0))
+    else:
+        targets, grid = y, np.r_[y, np.mean(y)]
+    if not model.fit_intercept:
+        grid = [0.0]
+    return min(weights @ model._loss().value(np.full(len(y), c), targets) for c in grid)
+
+
+def check_fit(model, X, y, *, converged=None, **fit_params):
+    """Fit, and check everything finite and no worse than a constant; returns the model."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y, **fit_params)
+        outputs = scores(model, X)
+        str(model.certificate_)
+        if hasattr(model, "predict_proba"):
+            assert np.isfinite(model.predict_proba(X)).all()
+    assert {warning.category for warning in caught} <= {ConvergenceWarning}
+    assert np.isfinite(outputs).all()
+    for array in model.coefs_ + model.intercepts_:
+        assert np.isfinite(array).all()
+    assert 0 <= model.dual_gap_ <= 1
+    assert bool(caught) == (model.dual_gap_ > model.tol)
+    assert 0 <= model.lower_bound_ < np.inf
+    assert 0 <= model.certificate_.lower_bound <= model.objective_ < np.inf
+    if converged is not None:
+        assert bool(caught) != converged
+    if not fit_params and model.n_outputs_ == 1:
+        assert model.objective_ <= constant_objective(model, y) * (1 + 2 * model.tol) + 1e-300
+    return model
+
+
+# ------------------------------------------------------------------------------------------------
+# Parameters
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["alpha", "tol"])
+@pytest.mark.parametrize("value", [-1.0, 0, -np.inf, np.inf, np.nan, "1", None])
+def test_alpha_and_tol_must_be_positive_and_finite(make, name, value):
+    with pytest.raises(ValueError, match=rf"'{name}' parameter of \w+ must be .*Got {value!r}"):
+        make(**{name: value}).fit(*data(make))
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["max_iter", "n_patterns"])
+@pytest.mark.parametrize("value", [-1, 0, 1.5, np.nan, "1", None])
+def test_counts_must_be_positive_integers(make, name, value):
+    with pytest.raises(ValueError, match=rf"'{name}' parameter of \w+ must be .*Got {value!r}"):
+        make(**{name: value}).fit(*data(make))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("loss", "mse"),
+        ("loss", 2),
+        ("solver", "adam"),
+        ("solver", None),
+        ("patterns", "some"),
+        ("fit_intercept", "yes"),
+        ("warm_start", 1),
+        ("random_state", "seed"),
+        ("random_state", -1),
+        ("n_jobs", 1.5),
+        ("verbose", -1),
+    ],
+)
+def test_other_parameters_must_be_known(make, name, value):
+    with pytest.raises(ValueError, match=rf"'{name}' parameter of \w+ must be .*Got {value!r}"):
+        make(**{name: value}).fit(*data(make))
+
+
+@BOTH
+@pytest.mark.parametrize("alpha", [1e-300, 1e-30, 1e-12, 1e-5, 1e3, 1e12, 1e300])
+@pytest.mark.parametrize("loss", [0, 1, 2])
+def test_any_alpha(make, alpha, loss):
+    X, y = data(make)
+    # below the resolution of rounding there may be a warning, but there is a fit
+    model = check_fit(
+        make(alpha=alpha, loss=LOSSES[make][loss]), X, y, converged=True if alpha >= 1e-5 else None
+    )
+    if alpha <= 1e-5:
+        assert model.score(X, y) > 0.95
+    if alpha >= 1e3:
+        # the constant network
+        assert model.n_neurons_ == 0
+        assert np.ptp(scores(model, X)) == 0
+        assert model.certificate_.gap < 1e-3
+        assert model.objective_ == pytest.approx(constant_objective(model, y), rel=1e-2)
+
+
+@BOTH
+@pytest.mark.parametrize("alpha", [1e-12, 1e-5, 1e-2, 1e3])
+@pytest.mark.parametrize("n_patterns", [5, 100])
+def test_any_alpha_with_a_fixed_first_layer(make, alpha, n_patterns):
+    X, y = data(make)
+    model = make(alpha=alpha, solver="scp", n_patterns=n_patterns)
+    check_fit(model, X, y, converged=True if alpha >= 1e-5 else None)
+
+
+@BOTH
+def test_tolerances_out_of_reach(make):
+    X, y = data(make)
+    with pytest.warns(ConvergenceWarning, match="rounding errors stopped the solver"):
+        model = make(tol=1e-25).fit(X, y)
+    assert model.dual_gap_ < 1e-6
+    assert check_fit(make(tol=5.0), X, y).n_iter_ >= 1
+
+
+# ------------------------------------------------------------------------------------------------
+# Values and shapes of the data
+
+
+@BOTH
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(make, value):
+    X, y = data(make)
+    bad = X.copy()
+    bad[3, 1] = value
+    with pytest.raises(ValueError, match="Input X contains (NaN|infinity)"):
+        make().fit(bad, y)
+    weights = np.ones(len(y))
+    weights[3] = value
+    with pytest.raises(ValueError, match="Input sample_weight contains (NaN|infinity)"):
+        make().fit(X, y, sample_weight=weights)
+    target = y.astype(float)
+    target[3] = value
+    with pytest.raises(ValueError, match="Input y contains (NaN|infinity)"):
+        make().fit(X, target)
+    model = make().fit(X, y)
+    with pytest.raises(ValueError, match="Input X contains (NaN|infinity)"):
+        model.predict(bad)
+    with pytest.raises(ValueError, match="Input X contains (NaN|infinity)"):
+        model.certificate(bad, y)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (X[:, 0], y), "Expected 2D array, got 1D array"),
+        (lambda X, y: (X[None], y), "Found array with dim 3"),
+        (lambda X, y: (X, y[:-1]), "inconsistent numbers of samples"),
+        (lambda X, y: (X[:0], y[:0]), "0 sample"),
+        (lambda X, y: (X[:, :0], y), "0 feature"),
+        (lambda X, y: (X, None), "requires y to be passed"),
+        (lambda X, y: (X, y[:, None, None]), "dim 3|Unknown label type|1d array"),
+        (lambda X, y: (X + 1j, y), "Complex data not supported"),
+        (lambda X, y: (X.astype(str) + "x", y), "could not convert|Unable to convert"),
+    ],
+)
+def test_impossible_shapes_and_types(make, change, message):
+    with pytest.raises(ValueError, match=message):
+        make().fit(*change(*data(make)))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (-np.ones(40), "Negative values in data passed to `sample_weight`"),
+        (np.zeros(40), "at least one non-zero"),
+        (np.ones(39), r"sample_weight.shape == \(39,\), expected \(40,\)"),
+        (np.ones((40, 1)), "Sample weights must be 1D"),
+        (["heavy"] * 40, "could not convert string"),
+    ],
+    ids=["negative", "zero", "short", "column", "text"],
+)
+def test_impossible_weights(make, weights, message):
+    with pytest.raises(ValueError, match=message):
+        make().fit(*data(make), sample_weight=weights)
+
+
+@BOTH
+@pytest.mark.parametrize("container", [scipy.sparse.csr_matrix, scipy.sparse.csc_array])
+def test_sparse_data_is_refused(make, container):
+    X, y = data(make)
+    with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is required"):
+        make().fit(container(X), y)
+    with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is required"):
+        make().fit(X, y).predict(container(X))
+
+
+def test_continuous_labels_are_refused():
+    X, y = data(Regressor)
+    with pytest.raises(ValueError, match="Unknown label type"):
+        Classifier().fit(X, y)
+
+
+@pytest.mark.parametrize("label", [0, 1.0, "a", True])
+def test_one_class_is_refused(label):
+    X, _ = data(Regressor)
+    y = np.full(40, label)
+    with pytest.raises(ValueError, match="at least two classes of positive weight, got 1 class"):
+        Classifier().fit(X, y)
+    with pytest.raises(ValueError, match="got 1 class"):
+        Classifier().fit(X[:1], y[:1])
+    y = np.array(["a", "b"])[np.arange(40) % 2]
+    with pytest.raises(ValueError, match=r"got 1 class: \['b'\]"):
+        Classifier().fit(X, y, sample_weight=y == "b")
+
+
+# ------------------------------------------------------------------------------------------------
+# Units
+
+
+@BOTH
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("scale", [1e-320, 1e-310, 1e-150, 1e-30, 1e-8])
+def test_tiny_features_give_a_constant(make, fit_intercept, scale):
+    X, y = data(make)
+    model = check_fit(make(fit_intercept=fit_intercept), scale * X, y, converged=True)
+    assert model.n_neurons_ == 0
+
+
+@BOTH
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("scale", [1e4, 1e8, 1e50, 1e149])
+def test_huge_features_are_fitted(make, fit_intercept, scale):
+    X, y = data(make)
+    # the penalty is all but gone, see test_any_alpha
+    model = check_fit(
+        make(fit_intercept=fit_intercept), scale * X, y, converged=True if scale <= 1e4 else None
+    )
+    if scale <= 1e4:
+        assert model.score(scale * X, y) > 0.9
+
+
+@BOTH
+@pytest.mark.parametrize("scale", [1e150, 1e151, 1e300])
+def test_features_too_large_to_square_are_refused(make, scale):
+    X, y = data(make)
+    with pytest.raises(ValueError, match=r"X must not exceed 1e150 in absolute value, got .*e\+"):
+        make().fit(scale * X, y)
+
+
+@pytest.mark.parametrize("loss", LOSSES[Regressor])
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-100, 1e-6])
+def test_tiny_targets(loss, scale):
+    X, y = data(Regressor)
+    model = check_fit(Regressor(loss=loss), X, scale * y, converged=True)
+    # a quantile of a loss without a scale is fitted at any, the others are not worth a neuron
+    if loss == "quantile" and scale > 1e-300:
+        assert np.mean(scale * y <= model.predict(X)) == pytest.approx(0.5, abs=0.05)
+        assert model.n_neurons_ > 0
+    else:
+        assert model.n_neurons_ == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES[Regressor])
+@pytest.mark.parametrize("scale", [1e6, 1e50, 1e100, 1e149])
+def test_huge_targets(loss, scale):
+    X, y = data(Regressor)
+    model = check_fit(
+        Regressor(loss=loss),
+        X,
+        scale * y,
+        converged=True if scale <= 1e6 or loss == "quantile" else None,
+    )
+    if scale <= 1e6 or loss == "squared":
+        assert np.corrcoef(model.predict(X) / scale, y)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("scale", [1e150, 1e200, 1e300])
+def test_targets_too_large_to_square_are_refused(scale):
+    X, y = data(Regressor)
+    with pytest.raises(ValueError, match="y must not exceed 1e150 in absolute value, got"):
+        Regressor().fit(X, scale * y)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e-10, 1e10, 1e100])
+def test_units_of_the_target_do_not_matter_when_alpha_follows(scale):
+    X, y = data(Regressor)
+    model = Regressor().fit(X, y)
+    scaled = check_fit(Regressor(alpha=model.alpha * scale), X, scale * y, converged=True)
+    np.testing.assert_allclose(scaled.predict(X) / scale, model.predict(X), rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(scaled.patterns_, model.patterns_)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e-10, 1e10, 1e100])
+@BOTH
+def test_units_of_the_features_do_not_matter_when_alpha_follows(make, scale):
+    X, y = data(make)
+    model = make(fit_intercept=False).fit(X, y)
+    scaled = check_fit(make(alpha=model.alpha * scale, fit_intercept=False), scale * X, y)
+    assert scaled.objective_ == pytest.approx(model.objective_, rel=2 * model.tol)
+    np.testing.assert_array_equal(scaled.patterns_, model.patterns_)
+
+
+@BOTH
+def test_features_far_from_the_origin(make):
+    X, y = data(make)
+    y = X[:, 0] - X[:, 1] if make is Regressor else (X[:, 0] > X[:, 1]).astype(int)
+    for alpha in (1e-6, 1e-2):
+        for fit_intercept in (True, False):
+            model = make(alpha=alpha, fit_intercept=fit_intercept)
+            check_fit(model, 1e9 + 1e8 * X, y, converged=None)
+            if make is Regressor:
+                assert model.score(1e9 + 1e8 * X, y) > 0.9
+    assert check_fit(make(alpha=1e-3), 100 + X, y, converged=True).score(100 + X, y) > 0.9
+    # too far for float64, but not worse than the best constant
+    check_fit(make(), 1e6 + X, y)
+    check_fit(make(), 1e9 + X, y)
+    check_fit(make(), 1e15 + X, y)
+
+
+@BOTH
+@pytest.mark.parametrize("exponent", [3, 5, 20])
+def test_columns_of_different_units(make, exponent):
+    X, y = data(make)
+    units = [10.0**exponent, 10.0**-exponent, 1.0]
+    check_fit(make(), units * X, y, converged=True if exponent <= 5 else None)
+
+
+@BOTH
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e12, 1e100])
+def test_one_row_far_from_the_others(make, size):
+    X, y = data(make)
+    X[0] = size
+    check_fit(make(), X, y, converged=True if size <= 1e3 else None)
+
+
+def test_targets_far_from_zero():
+    X, y = data(Regressor)
+    model = Regressor().fit(X, y)
+    for shift in (1e3, 1e6):
+        shifted = check_fit(Regressor(), X, y + shift, converged=True)
+        np.testing.assert_allclose(shifted.predict(X) - shift, model.predict(X), atol=1e-2)
+        assert shifted.objective_ == pytest.approx(model.objective_, rel=1e-3)
+    check_fit(Regressor(), X, y + 1e9)
+    check_fit(Regressor(), X, y + 1e15)
+
+
+@BOTH
+def test_float32_at_the_ends_of_its_range(make):
+    X, y = data(make)
+    for scale in (1e-38, 1e37):
+        check_fit(make(), (scale * X).astype(np.float32), y)
+
+
+@BOTH
+def test_predictions_that_overflow_are_refused(make):
+    X, y = data(make)
+    # slopes of some thousands
+    model = make(alpha=1e-5).fit(1e-3 * X, y)
+    assert np.isfinite(scores(model, 1e300 * X)).all()
+    message = (
+        r"outputs are not finite: X holds values too large for the dtype float64 \(.*1.0e\+306"
+    )
+    with pytest.raises(ValueError, match=message):
+        scores(model, 1e306 * np.sign(X))
+    assert np.isfinite(scores(model, 1e36 * X)).all()
+    with pytest.raises(ValueError, match="X holds values too large for the dtype float32"):
+        scores(model, (1e36 * X).astype(np.float32))
+
+
+# ------------------------------------------------------------------------------------------------
+# Few rows, many columns, no information
+
+
+@BOTH
+@pytest.mark.parametrize("patterns", ["random", "all"])
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_few_rows(make, patterns, n):
+    X, y = data(make)
+    y = y[:n] if make is Regressor else np.arange(n) % 2
+    for fit_intercept in (True, False):
+        model = make(patterns=patterns, fit_intercept=fit_intercept, alpha=1e-3)
+        model = check_fit(model, X[:n], y, converged=True)
+        # the exact patterns of few rows are found by chance too
+        assert model.score(X[:n], y) > 0.95
+        assert model.patterns_.shape[1] >= 2 * n - 1
+
+
+def test_one_row():
+    X, y = data(Regressor)
+    for patterns in ("random", "all"):
+        model = check_fit(Regressor(patterns=patterns), X[:1], y[:1], converged=True)
+        assert model.predict(X[:1]) == pytest.approx(y[:1])
+        model = Regressor(patterns=patterns, fit_intercept=False, alpha=1e-6)
+        check_fit(model, X[:1], y[:1], converged=True)
+        assert model.predict(X[:1]) == pytest.approx(y[:1], abs=1e-3)
+
+
+@BOTH
+def test_more_columns_than_rows(make):
+    X, y = data(make, n=20, d=200)
+    model = check_fit(make(alpha=1e-3), X, y, converged=True)
+    assert model.score(X, y) > 0.99
+
+
+@BOTH
+def test_columns_without_information(make):
+    X, y = data(make)
+    plain = make(fit_intercept=False).fit(X, y)
+    zero = check_fit(make(fit_intercept=False), np.c_[X, np.zeros(40)], y, converged=True)
+    assert not zero.coefs_[0][3].any()
+    assert zero.score(np.c_[X, np.zeros(40)], y) > 0.5
+    for Z in (np.c_[X, np.full(40, 5.0)], np.c_[X, X], np.tile(X, (1, 10))):
+        assert check_fit(make(), Z, y, converged=True).score(Z, y) > 0.9
+    assert plain.n_features_in_ == 3
+
+
+@BOTH
+@pytest.mark.parametrize("value", [0.0, 1.0, -1e-5])
+def test_constant_features_give_a_constant(make, value):
+    X, y = np.full((40, 3), value), data(make)[1]
+    model = check_fit(make(), X, y, converged=True)
+    assert np.ptp(scores(model, X)) == 0
+    if value:
+        check_fit(make(fit_intercept=False), X, y, converged=True)
+    else:
+        with pytest.raises(ValueError, match="X must have a row that is not zero when fit_interc"):
+            make(fit_intercept=False).fit(X, y)
+    model = check_fit(make(patterns="all"), X, y, converged=True)
+    assert model.certificate_.kind == "exact"
+
+
+@pytest.mark.parametrize("loss", LOSSES[Regressor])
+@pytest.mark.parametrize("value", [0.0, 3.0, -1e100])
+def test_constant_target(loss, value):
+    X, _ = data(Regressor)
+    model = check_fit(Regressor(loss=loss), X, np.full(40, value), converged=True)
+    np.testing.assert_allclose(model.predict(X), value)
+    assert model.n_neurons_ == 0
+    check_fit(Regressor(loss=loss, fit_intercept=False), X, np.zeros(40), converged=True)
+
+
+@BOTH
+@pytest.mark.parametrize("loss", [0, 1, 2])
+def test_equal_rows_with_different_targets(make, loss):
+    X, y = data(make)
+    other = -y if make is Regressor else 1 - y
+    model = make(loss=LOSSES[make][loss], alpha=1e-4)
+    check_fit(model, np.r_[X, X], np.r_[y, other], converged=True)
+    # nothing can be learned from a contradiction
+    assert model.n_neurons_ == 0
+    partly = make(loss=LOSSES[make][loss], alpha=1e-4)
+    check_fit(partly, np.r_[X, X[:10]], np.r_[y, other[:10]], converged=True)
+    assert partly.score(X, y) > 0.5
+
+
+# ------------------------------------------------------------------------------------------------
+# Imbalance
+
+
+@pytest.mark.parametrize("loss", LOSSES[Classifier])
+def test_one_sample_of_a_class(loss):
+    X, _ = data(Classifier, n=200)
+    y = (np.arange(200) == np.argmax(X[:, 0])).astype(int)
+    check_fit(Classifier(loss=loss), X, y, converged=True)
+    model = check_fit(Classifier(loss=loss, class_weight="balanced"), X, y, converged=True)
+    assert model.predict(X[y == 1]) == [1]
+
+
+@pytest.mark.parametrize("loss", LOSSES[Classifier])
+@pytest.mark.parametrize("ratio", [1e-20, 1e-12, 1e-7, 1e7, 1e12, 1e20])
+def test_extreme_class_weights(loss, ratio):
+    X, y = data(Classifier)
+    model = Classifier(loss=loss, class_weight={0: 1.0, 1: ratio})
+    check_fit(model, X, y, sample_weight=np.ones(40))
+    assert (model.predict(X) == (1 if ratio > 1 else 0)).mean() > 0.9
+
+
+@BOTH
+@pytest.mark.parametrize("decades", [8, 16, 40, 300])
+def test_weights_of_very_different_size(make, decades):
+    X, y = data(make)
+    weights = 10.0 ** np.random.RandomState(0).uniform(-decades, 0, 40)
+    heavy = np.argsort(weights)[-5:]
+    if make is Classifier:
+        y = y.copy()
+        y[heavy[:2]] = 1 - y[heavy[-1]]
+        weights[heavy] = 1.0
+    model = check_fit(make(alpha=1e-4), X, y, sample_weight=weights)
+    assert model.dual_gap_ <= model.tol
+    residuals = scores(model, X) - y if make is Regressor else 1.0 * (model.predict(X) != y)
+    assert weights @ residuals**2 / weights.sum() < 0.1
+
+
+@BOTH
+def test_weights_at_the_ends_of_float64(make):
+    X, y = data(make)
+    expected = make().fit(X, y)
+    for size in (5e-324, 1e-300, 1e300, 1e308):
+        model = check_fit(make(), X, y, sample_weight=np.full(40, size), converged=True)
+        assert model.objective_ == expected.objective_
+    if make is Classifier:
+        for size in (5e-324, 1e308):
+            model = make(class_weight="balanced")
+            check_fit(model, X, y, sample_weight=np.full(40, size), converged=True)
+
+
+# ------------------------------------------------------------------------------------------------
+# A fit that fails
+
+
+@BOTH
+def test_failed_fit_leaves_the_last_one(make):
+    X, y = data(make)
+    model = make().fit(X, y)
+    before, expected = dict(vars(model)), model.predict(X)
+    one_class = np.zeros(40) if make is Classifier else np.full(40, 1e200)
+    for attempt in (
+        lambda: model.fit(X, one_class),
+        lambda: model.fit(1e200 * X, y),
+        lambda: model.fit(X, y, sample_weight=np.zeros(40)),
+        lambda: model.fit(X, y, sample_weight=-np.ones(40)),
+    ):
+        with pytest.raises(ValueError):
+            attempt()
+        assert vars(model) == before
+        np.testing.assert_array_equal(model.predict(X), expected)
+    with pytest.raises(ValueError):
+        model.set_params(patterns=np.ones((3, 1))).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), expected)
+
+
+@BOTH
+def test_interrupted_fit_leaves_the_last_one(make, monkeypatch):
+    X, y = data(make)
+    model = make().fit(X, y)
+    before, expected = dict(vars(model)), model.predict(X)
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    wide = np.stack([y, -y], axis=1) if make is Regressor else np.arange(40) % 3
+    for name in ("solve", "certify_network"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(f"sklearn_convexnet._base.{name}", interrupt)
+            model.fit(X, wide)
+        assert vars(model) == before
+        np.testing.assert_array_equal(model.predict(X), expected)
+
+
+@BOTH
+def test_warning_as_an_error_leaves_a_complete_fit(make):
+    X, y = data(make)
+    wide = np.stack([y, -y], axis=1) if make is Regressor else np.arange(40) % 3
+    model = make().fit(X, y)
+    with pytest.raises(ConvergenceWarning):
+        model.set_params(max_iter=1).fit(X, wide)
+    assert model.predict(X).shape == wide.shape
+    assert scores(model, X).shape == (40, model.n_outputs_)
+    assert model.certificate(X, wide) is model.certificate_
+
+
+@BOTH
+def test_failed_first_fit_is_no_fit(make):
+    X, y = data(make)
+    model = make()
+    with pytest.raises(ValueError):
+        model.fit(X, y, sample_weight=np.zeros(40))
+    # scikit-learn sets these before anything can fail
+    assert {name for name in vars(model) if name.endswith("_")} <= {"n_features_in_"}
+    with pytest.raises(ValueError, match="not fitted"):
+        model.predict(X)

@@ -1,0 +1,260 @@
+"""Certificates: nothing is below a proved bound, and the sentences say what the numbers do."""
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sklearn_convexnet import (
+    Certificate,
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    Hinge,
+    Huber,
+    Logistic,
+    Quantile,
+    Squared,
+    SquaredHinge,
+    TwoLayerReLU,
+    solve,
+)
+from sklearn_convexnet.certificate import global_lower_bound, pricing_bound
+from sklearn_convexnet.program.patterns import activation_patterns, enumerate_gates
+from sklearn_convexnet.program.sampled import SampledProgram
+
+LOSSES = [Squared(), Huber(0.5), Quantile(0.3), Logistic(), Hinge(), SquaredHinge()]
+Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
+Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
+BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+
+
+def data(make, n=30, d=2, seed=0):
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((n, d))
+    score = np.abs(X[:, 0]) - X[:, 1] + 0.3 * rng.standard_normal(n)
+    return X, (score > 0.5).astype(int) if make is Classifier else score
+
+
+def random_network(rng, d, *, intercept):
+    m = rng.randint(1, 6)
+    sizes = rng.standard_normal(4) * 2
+    biases = rng.standard_normal(m) * sizes[1] if intercept else np.zeros(m)
+    return TwoLayerReLU(
+        rng.standard_normal((d, m)) * sizes[0],
+        biases,
+        rng.standard_normal((m, 1)) * sizes[2],
+        np.array([sizes[3] if intercept else 0.0]),
+    )
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    loss=st.sampled_from(LOSSES),
+    intercept=st.booleans(),
+    exhaustive=st.booleans(),
+    alpha=st.floats(1e-3, 3),
+)
+@settings(max_examples=60)
+def test_no_network_is_below_the_bound(seed, loss, intercept, exhaustive, alpha):
+    rng = np.random.RandomState(seed)
+    n, d = rng.randint(2, 9), rng.randint(1, 3)
+    X = np.round(2 * rng.standard_normal((n, d))) if seed % 2 else rng.standard_normal((n, d))
+    X[0] += X[0] == 0  # a row that is not zero
+    y = rng.choice([-1.0, 1.0], n) if loss.target == "sign" else rng.standard_normal(n)
+    weights = rng.uniform(0.1, 2, n)
+    weights /= weights.sum()
+    rows = np.concatenate([X, np.ones((n, int(intercept)))], axis=1)
+    gates = enumerate_gates(rows, max_patterns=10_000)
+    program = SampledProgram(
+        X,
+        y,
+        activation_patterns(rows, gates),
+        loss=loss,
+        alpha=alpha,
+        sample_weight=weights,
+        fit_intercept=intercept,
+        gates=gates,
+        exhaustive=exhaustive,
+    )
+
+    def objective(network):
+        return network.objective(X, y, loss=loss, alpha=alpha, weights=weights)
+
+    networks = [random_network(rng, d, intercept=intercept) for _ in range(20)]
+    networks.append(TwoLayerReLU(np.zeros((d, 0)), np.zeros(0), np.zeros((0, 1)), np.zeros(1)))
+    # all patterns are there: no better network exists
+    solved = solve(program, tol=1e-7)
+    networks.append(solved.network)
+    best = min(map(objective, networks))
+    # from the best slopes, those of any network, and anything at all
+    for slopes in (
+        solved.solution.slopes,
+        loss.derivative(networks[-1](X)[:, 0], y),
+        loss.derivative(networks[0](X)[:, 0], y),
+        10 * rng.standard_normal(n),
+        np.zeros(n),
+    ):
+        bound = global_lower_bound(program, slopes)
+        assert 0 <= bound <= best * (1 + 1e-9)
+
+
+@given(
+    rows=st.integers(1, 3).flatmap(
+        lambda d: arrays(
+            np.float64,
+            st.tuples(st.integers(1, 7), st.just(d)),
+            elements=st.floats(-1e3, 1e3, allow_subnormal=False),
+        )
+    ),
+    seed=st.integers(0, 10**6),
+    scale=st.sampled_from([1e-100, 1e-3, 1.0, 1e100]),
+)
+@settings(max_examples=60)
+def test_pricing_bound_is_above_every_direction(rows, seed, scale):
+    rng = np.random.RandomState(seed)
+    multipliers = rng.standard_normal(len(rows))
+    bound = pricing_bound(scale * rows, multipliers)
+    directions = rng.standard_normal((rows.shape[1], 200))
+    directions /= np.linalg.norm(directions, axis=0)
+    gains = np.abs(multipliers @ np.maximum(scale * rows @ directions, 0))
+    assert gains.max() <= bound * (1 + 1e-9)
+    assert bound <= scale * np.linalg.norm(rows) * np.linalg.norm(multipliers) * 2 + 1e-300
+
+
+# ------------------------------------------------------------------------------------------------
+# Of an estimator
+
+
+@BOTH
+@pytest.mark.parametrize("patterns", ["random", "all"])
+def test_numbers_of_the_training_certificate(make, patterns):
+    X, y = data(make, n=20)
+    model = make(patterns=patterns, alpha=0.05).fit(X, y)
+    certificate = model.certificate_
+    assert certificate.kind == {"random": "bound", "all": "exact"}[patterns]
+    assert certificate.objective == model.objective_
+    assert 0 <= certificate.lower_bound <= model.objective_
+    expected = (model.objective_ - certificate.lower_bound) / model.objective_
+    assert certificate.gap == pytest.approx(expected)
+    assert certificate.detail["sampled_gap"] == model.dual_gap_
+    assert certificate.detail["sampled_lower_bound"] == model.lower_bound_
+    assert certificate.detail["n_patterns"] == model.patterns_.shape[1]
+    if patterns == "all":
+        assert certificate.gap <= 2 * model.tol
+    assert certificate.lower_bound <= model.lower_bound_ * (1 + 1e-9)
+
+
+@BOTH
+def test_certificate_on_the_training_data_is_that_of_the_fit(make):
+    X, y = data(make)
+    weights = np.linspace(0, 3, len(y))
+    model = make().fit(X, y, sample_weight=weights)
+    order = np.random.RandomState(0).permutation(len(y))
+    assert model.certificate(X, y, sample_weight=weights) is model.certificate_
+    again = model.certificate(X[order], y[order], sample_weight=4 * weights[order])
+    assert again is model.certificate_
+    assert model.certificate(X.tolist(), y.tolist(), sample_weight=weights) == again
+    # other weights, another objective
+    other = model.certificate(X, y)
+    assert other.objective != model.objective_
+    # parameters set since: the numbers are those of the new problem
+    model.set_params(alpha=10 * model.alpha)
+    assert model.certificate(X, y, sample_weight=weights).objective > model.objective_
+
+
+@BOTH
+@pytest.mark.parametrize("patterns", ["random", "all"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_certificate_on_other_data_is_valid(make, patterns, fit_intercept):
+    X, y = data(make, n=20)
+    model = make(patterns=patterns, fit_intercept=fit_intercept, alpha=0.05).fit(X, y)
+    for seed in (1, 2):
+        Z, z = data(make, n=15, seed=seed)
+        certificate = model.certificate(Z, z)
+        assert certificate.kind == model.certificate_.kind
+        best = make(patterns="all", fit_intercept=fit_intercept, alpha=0.05).fit(Z, z).objective_
+        assert 0 <= certificate.lower_bound <= best <= certificate.objective * (1 + model.tol)
+        assert certificate.lower_bound > 0 or patterns == "random"
+        assert certificate.gap == pytest.approx(1 - certificate.lower_bound / certificate.objective)
+        assert "sampled_gap" not in certificate.detail
+    # where the neurons of the fit are all asleep there is still a bound
+    assert model.certificate(-X, y).lower_bound >= 0
+    assert model.certificate(X[:1], y[:1]).objective > 0
+
+
+def test_certificate_of_several_outputs():
+    X, y = data(Regressor)
+    Y = np.stack([y, X[:, 0] ** 2], axis=1)
+    model = Regressor().fit(X, Y)
+    parts = [Regressor().fit(X, column).certificate_ for column in Y.T]
+    assert model.certificate_.objective == pytest.approx(sum(part.objective for part in parts))
+    assert model.certificate_.lower_bound == pytest.approx(sum(p.lower_bound for p in parts))
+    with pytest.raises(
+        ValueError, match="y has 1 outputs, but ConvexReLURegressor was fitted .* 2"
+    ):
+        model.certificate(X, y)
+
+
+def test_certificate_of_labels():
+    X, y = data(Classifier)
+    model = Classifier(class_weight={"yes": 5.0}).fit(X, np.array(["no", "yes"])[y])
+    assert model.certificate(X, np.array(["no", "yes"])[y]) is model.certificate_
+    # one class is enough for a certificate, and must not confuse the weights
+    ones = model.certificate(X[y == 1], np.full(y.sum(), "yes"))
+    assert ones.lower_bound == 0
+    assert ones.objective > 0
+    with pytest.raises(ValueError, match=r"y holds labels not seen in fit: \['maybe'\]"):
+        model.certificate(X, np.array(["no", "maybe"])[y])
+    balanced = Classifier(class_weight="balanced").fit(X, y)
+    assert balanced.certificate(X, y) is balanced.certificate_
+    assert balanced.certificate(X[y == 1], y[y == 1]).objective > 0
+
+
+@BOTH
+def test_certificate_of_a_perfect_or_zero_network(make):
+    X, y = data(make)
+    model = make(alpha=1e6).fit(X, y)
+    assert model.n_neurons_ == 0
+    # with so much weight decay the constant is proved optimal among all networks
+    assert model.certificate_.gap < 1e-9
+    if make is Regressor:
+        perfect = make().fit(X, np.full(len(y), 3.0))
+        assert perfect.certificate_ == Certificate(
+            "bound", 0.0, 0.0, 0.0, perfect.certificate_.detail
+        )
+
+
+@BOTH
+def test_certificate_reads_as_sentences(make):
+    X, y = data(make, n=15)
+    exact = make(patterns="all").fit(X, y)
+    text = str(exact.certificate_)
+    assert text == (
+        f"Solved: the convex program over all {exact.patterns_.shape[1]} activation patterns, to "
+        f"a relative duality gap of {exact.dual_gap_:.1e}.\n"
+        f"Proved: the objective {exact.objective_:.6g} is within "
+        f"{100 * exact.certificate_.gap:.2g} % of the optimum over all two-layer ReLU networks of "
+        "any width."
+    )
+    sampled = make().fit(X, y)
+    text = str(sampled.certificate_)
+    assert text.startswith(
+        f"Solved: the convex program over the sampled {sampled.patterns_.shape[1]}"
+    )
+    assert f"an objective below {sampled.certificate_.lower_bound:.6g}" in text
+    assert f"this one has {sampled.objective_:.6g}" in text
+    # on other data nothing was solved
+    assert str(sampled.certificate(-X, y)).startswith("Proved: no two-layer ReLU network")
+
+
+def test_certificate_is_a_plain_value():
+    certificate = Certificate("bound", 2.0, 1.0, 0.5)
+    assert pickle.loads(pickle.dumps(certificate)) == certificate
+    assert certificate != Certificate("exact", 2.0, 1.0, 0.5)
+    with pytest.raises(AttributeError):
+        certificate.gap = 0.0
+    assert "lower_bound=1.0" in repr(certificate)

@@ -1,0 +1,448 @@
+"""scikit-learn's conventions: its own checks, and what both estimators have in common."""
+
+import os
+import re
+from functools import partial
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from joblib import parallel_backend
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    parametrize_with_checks,
+)
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+
+Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
+Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
+BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+
+
+def data(make, n=40, d=3, seed=0):
+    """Features, and a target that both estimators accept but do not fit exactly."""
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((n, d))
+    score = np.abs(X[:, 0]) - X[:, 1] + 0.3 * rng.standard_normal(n)
+    return X, (score > 0.5).astype(int) if make is Classifier else score
+
+
+def scores(model, X):
+    return model.decision_function(X) if hasattr(model, "classes_") else model.predict(X)
+
+
+def assert_same_network(one, other):
+    """Equal to the last bit."""
+    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one.objective_ == other.objective_
+    assert one.certificate_ == other.certificate_
+
+
+# ------------------------------------------------------------------------------------------------
+# scikit-learn's checks
+
+
+@parametrize_with_checks([ConvexReLUClassifier(), ConvexReLURegressor()])
+def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [
+        ConvexReLUClassifier(loss="hinge", n_patterns=20),
+        ConvexReLUClassifier(loss="squared_hinge", fit_intercept=False, n_patterns=20),
+        ConvexReLUClassifier(solver="scp", class_weight="balanced"),
+        ConvexReLURegressor(loss="huber", fit_intercept=False, n_patterns=20),
+        ConvexReLURegressor(loss="quantile", solver="scp"),
+        ConvexReLURegressor(warm_start=True, n_patterns=20),
+    ]
+)
+def test_sklearn_checks_with_other_parameters(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", [ConvexReLUClassifier(), ConvexReLURegressor()])
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_param_validation,
+        check_dataframe_column_names_consistency,
+        check_inplace_ensure_writeable,
+    ],
+)
+def test_sklearn_checks_that_check_estimator_leaves_out(estimator, check):
+    check(type(estimator).__name__, estimator)
+
+
+def test_array_api_check_is_not_skipped():
+    assert os.environ["SCIPY_ARRAY_API"] == "1"
+    if sklearn.__version__ < "1.8":
+        pytest.importorskip("array_api_compat")
+    # raises an error when SciPy was imported without it
+    with sklearn.config_context(array_api_dispatch=True):
+        pass
+
+
+# ------------------------------------------------------------------------------------------------
+# Weights
+
+
+@BOTH
+@given(
+    counts=st.lists(st.integers(0, 3), min_size=20, max_size=20),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=8)
+def test_weighted_repeated_and_shuffled_rows_give_the_same_network(make, counts, seed):
+    X, y = data(make, n=20)
+    counts = np.array(counts)
+    counts[[np.argmax(y), np.argmin(y)]] += 1  # two classes
+    rows = np.random.RandomState(seed).permutation(np.repeat(np.arange(20), counts))
+    weighted = make().fit(X, y, sample_weight=counts)
+    repeated = make().fit(X[rows], y[rows])
+    assert_same_network(weighted, repeated)
+    # weights have no unit, and a few rows may come twice with half the weight
+    few = rows[:5]
+    rows = np.concatenate([rows, few])
+    halves = np.where(np.arange(len(rows)) < len(rows) - len(few), 6.0, 3.0)
+    halves[: len(few)] = 3.0
+    assert_same_network(make().fit(X[rows], y[rows], sample_weight=halves), repeated)
+
+
+@BOTH
+def test_equal_rows_are_merged(make):
+    X, y = data(make)
+    X[:, 0] = np.round(X[:, 0])
+    zeros = X[:, 0] == 0
+    signed = X.copy()
+    signed[zeros, 0] = -0.0
+    assert zeros.sum() > 3
+    assert_same_network(make().fit(X, y), make().fit(np.r_[X, signed], np.r_[y, y]))
+
+
+@BOTH
+def test_rows_without_weight_do_not_exist(make):
+    X, y = data(make)
+    weights = np.ones(len(y))
+    weights[::3] = 0
+    far = X.copy()
+    far[::3] *= 1e6
+    few = make().fit(X[weights > 0], y[weights > 0])
+    assert_same_network(make().fit(far, y, sample_weight=weights), few)
+    assert_same_network(make().fit(far, y, sample_weight=weights * 1e-300), few)
+    assert_same_network(make().fit(far, y, sample_weight=np.where(weights, 1.0, 1e-60)), few)
+
+
+# ------------------------------------------------------------------------------------------------
+# Seeds, processes, threads
+
+
+@BOTH
+def test_same_seed_same_network(make):
+    X, y = data(make)
+    model = make().fit(X, y)
+    assert_same_network(model, make().fit(X, y))
+    assert_same_network(model, clone(model).fit(X, y))
+    assert_same_network(model, make(random_state=np.random.RandomState(0)).fit(X, y))
+    other = make(random_state=1).fit(X, y)
+    assert other.objective_ != model.objective_
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+@BOTH
+def test_result_does_not_depend_on_n_jobs(make, backend):
+    X, y = data(make)
+    y = np.arange(len(y)) % 3 if make is Classifier else np.c_[y, X[:, 0] ** 2, -y]
+    alone = make().fit(X, y)
+    with parallel_backend(backend):
+        together = make(n_jobs=2).fit(X, y)
+    assert alone.n_outputs_ == 3
+    assert_same_network(alone, together)
+
+
+@BOTH
+def test_fits_in_threads_equal_sequential_ones(make):
+    def threads():
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        return {pool["filepath"]: pool["num_threads"] for pool in pools}
+
+    X, y = data(make, n=100, d=5)
+    models = [make(random_state=seed) for seed in range(6)]
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        sequential = [clone(model).fit(X, y) for model in models]
+        assert threads() == before
+        with ThreadPool(3) as pool:
+            concurrent = pool.map(lambda model: clone(model).fit(X, y), models)
+        assert threads() == before
+    for one, other in zip(sequential, concurrent, strict=True):
+        assert_same_network(one, other)
+
+
+# ------------------------------------------------------------------------------------------------
+# Data and its containers
+
+
+@BOTH
+def test_data_is_not_written_to(make):
+    X, y = data(make)
+    weights = np.linspace(1, 2, len(y))
+    originals = X.copy(), y.copy(), weights.copy()
+    for array in (X, y, weights):
+        array.setflags(write=False)
+    model = make(verbose=0).fit(X, y, sample_weight=weights)
+    model.predict(X)
+    model.certificate(X[::-1] + 1, y, sample_weight=weights)
+    for array, original in zip((X, y, weights), originals, strict=True):
+        np.testing.assert_array_equal(array, original)
+
+
+@BOTH
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_float32_in_float32_out(make, order):
+    X, y = data(make)
+    X32 = np.asarray(X, dtype=np.float32, order=order)
+    model, model32 = make().fit(X, y), make().fit(X32, y)
+    assert scores(model, X).dtype == np.float64
+    assert scores(model32, X32).dtype == np.float32
+    assert scores(model32, X).dtype == np.float64
+    np.testing.assert_allclose(scores(model32, X32), scores(model, X), atol=1e-3)
+    assert model32.coefs_[0].dtype == np.float64
+    # float64 rows that are equal to them, in any memory order
+    assert_same_network(model32, make().fit(X32.astype(np.float64), y))
+
+
+@BOTH
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_feature_names(make, frame):
+    X, y = data(make)
+    columns = {"height": X[:, 0], "width": X[:, 1], "depth": X[:, 2]}
+    model = make().fit(frame(columns), y)
+    assert model.feature_names_in_.tolist() == list(columns)
+    assert_same_network(model, make().fit(X, y))
+    reordered = frame({name: columns[name] for name in ("width", "height", "depth")})
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(reordered)
+    with pytest.raises(ValueError, match="feature names"):
+        model.certificate(reordered, y)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X)
+    np.testing.assert_array_equal(model.predict(frame(columns)), make().fit(X, y).predict(X))
+
+
+@BOTH
+def test_pandas_target_and_weights(make):
+    X, y = data(make)
+    weights = np.linspace(0.5, 2, len(y))
+    index = np.arange(len(y))[::-1]
+    model = make().fit(X, pd.Series(y, index=index), sample_weight=pd.Series(weights, index=index))
+    assert_same_network(model, make().fit(X, y, sample_weight=weights))
+
+
+# ------------------------------------------------------------------------------------------------
+# Composition
+
+
+@BOTH
+def test_sample_weights_are_routed_through_a_grid_search(make):
+    X, y = data(make)
+    weights = np.where(np.arange(len(y)) % 4 == 0, 0.0, 1.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = make().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=True), model)
+        name = type(model).__name__.lower()
+        search = GridSearchCV(pipeline, {f"{name}__alpha": [1e-2, 1.0]}, cv=GroupKFold(2))
+        search.fit(X, y, sample_weight=weights, groups=np.arange(len(y)) % 2)
+    best = search.best_estimator_[-1]
+    used = weights > 0
+    expected = make(**search.best_estimator_[-1].get_params() | {"random_state": 0})
+    Z = search.best_estimator_[0].transform(X)
+    assert_same_network(best, expected.fit(Z[used], y[used]))
+
+
+@BOTH
+def test_grid_search_and_cross_validation(make):
+    X, y = data(make, n=60)
+    pipeline = make_pipeline(StandardScaler(), make())
+    grid = {f"{pipeline.steps[-1][0]}__alpha": [1e-3, 10.0]}
+    search = GridSearchCV(pipeline, grid, cv=3, error_score="raise").fit(X, y)
+    assert list(search.best_params_.values()) == [1e-3]
+    assert cross_val_score(search.best_estimator_, X, y, cv=3).mean() > 0.5
+
+
+@BOTH
+def test_clone_has_the_parameters_and_nothing_else(make):
+    X, y = data(make)
+    patterns = X @ np.random.RandomState(0).standard_normal((3, 5)) >= 0
+    model = make(alpha=0.3, patterns=patterns, fit_intercept=False).fit(X, y)
+    copy = clone(model)
+    assert vars(copy).keys() == model.get_params().keys()
+    assert_same_network(copy.fit(X, y), model)
+    with pytest.raises(NotFittedError):
+        clone(model).predict(X)
+    with pytest.raises(NotFittedError):
+        clone(model).certificate(X, y)
+
+
+# ------------------------------------------------------------------------------------------------
+# Warm start
+
+
+@BOTH
+@pytest.mark.parametrize("factor", [1.0, 1.1, 0.8])
+def test_warm_start_after_a_change_of_alpha(make, factor):
+    X, y = data(make, n=80)
+    model = make(alpha=0.02, warm_start=True).fit(X, y)
+    gates, n_iter = model._gates, model.n_iter_
+    model.set_params(alpha=0.02 * factor).fit(X, y)
+    cold = make(alpha=0.02 * factor).fit(X, y)
+    assert model.n_iter_ <= cold.n_iter_
+    if factor == 1.0:
+        assert model.n_iter_ < n_iter
+    np.testing.assert_array_equal(model._gates, gates)
+    np.testing.assert_array_equal(model.patterns_, cold.patterns_)
+    assert model.dual_gap_ <= model.tol
+    # both enclose the optimum of one program
+    assert model.lower_bound_ <= cold.lower_bound_ / (1 - 2 * model.tol)
+    assert cold.lower_bound_ <= model.lower_bound_ / (1 - 2 * model.tol)
+
+
+@BOTH
+def test_warm_start_keeps_the_patterns_without_a_seed(make):
+    X, y = data(make)
+    model = make(random_state=None, warm_start=True).fit(X, y)
+    patterns = model.patterns_
+    np.testing.assert_array_equal(model.fit(X, y).patterns_, patterns)
+    # the same neurons on other rows, and back
+    few = model.fit(X[:20], y[:20]).patterns_
+    assert all((patterns[:20].T == pattern).all(axis=1).any() for pattern in few.T)
+    np.testing.assert_array_equal(model.fit(X, y).patterns_, patterns)
+    cold = model.set_params(warm_start=False).fit(X, y).patterns_
+    assert cold.shape != patterns.shape or (cold != patterns).any()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_patterns": 20},
+        {"n_patterns": 5},
+        {"fit_intercept": False},
+        {"loss": {"classifier": "hinge", "regressor": "huber"}},
+        {"solver": "scp"},
+        {"patterns": "all"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_warm_start_after_a_change_of_parameters(make, change):
+    X, y = data(make, n=20, d=2)
+    if "loss" in change:
+        change = {"loss": change["loss"]["classifier" if make is Classifier else "regressor"]}
+    model = make(warm_start=True).fit(X, y).set_params(**change).fit(X, y)
+    cold = make(**change).fit(X, y)
+    np.testing.assert_array_equal(model.patterns_, cold.patterns_)
+    assert model.objective_ == pytest.approx(cold.objective_, rel=2 * model.tol)
+    # and back
+    back = model.set_params(**make().get_params()).fit(X, y)
+    np.testing.assert_array_equal(back.patterns_, make().fit(X, y).patterns_)
+
+
+@BOTH
+def test_warm_start_on_other_data(make):
+    X, y = data(make)
+    model = make(warm_start=True).fit(X, y)
+    for other in (data(make, n=25), data(make, n=30, d=5), data(make)):
+        model.fit(*other)
+        assert model.dual_gap_ <= model.tol
+        assert model.predict(other[0]).shape == other[1].shape
+    # more outputs, and one again
+    y = np.arange(len(y)) % 3 if make is Classifier else np.c_[y, -y]
+    assert model.fit(X, y).n_outputs_ > 1
+    assert model.fit(*data(make)).n_outputs_ == 1
+
+
+# ------------------------------------------------------------------------------------------------
+# What is printed, warned of and recorded
+
+
+@BOTH
+def test_verbose_prints_a_line_per_check(make, capsys):
+    X, y = data(make)
+    model = make().fit(X, y)
+    assert capsys.readouterr().out == ""
+    model = make(verbose=True).fit(X, y)
+    header, *lines = capsys.readouterr().out.splitlines()
+    for word in (type(model).__name__, "iteration", "upper", "lower", "gap", "time"):
+        assert word in header
+    assert len(lines) == len(model.history_) > 0
+    for line, entry in zip(lines, model.history_, strict=True):
+        assert len(line) == len(header)
+        assert re.search(rf"\b{entry['iteration']}\b", line)
+        assert entry["phase"] in line
+        assert f"{entry['gap']:.1e}" in line
+
+
+def test_verbose_names_the_outputs(capsys):
+    X, y = data(Regressor)
+    model = Regressor(verbose=1).fit(X, np.c_[y, -y])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(model.history_)
+    for output in ("1/2", "2/2"):
+        assert sum(output in line for line in lines) >= 2
+
+
+@BOTH
+@pytest.mark.parametrize("solver", ["admm", "admm-rbcd", "scp"])
+def test_convergence_warning_says_what_to_do(make, solver):
+    X, y = data(make)
+    with pytest.warns(ConvergenceWarning) as caught:
+        model = make(max_iter=1, solver=solver).fit(X, y)
+    (warning,) = caught
+    message = str(warning.message)
+    assert type(model).__name__ in message
+    assert f"{model.dual_gap_:.1e}" in message
+    assert "tol=1.0e-04" in message
+    assert "max_iter" in message
+    assert ("solver='admm'" in message) == (solver != "admm")
+    # it points at the line of the user
+    assert warning.filename == __file__
+    assert model.n_iter_ == 1
+    assert model.dual_gap_ > model.tol
+    assert np.isfinite(scores(model, X)).all()
+
+
+@BOTH
+def test_history_and_bounds_agree(make):
+    X, y = data(make)
+    y = np.arange(len(y)) % 3 if make is Classifier else np.c_[y, 100 * y]
+    model = make(tol=1e-6).fit(X, y)
+    last = [
+        [entry for entry in model.history_ if entry["output"] == k][-1]
+        for k in range(model.n_outputs_)
+    ]
+    assert model.dual_gap_ == max(entry["gap"] for entry in last) <= 1e-6
+    assert model.lower_bound_ == pytest.approx(sum(entry["lower_bound"] for entry in last))
+    assert model.n_iter_ == max(entry["iteration"] for entry in last)
+    assert model.lower_bound_ * (1 - 1e-9) <= sum(entry["upper_bound"] for entry in last)
+    for entry in model.history_:
+        assert entry["lower_bound"] <= entry["upper_bound"]
+        assert entry["time"] >= 0
+    # a network may be better than the sampled program, never better than what is proved for all
+    assert model.certificate_.lower_bound <= model.objective_
+    assert model.n_neurons_ == model.coefs_[0].shape[1] == model.network_.n_neurons

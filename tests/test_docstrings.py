@@ -1,0 +1,105 @@
+"""Docstrings: valid for numpydoc, and about what there is."""
+
+import ast
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpydoc.docscrape import ClassDoc
+from numpydoc.validate import validate
+
+import sklearn_convexnet
+from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+
+PUBLIC = [name for name in sklearn_convexnet.__all__ if not name.startswith("_")]
+ESTIMATORS = [ConvexReLUClassifier, ConvexReLURegressor]
+
+# What scikit-learn does not ask for either: a type alone in Returns, and two rules about blank
+# lines; of a method, an example, "See Also" and a second paragraph.
+NOBODY = {"RT02", "GL01", "GL02"}
+METHODS = {"EX01", "SA01", "ES01"}
+# Of other objects we ask less: a section may list shapes only, a summary may start with a noun.
+OTHERS = METHODS | {"PR07", "RT03", "SS05"}
+
+
+def documented(cls, section):
+    return {entry.name for entry in ClassDoc(cls)[section]}
+
+
+def public_members(cls):
+    """Methods and properties written in this package, inherited ones too."""
+    for name in dir(cls):
+        member = inspect.getattr_static(cls, name)
+        member = getattr(member, "__func__", getattr(member, "fget", member))
+        module = getattr(member, "__module__", None) or ""
+        # an attribute may be a property, documented with the class
+        if module.startswith(sklearn_convexnet.__name__) and not name.startswith("_"):
+            if name not in documented(cls, "Attributes"):
+                yield name
+
+
+def docstrings():
+    for name in PUBLIC:
+        obj = getattr(sklearn_convexnet, name)
+        yield name, None
+        if inspect.isclass(obj):
+            yield from ((name, member) for member in public_members(obj))
+
+
+def not_asked(obj, member):
+    """Codes of the errors that numpydoc may find."""
+    if obj in ESTIMATORS:
+        return NOBODY | (METHODS if member else set())
+    if member is None:
+        # the fields of a data class may be listed as attributes, see below
+        return NOBODY | OTHERS | {"PR01"}
+    text = inspect.getdoc(getattr(obj, member))
+    if text and "----" not in text:
+        # the summary says it all
+        return NOBODY | OTHERS | {"PR01", "RT01"}
+    # it may be inherited
+    return NOBODY | OTHERS | ({"GL08"} if text else set())
+
+
+@pytest.mark.parametrize(("name", "member"), docstrings())
+def test_docstring_is_valid(name, member):
+    obj = getattr(sklearn_convexnet, name)
+    path = f"{obj.__module__}.{name}" + (f".{member}" if member else "")
+    errors = dict(validate(path)["errors"])
+    assert {code: errors[code] for code in errors.keys() - not_asked(obj, member)} == {}
+
+
+@pytest.mark.parametrize(
+    "cls", [obj for obj in vars(sklearn_convexnet).values() if inspect.isclass(obj)]
+)
+def test_every_parameter_of_a_class_is_documented(cls):
+    if inspect.isabstract(cls):
+        return
+    parameters = set(inspect.signature(cls).parameters)
+    assert documented(cls, "Parameters") <= parameters
+    assert parameters <= documented(cls, "Parameters") | documented(cls, "Attributes")
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_parameters_are_documented_in_order_with_their_defaults(cls):
+    signature = inspect.signature(cls).parameters
+    entries = ClassDoc(cls)["Parameters"]
+    assert [entry.name for entry in entries] == list(signature)
+    for entry in entries:
+        default = entry.type.rpartition("default=")[2]
+        assert ast.literal_eval(default) == signature[entry.name].default, entry.name
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_fitted_attributes_are_those_documented(cls):
+    X = pd.DataFrame(np.random.RandomState(0).standard_normal((20, 2)), columns=["a", "b"])
+    model = cls(n_patterns=3, random_state=0).fit(X, np.arange(20) % 2)
+    fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
+    assert documented(cls, "Attributes") == fitted
+
+
+def test_package_exports_what_it_names():
+    assert len(set(sklearn_convexnet.__all__)) == len(sklearn_convexnet.__all__)
+    for name in sklearn_convexnet.__all__:
+        assert hasattr(sklearn_convexnet, name)
