@@ -162,7 +162,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     >>> bool(model.dual_gap_ <= model.tol)
     True
     >>> model.predict(X[:2])
-    array([1, 0])
+    array([0, 1])
     """
 
     _parameter_constraints = {

@@ -118,7 +118,7 @@ def test_any_alpha(make, alpha, loss):
     X, y = data(make)
     # below the resolution of rounding there may be a warning, but there is a fit
     model = check_fit(
-        make(alpha=alpha, loss=LOSSES[make][loss]), X, y, converged=True if alpha >= 1e-5 else None
+        make(alpha=alpha, loss=LOSSES[make][loss]), X, y, converged=True if alpha >= 1e-12 else None
     )
     if alpha <= 1e-5:
         assert model.score(X, y) > 0.95
@@ -259,12 +259,11 @@ def test_tiny_features_give_a_constant(make, fit_intercept, scale):
 @pytest.mark.parametrize("scale", [1e4, 1e8, 1e50, 1e149])
 def test_huge_features_are_fitted(make, fit_intercept, scale):
     X, y = data(make)
-    # the penalty is all but gone, see test_any_alpha
+    # the penalty is all but gone, see test_any_alpha; so is, in the end, the constant column
     model = check_fit(
-        make(fit_intercept=fit_intercept), scale * X, y, converged=True if scale <= 1e4 else None
+        make(fit_intercept=fit_intercept), scale * X, y, converged=True if scale <= 1e8 else None
     )
-    if scale <= 1e4:
-        assert model.score(scale * X, y) > 0.9
+    assert model.score(scale * X, y) > 0.9 or (scale >= 1e50 and fit_intercept)
 
 
 @BOTH
@@ -298,8 +297,8 @@ def test_huge_targets(loss, scale):
         scale * y,
         converged=True if scale <= 1e6 or loss == "quantile" else None,
     )
-    if scale <= 1e6 or loss == "squared":
-        assert np.corrcoef(model.predict(X) / scale, y)[0, 1] > 0.9
+    # a Huber loss with its delta of 1.35 does not tell such errors from one another
+    assert loss == "huber" or np.corrcoef(model.predict(X) / scale, y)[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("scale", [1e150, 1e200, 1e300])
@@ -335,9 +334,8 @@ def test_features_far_from_the_origin(make):
     for alpha in (1e-6, 1e-2):
         for fit_intercept in (True, False):
             model = make(alpha=alpha, fit_intercept=fit_intercept)
-            check_fit(model, 1e9 + 1e8 * X, y, converged=None)
-            if make is Regressor:
-                assert model.score(1e9 + 1e8 * X, y) > 0.9
+            check_fit(model, 1e9 + 1e8 * X, y, converged=True if alpha == 1e-2 else None)
+            assert model.score(1e9 + 1e8 * X, y) > 0.9
     assert check_fit(make(alpha=1e-3), 100 + X, y, converged=True).score(100 + X, y) > 0.9
     # too far for float64, but not worse than the best constant
     check_fit(make(), 1e6 + X, y)
@@ -346,7 +344,7 @@ def test_features_far_from_the_origin(make):
 
 
 @BOTH
-@pytest.mark.parametrize("exponent", [3, 5, 20])
+@pytest.mark.parametrize("exponent", [3, 5, 20, 148])
 def test_columns_of_different_units(make, exponent):
     X, y = data(make)
     units = [10.0**exponent, 10.0**-exponent, 1.0]
@@ -390,6 +388,9 @@ def test_predictions_that_overflow_are_refused(make):
     )
     with pytest.raises(ValueError, match=message):
         scores(model, 1e306 * np.sign(X))
+    if make is Regressor:
+        with pytest.raises(ValueError, match="objective is not finite: X or y hold values too lar"):
+            model.certificate(1e300 * X, y)
     assert np.isfinite(scores(model, 1e36 * X)).all()
     with pytest.raises(ValueError, match="X holds values too large for the dtype float32"):
         scores(model, (1e36 * X).astype(np.float32))
@@ -443,7 +444,7 @@ def test_columns_without_information(make):
 
 
 @BOTH
-@pytest.mark.parametrize("value", [0.0, 1.0, -1e-5])
+@pytest.mark.parametrize("value", [0.0, 1.0, 7e5, -1e-5])
 def test_constant_features_give_a_constant(make, value):
     X, y = np.full((40, 3), value), data(make)[1]
     model = check_fit(make(), X, y, converged=True)

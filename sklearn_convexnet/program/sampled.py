@@ -88,6 +88,8 @@ class SampledProgram:
         y = _finite_array("y", y, 1)
         if len(y) != len(X):
             raise ValueError(f"X and y must have as many rows: got {len(X)} and {len(y)}.")
+        if np.abs(y).max() > 1e150:
+            raise ValueError(f"y must be at most 1e150 in size, got {np.abs(y).max()!r}.")
         if not (isinstance(alpha, Real) and np.isfinite(alpha) and alpha > 0):
             raise ValueError(f"alpha must be a positive finite number, got {alpha!r}.")
         self.loss = get_loss(loss)

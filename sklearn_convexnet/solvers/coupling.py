@@ -47,7 +47,7 @@ class Coupling:
         entries = np.einsum("kk->k", K)
         entries += diagonal
         # relative to each: rows of little weight have huge entries
-        entries *= 1.0 + 1e-15 * n
+        entries *= 1.0 + 4e-15
         self.factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
 
     def solve(self, r):

@@ -35,9 +35,10 @@ from .newton import NewtonSystem
 from .second_order_cone import inner, product, quotient, step_to_boundary
 
 # a step below this is short; so many of them are tried again towards the centre, so many end a run
-_SHORT_STEP, _MOST_RECENTRED, _MOST_SHORT = 0.1, 20, 60
-# of the ends of the domain; predictions are of size one in normalised units
-_LARGEST_MULTIPLIER = 10.0
+_SHORT_STEP, _MOST_RECENTRED, _MOST_SHORT = 0.1, 20, 200
+# multipliers of the ends of the domain, which are predictions of size one in normalised units:
+# a larger one misleads at the start, one of this size at any time
+_FIRST_MULTIPLIER, _LARGEST_MULTIPLIER = 10.0, 1e5
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class InteriorPoint:
         self.has_lo, self.has_hi = np.isfinite(self.lo), np.isfinite(self.hi)
         mu = self._start()
         below, above = self.to_ends()
-        xi, eta = np.minimum(mu / problem.weights / (below, above), _LARGEST_MULTIPLIER)
+        xi, eta = np.minimum(mu / problem.weights / (below, above), _FIRST_MULTIPLIER)
         self.xi, self.eta = np.where(self.has_lo, xi, 0.0), np.where(self.has_hi, eta, 0.0)
 
     def _start(self):
@@ -211,8 +212,16 @@ class InteriorPoint:
         lower = -float(weights @ p.loss.conjugate(slopes / shrink, p.y))
         # what the residuals may still hide from both bounds
         hidden = abs(float(np.sum(self.multipliers * r.slack))) + abs(self.bias * r.balance)
+        hidden += min(upper, self._cost_of_violation(r))
         r.relative_gap = (max(upper - lower, 0.0) + hidden) / max(upper, np.finfo(float).tiny)
         return r
+
+    def _cost_of_violation(self, r):
+        """What a move of the blocks into their cones may add to the loss."""
+        p = self.problem
+        move = np.maximum(-(self.s + r.slack), 0.0).sum(axis=1).max(initial=0.0)
+        moved = [p.loss.value(r.outputs + step, p.y) for step in (-move, 0.0, move)]
+        return float(p.weights @ (np.maximum(moved[0], moved[2]) - moved[1]))
 
     def _domain_products(self, slopes, xi, eta):
         weights = self.problem.weights
@@ -245,15 +254,16 @@ class InteriorPoint:
                     system.scaling.apply((np.zeros_like(self.t), affine.zeta)),
                 )
                 # rows of hardly any weight would only hold up the others
-                spread = np.minimum(centring / p.weights, _LARGEST_MULTIPLIER)
+                spread_lo = np.minimum(centring / p.weights, _LARGEST_MULTIPLIER * below)
+                spread_hi = np.minimum(centring / p.weights, _LARGEST_MULTIPLIER * above)
                 direction = system.solve(
                     centring - self.s * self.multipliers - affine.s * affine.a,
                     quotient(point, (centring - squared[0] - cross[0], -squared[1] - cross[1])),
                     np.where(
-                        self.has_lo, spread - below * self.xi - affine.slopes * affine.xi, 0.0
+                        self.has_lo, spread_lo - below * self.xi - affine.slopes * affine.xi, 0.0
                     ),
                     np.where(
-                        self.has_hi, spread - above * self.eta + affine.slopes * affine.eta, 0.0
+                        self.has_hi, spread_hi - above * self.eta + affine.slopes * affine.eta, 0.0
                     ),
                     refine=True,
                 )

@@ -28,7 +28,7 @@ _SCREENING = 60
 # patterns beyond which ADMM over all of them costs more than it tells
 _MANY_PATTERNS = 2000
 # regularisation, in normalised units, below which rounding decides
-_SMALLEST_ALPHA = 1e-14
+_SMALLEST_ALPHA = 1e-13
 
 
 def solve(

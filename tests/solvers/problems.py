@@ -16,7 +16,14 @@ from sklearn_convexnet.program.sampled import SampledProgram
 
 LOSSES = [*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES]
 SMOOTH_LOSSES = [name for name in LOSSES if np.isfinite(get_loss(name).curvature)]
-# the same with parameters that are not the defaults
+# what the solvers serve
+SERVED = [
+    *(("admm", name) for name in LOSSES),
+    ("admm-cholesky", "squared"),
+    *(("admm-rbcd", name) for name in SMOOTH_LOSSES),
+    *(("scp", name) for name in LOSSES),
+]
+# the losses, also with parameters that are not the defaults
 VARIANTS = [*LOSSES, Huber(delta=0.2), Quantile(quantile=0.8)]
 
 

@@ -55,7 +55,7 @@ def test_dual_norms_are_upper_bounds_and_exact_when_asked(program, seed):
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data=st.data(), seed=st.integers(0, 10**6))
 def test_any_point_gives_bounds(loss, data, seed):
     program = data.draw(programs(losses=[loss]))
@@ -73,6 +73,16 @@ def test_any_point_gives_bounds(loss, data, seed):
         assert certified.lower_bound == dual_value(program, solution.slopes, norms.max())
         network = program.network(solution.v, solution.w, solution.bias)
         assert program.network_objective(network) <= value * (1 + 1e-9)
+
+
+@settings(max_examples=20)
+@given(program=programs())
+def test_a_solution_is_certified_without_multipliers(program):
+    optimum = solve(program, tol=1e-7)
+    point = optimum.solution
+    certified, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=1e-7)
+    assert certified.lower_bound == pytest.approx(optimum.lower_bound, rel=1e-6)
+    assert certified.upper_bound == pytest.approx(optimum.upper_bound, rel=1e-9)
 
 
 @settings(max_examples=40)

@@ -33,7 +33,7 @@ def assert_solved(result, reference, tol):
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_bounds_close_on_the_optimum_of_clarabel(loss, data):
     program = data.draw(programs(losses=[loss]))
@@ -42,10 +42,13 @@ def test_bounds_close_on_the_optimum_of_clarabel(loss, data):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("solver", ["admm", "scp"])
 @settings(max_examples=8)
-@given(data=st.data(), max_iter=st.integers(1, 90), solver=st.sampled_from(["admm", "scp"]))
-def test_bounds_of_an_early_stop_are_bounds(loss, data, max_iter, solver):
+@given(data=st.data())
+def test_bounds_of_an_early_stop_are_bounds(loss, solver, data):
     program = data.draw(programs(losses=[loss]))
+    # in the screening, or in the interior point method after it
+    max_iter = data.draw(st.integers(1, 90 if solver == "admm" else 12))
     result = solve(program, solver, tol=1e-12, max_iter=max_iter)
     reference = solve_lasso if solver == "scp" else solve_reference
     assert np.isfinite([result.lower_bound, result.upper_bound, result.objective]).all()
@@ -58,16 +61,15 @@ def test_bounds_of_an_early_stop_are_bounds(loss, data, max_iter, solver):
     [("admm-cholesky", "squared"), *(("admm-rbcd", loss) for loss in SMOOTH_LOSSES)],
 )
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("alpha", [1e-2, 0.2])
-def test_solvers_of_the_paper_reach_the_optimum(solver, loss, intercept, alpha):
-    program = draw_program(3, n=15, d=2, n_patterns=5, loss=loss, alpha=alpha, intercept=intercept)
+def test_solvers_of_the_paper_reach_the_optimum(solver, loss, intercept):
+    program = draw_program(3, n=15, d=2, n_patterns=5, loss=loss, alpha=0.02, intercept=intercept)
     tol = 1e-3 if solver == "admm-rbcd" else 1e-6
     result = solve(program, solver, tol=tol, max_iter=20_000, random_state=0)
     assert_solved(result, solve_reference(program, result.upper_bound), tol)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_admm_without_polish_reaches_the_optimum(loss, data):
     # what runs where an interior point would be too large
@@ -80,7 +82,7 @@ def test_admm_without_polish_reaches_the_optimum(loss, data):
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_scp_solves_the_lasso(loss, data):
     program = data.draw(programs(losses=[loss]))
@@ -91,7 +93,7 @@ def test_scp_solves_the_lasso(loss, data):
     assert result.upper_bound >= solve(program, tol=1e-8).lower_bound * (1.0 - 1e-14)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(program=programs())
 def test_the_network_is_at_least_as_good_as_the_upper_bound(program):
     result = solve(program, tol=1e-8)
@@ -99,7 +101,7 @@ def test_the_network_is_at_least_as_good_as_the_upper_bound(program):
     assert result.objective == program.network_objective(result.network)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(program=programs(), tol=st.sampled_from([0.5, 1e-2, 1e-4, 1e-6]))
 def test_the_solution_is_feasible_and_worth_its_bounds(program, tol):
     result = solve(program, tol=tol)
@@ -120,7 +122,7 @@ def test_the_solution_is_feasible_and_worth_its_bounds(program, tol):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_bounds_are_those_of_a_problem_that_shrinks_with_the_optimum(loss):
     """The optimum of a path of alphas: concave, increasing, between zero and the constant's."""
-    programs = [draw_program(1, loss=loss, alpha=alpha) for alpha in np.geomspace(1e-3, 10, 9)]
+    programs = [draw_program(1, loss=loss, alpha=alpha) for alpha in np.geomspace(1e-3, 10, 7)]
     values = [solve(program, tol=1e-8).upper_bound for program in programs]
     alphas = [program.alpha for program in programs]
     assert (np.diff(values) >= -1e-7 * np.abs(values[1:])).all()

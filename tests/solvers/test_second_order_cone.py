@@ -17,6 +17,7 @@ quick = settings(max_examples=60)
 seeds = st.integers(0, 2**31 - 1)
 # how close to the boundary, as a power of ten
 depths = st.floats(-6.0, 1.0)
+kinds = st.sampled_from(["any", "inward", "outward", "along", "zero"])
 
 
 def interior(rng, depth, B=5, d=3):
@@ -148,9 +149,7 @@ def test_hessians_are_positive_definite_schur_complements(seed, depths):
 
 
 @quick
-@given(
-    seed=seeds, depth=depths, kind=st.sampled_from(["any", "inward", "outward", "along", "zero"])
-)
+@given(seed=seeds, depth=depths, kind=kinds)
 def test_step_to_boundary_is_the_first_exit(seed, depth, kind):
     rng = np.random.RandomState(seed)
     x, dx = interior(rng, depth), vectors(rng)

@@ -1,6 +1,7 @@
 """The contract of `solve`: arguments, statuses, history, warm starts, degenerate programs."""
 
 import dataclasses
+import functools
 import importlib
 import pickle
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import LOSSES, draw_data, draw_program, programs
+from problems import LOSSES, SERVED, draw_data, draw_program, programs
 from reference import solve_reference
 
 from sklearn_convexnet.program.losses import get_loss
@@ -140,28 +141,27 @@ def test_only_coordinate_descent_is_random():
 
 
 def test_the_state_of_the_global_generator_is_left_alone():
-    np.random.seed(3)  # noqa: NPY002
-    expected = np.random.RandomState(3).random_sample()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     for solver in SOLVERS:
         solve(draw_program(), solver, max_iter=10)
-    assert np.random.random_sample() == expected  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
-@pytest.mark.parametrize("max_iter", [1, 2, 3, 49, 50, 51, 61, 70])
+@functools.cache
+def optimum_of(loss):
+    return solve(draw_program(1, n=15, loss=loss), tol=1e-8)
+
+
+@pytest.mark.parametrize(("solver", "loss"), SERVED)
+@pytest.mark.parametrize("max_iter", [1, 2, 3, 50, 61])
 def test_bounds_after_few_iterations(solver, loss, max_iter):
-    if (solver == "admm-cholesky" and loss != "squared") or (
-        solver == "admm-rbcd" and loss == "hinge"
-    ):
-        pytest.skip("the solver does not serve the loss")
     program = draw_program(1, n=15, loss=loss)
     result = solve(program, solver, tol=1e-9, max_iter=max_iter, random_state=0)
     assert_certified(program, result)
     assert result.n_iter <= max_iter
     assert result.status == "max_iter" or result.n_iter < max_iter
     if solver != "scp":
-        optimum = solve(program, tol=1e-8)
+        optimum = optimum_of(loss)
         assert result.lower_bound <= optimum.upper_bound
         assert result.upper_bound >= optimum.lower_bound
 
@@ -181,7 +181,7 @@ def test_bounds_of_a_history_tighten(solver, monkeypatch):
         assert after["gap"] <= before["gap"]
 
 
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(program=programs(), tol=st.sampled_from([0.3, 1e-3, 1e-6]))
 def test_a_looser_tolerance_is_met_too(program, tol):
     result = solve(program, tol=tol)
@@ -192,7 +192,7 @@ def test_a_looser_tolerance_is_met_too(program, tol):
 # ------------------------------------------------------------------------------ warm starts
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", ["squared", "quantile", "logistic"])
 @pytest.mark.parametrize("polished", [True, False])
 def test_warm_start_from_the_solution(loss, polished, monkeypatch):
     if not polished:
@@ -206,7 +206,7 @@ def test_warm_start_from_the_solution(loss, polished, monkeypatch):
     assert warm.upper_bound == pytest.approx(cold.upper_bound, rel=2 * tol)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(program=programs(), factor=st.sampled_from([0.3, 0.9, 1.1, 3.0]), seed=st.integers(0, 99))
 def test_warm_start_from_a_neighbour_or_from_nonsense(program, factor, seed):
     cold = solve(program, tol=1e-7)
@@ -274,7 +274,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("X", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", ["squared", "quantile", "logistic", "squared_hinge"])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_degenerate_rows(X, loss, intercept):
     X = np.asarray(X)
@@ -299,7 +299,7 @@ def test_degenerate_rows_for_the_other_solvers(solver, X, intercept):
     X = np.asarray(X)
     y = np.random.RandomState(1).standard_normal(len(X))
     program = tiny(X, y, fit_intercept=intercept)
-    result = solve(program, solver, tol=1e-2, max_iter=100, random_state=0)
+    result = solve(program, solver, tol=1e-2, max_iter=60, random_state=0)
     assert_certified(program, result)
     if solver != "scp":
         optimum = solve(program, tol=1e-8)
@@ -307,13 +307,8 @@ def test_degenerate_rows_for_the_other_solvers(solver, X, intercept):
         assert result.upper_bound >= optimum.lower_bound * (1 - 1e-12)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("solver", "loss"), SERVED)
 def test_a_perfect_constant(solver, loss):
-    if solver == "admm-cholesky" and loss != "squared":
-        pytest.skip("the solver does not serve the loss")
-    if solver == "admm-rbcd" and not np.isfinite(get_loss(loss).curvature):
-        pytest.skip("the solver does not serve the loss")
     for constant in (1.0, -1.0):
         X = np.random.RandomState(0).standard_normal((7, 2))
         for target in (constant,) if get_loss(loss).target == "sign" else (0.1 * constant, 1e8):
@@ -328,15 +323,12 @@ def test_a_perfect_constant(solver, loss):
             assert np.sign(result.network(X)) == pytest.approx(np.sign(target))
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("loss", ["squared", "huber", "quantile"])
+@pytest.mark.parametrize(
+    ("solver", "loss"), [pair for pair in SERVED if get_loss(pair[1]).target == "real"]
+)
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("size", [0.0, 1e-200, 1e-300])
 def test_targets_that_are_zero_or_underflow(solver, loss, intercept, size):
-    if solver == "admm-cholesky" and loss != "squared":
-        pytest.skip("the solver does not serve the loss")
-    if solver == "admm-rbcd" and loss == "quantile":
-        pytest.skip("the solver does not serve the loss")
     X = np.random.RandomState(0).standard_normal((7, 2))
     y = size * np.random.RandomState(1).standard_normal(7)
     program = tiny(X, y, loss, fit_intercept=intercept)
@@ -348,7 +340,7 @@ def test_targets_that_are_zero_or_underflow(solver, loss, intercept, size):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("alpha", [1e-6, 1e-10, 1e-16, 1e-300, 1e2, 1e100, 1e300])
+@pytest.mark.parametrize("alpha", [1e-6, 1e-16, 1e2, 1e300])
 def test_extreme_alphas(loss, intercept, alpha):
     program = draw_program(9, n=15, d=2, loss=loss, alpha=alpha, intercept=intercept)
     result = solve(program, tol=1e-6)
@@ -388,8 +380,8 @@ def test_rows_of_extreme_size(solver, scale):
 
 @pytest.mark.parametrize("loss", ["squared", "hinge"])
 def test_more_patterns_than_admm_screens(loss):
-    data = draw_data(0, n=21, d=3, n_patterns=1, loss=loss, intercept=True)
-    rows = np.concatenate([data["X"], np.ones((21, 1))], axis=1)
+    data = draw_data(0, n=20, d=3, n_patterns=1, loss=loss, intercept=True)
+    rows = np.concatenate([data["X"], np.ones((20, 1))], axis=1)
     gates = enumerate_gates(rows, max_patterns=5000)
     assert gates.shape[1] > solve_module._MANY_PATTERNS
     data |= {"gates": gates, "patterns": rows @ gates >= 0}

@@ -1,0 +1,117 @@
+"""Fitted estimators on disk, and data on disk."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from functools import partial
+
+import joblib
+import numpy as np
+import pytest
+
+from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor, Huber, Quantile
+
+Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
+Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
+
+MODELS = {
+    "regressor": Regressor(),
+    "huber": Regressor(loss=Huber(0.5), warm_start=True),
+    "scp": Regressor(loss=Quantile(0.2), solver="scp", fit_intercept=False),
+    "classifier": Classifier(),
+    "hinge": Classifier(loss="hinge", class_weight="balanced"),
+    "all": Classifier(patterns="all", alpha=0.1),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def fitted(request):
+    model = MODELS[request.param]
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((30, 2))
+    y = np.abs(X[:, 0]) + X[:, 1]
+    if isinstance(model, ConvexReLUClassifier):
+        y = np.array(["low", "high"])[(y > 1).astype(int)]
+    return model.fit(X, y), X, y
+
+
+def through_pickle(model, path):
+    return [pickle.loads(pickle.dumps(model, protocol)) for protocol in (2, 5)]
+
+
+def through_joblib(model, path):
+    joblib.dump(model, path / "model.joblib", compress=3)
+    joblib.dump(model, path / "plain.joblib")
+    # memory-mapped arrays cannot be written to
+    return [
+        joblib.load(path / "model.joblib"),
+        joblib.load(path / "plain.joblib", mmap_mode="r"),
+    ]
+
+
+def through_copy(model, path):
+    return [copy.deepcopy(model), copy.copy(model)]
+
+
+@pytest.mark.parametrize("through", [through_pickle, through_joblib, through_copy])
+def test_copies_predict_the_same_and_can_be_fitted_again(fitted, through, tmp_path):
+    model, X, y = fitted
+    for other in through(model, tmp_path):
+        assert set(vars(other)) == set(vars(model))
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
+        if hasattr(model, "classes_"):
+            np.testing.assert_array_equal(other.decision_function(X), model.decision_function(X))
+            assert hasattr(other, "predict_proba") == hasattr(model, "predict_proba")
+        assert other.certificate_ == model.certificate_
+        assert other.certificate(X, y) == model.certificate_
+        assert str(other.certificate(-X, y)) == str(model.certificate(-X, y))
+        # from scratch, or from the copied solution
+        before = model.coefs_[0].copy()
+        other.fit(X, y)
+        assert other.objective_ == pytest.approx(model.objective_, rel=2 * model.tol)
+        np.testing.assert_array_equal(other.patterns_, model.patterns_)
+        if not model.warm_start:
+            assert other.objective_ == model.objective_
+        np.testing.assert_array_equal(model.coefs_[0], before)
+
+
+def test_fitted_in_another_process(fitted, tmp_path):
+    model, X, y = fitted
+    if not isinstance(model, ConvexReLURegressor) or model.loss != "squared":
+        pytest.skip("one process is enough")
+    joblib.dump((MODELS["regressor"].set_params(warm_start=False), X, y), tmp_path / "in.joblib")
+    code = (
+        "import joblib\n"
+        f"model, X, y = joblib.load({str(tmp_path / 'in.joblib')!r})\n"
+        f"joblib.dump(model.fit(X, y), {str(tmp_path / 'out.joblib')!r})\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+    other = joblib.load(tmp_path / "out.joblib")
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    assert other.certificate(X, y) == model.certificate_
+
+
+def test_memory_mapped_data(fitted, tmp_path):
+    model, X, y = fitted
+    arrays = {"X": X, "weights": np.linspace(0, 1, len(y))}
+    if not hasattr(model, "classes_"):
+        arrays["y"] = y
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    mapped = {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in arrays}
+    other = copy.deepcopy(model).set_params(warm_start=False)
+    expected = other.fit(X, y, sample_weight=arrays["weights"]).objective_
+    other.fit(mapped["X"], mapped.get("y", y), sample_weight=mapped["weights"])
+    assert other.objective_ == expected
+    assert not any(isinstance(value, np.memmap) for value in vars(other).values())
+    np.testing.assert_array_equal(other.predict(mapped["X"]), other.predict(X))
+
+
+def test_a_pickle_holds_little_more_than_patterns_and_solution():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((400, 3))
+    model = Regressor().fit(X, X[:, 0])
+    P = model.patterns_.shape[1]
+    # patterns as bytes, one value of the dual variables a row, blocks of both signs
+    assert len(pickle.dumps(model)) < 400 * P + 8 * 400 + 2 * 8 * 4 * P + 8 * 400 + 20_000
