@@ -52,7 +52,7 @@ class TwoLayerReLU:
         """
         blocks = np.concatenate([v, w], axis=1)
         signs = np.repeat([1.0, -1.0], [v.shape[1], w.shape[1]])
-        norms = _column_norms(blocks)
+        norms = column_norms(blocks)
         kept = norms > 0
         roots = np.sqrt(norms[kept])
         hidden = blocks[:, kept] / roots
@@ -128,7 +128,7 @@ class TwoLayerReLU:
         return float(weights @ loss.value(outputs, targets).sum(axis=1) + alpha * self.penalty())
 
 
-def _column_norms(blocks):
+def column_norms(blocks):
     """Euclidean norms of the columns, safe against under- and overflow of the squares."""
     scale = np.abs(blocks).max(initial=0.0)
     if scale == 0.0:

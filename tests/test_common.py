@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from joblib import parallel_backend
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -24,6 +25,7 @@ from sklearn.utils.estimator_checks import (
     check_param_validation,
     parametrize_with_checks,
 )
+from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
@@ -31,6 +33,17 @@ from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
 BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+
+FRAMES = [
+    pd.DataFrame,
+    pytest.param(
+        pl.DataFrame,
+        marks=pytest.mark.skipif(
+            parse_version(sklearn.__version__) < parse_version("1.8"),
+            reason="older releases of scikit-learn do not know the newest polars",
+        ),
+    ),
+]
 
 
 def data(make, n=40, d=3, seed=0):
@@ -229,7 +242,7 @@ def test_float32_in_float32_out(make, order):
 
 
 @BOTH
-@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+@pytest.mark.parametrize("frame", FRAMES, ids=["pandas", "polars"])
 def test_feature_names(make, frame):
     X, y = data(make)
     columns = {"height": X[:, 0], "width": X[:, 1], "depth": X[:, 2]}
@@ -264,10 +277,16 @@ def test_sample_weights_are_routed_through_a_grid_search(make):
     X, y = data(make)
     weights = np.where(np.arange(len(y)) % 4 == 0, 0.0, 1.0)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = make().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        model = make().set_fit_request(sample_weight=True)
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=True), model)
         name = type(model).__name__.lower()
-        search = GridSearchCV(pipeline, {f"{name}__alpha": [1e-2, 1.0]}, cv=GroupKFold(2))
+        scorer = get_scorer("r2" if make is Regressor else "accuracy")
+        search = GridSearchCV(
+            pipeline,
+            {f"{name}__alpha": [1e-2, 1.0]},
+            scoring=scorer.set_score_request(sample_weight=True),
+            cv=GroupKFold(2),
+        )
         search.fit(X, y, sample_weight=weights, groups=np.arange(len(y)) % 2)
     best = search.best_estimator_[-1]
     used = weights > 0

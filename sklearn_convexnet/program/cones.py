@@ -67,7 +67,7 @@ def project_on_cone(constraints, point, *, stop_below=0.0):
 def _non_negative_least_squares(matrix, target):
     try:
         return nnls(matrix, target, maxiter=30 * matrix.shape[1])[0]
-    except RuntimeError:
-        # nnls of SciPy < 1.15 may cycle, even on a 3 x 3 matrix; this one is slower
+    except (RuntimeError, np.linalg.LinAlgError):
+        # nnls of SciPy < 1.15 may cycle or meet a singular matrix; this one is slower
         bounded = lsq_linear(matrix, target, bounds=(0.0, np.inf), method="bvls", tol=1e-15)
         return np.maximum(bounded.x, 0.0)

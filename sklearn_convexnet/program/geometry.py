@@ -65,6 +65,8 @@ class Geometry:
             u, s, vt = np.linalg.svd(normalised.rows, full_matrices=False)
             rank = int(np.sum(s > s[0] * d * np.finfo(np.float64).eps))
             normalised.rows = np.ascontiguousarray(u[:, :rank] * s[:rank])
+            # zeros, not what rounding makes of them: such a row bounds no cone
+            normalised.rows[~self.visible] = 0.0
             normalised.basis = np.ascontiguousarray(vt[:rank].T)
             normalised.gates = normalised.basis.T @ self.gates
             normalised.directions = normalised.basis.T @ self.directions

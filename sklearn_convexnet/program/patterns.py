@@ -116,6 +116,56 @@ def sample_gates(rows, weights, n_gates, rng, *, intercept):
     return _unscale_gates(gates, scale)
 
 
+def draw_gates(rows, weights, count, rng, *, intercept):
+    """Independent gates of the distribution of `sample_gates`, equal patterns included.
+
+    Parameters
+    ----------
+    rows, weights, rng, intercept
+        As in `sample_gates`.
+    count : int
+
+    Returns
+    -------
+    ndarray of shape (d, count)
+    """
+    scaled, scale = _scale_columns(rows)
+    draws = _draw_map(scaled, weights, intercept) @ rng.standard_normal((count, len(scale))).T
+    return _unscale_gates(draws, scale)
+
+
+def strict_gates(rows, gates, rng):
+    """Gates moved off the rows that they touch.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+    gates : ndarray of shape (d, P)
+    rng : numpy.random.RandomState or numpy.random.Generator
+
+    Returns
+    -------
+    gates : ndarray of shape (d, P)
+        Of unit norm. Those with a relative margin above 1e-9 only change their norm, others move
+        as little as gives them one.
+    strict : ndarray of bool of shape (P,)
+        Whether that succeeded.
+    """
+    scaled, scale = _scale_columns(rows)
+    unit = _unit_rows(scaled[scaled.any(axis=1)])
+    nudged = _unit_rows((gates * scale[:, None]).T).T
+    _, margins = _packed_patterns(unit, nudged)
+    original = nudged.copy()
+    for size in np.geomspace(1e-8, 1e-3, 11):
+        touching = np.flatnonzero(~(margins > STRICT_MARGIN))
+        if touching.size == 0:
+            break
+        noise = rng.standard_normal((len(scale), touching.size))
+        nudged[:, touching] = original[:, touching] + size * noise
+        _, margins[touching] = _packed_patterns(unit, nudged[:, touching])
+    return _unscale_gates(nudged, scale), margins > STRICT_MARGIN
+
+
 def enumerate_gates(rows, *, max_patterns):
     """One gate for every pattern that neurons can realise strictly.
 

@@ -5,11 +5,11 @@ from numbers import Real
 
 import numpy as np
 
-from ..network import TwoLayerReLU
+from ..network import TwoLayerReLU, column_norms
 from .cones import project_on_cone
 from .geometry import Geometry, root_mean_square
 from .losses import get_loss
-from .patterns import check_patterns, distinct_patterns, realizing_gates
+from .patterns import activation_patterns, check_patterns, distinct_patterns, realizing_gates
 
 
 class SampledProgram:
@@ -150,6 +150,19 @@ class SampledProgram:
         program.y = y
         return program
 
+    def with_gates(self, gates):
+        """The program over the patterns of other gates, strict ones, on the same data."""
+        return SampledProgram(
+            self.rows[:, :-1] if self.fit_intercept else self.rows,
+            self.y,
+            activation_patterns(self.rows, gates),
+            loss=self.loss,
+            alpha=self.alpha,
+            sample_weight=self.weights,
+            fit_intercept=self.fit_intercept,
+            gates=gates,
+        )
+
     @property
     def rows(self):  # noqa: D102
         return self.geometry.rows
@@ -195,7 +208,7 @@ class SampledProgram:
     def objective(self, v, w, bias):
         """Value of the convex objective; meaningful where the cones hold."""
         outputs = self.predictions(v, w, bias)
-        norms = np.sqrt(np.sum(v * v, axis=0)).sum() + np.sqrt(np.sum(w * w, axis=0)).sum()
+        norms = column_norms(v).sum() + column_norms(w).sum()
         return float(self.weights @ self.loss.value(outputs, self.y) + self.alpha * norms)
 
     def violation(self, v, w):

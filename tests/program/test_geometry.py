@@ -138,3 +138,10 @@ def test_rows_too_small_to_square_keep_their_size(fill):
     geometry = Geometry(np.full((3, 2), fill), np.full(3, 1 / 3), np.ones((3, 1), bool), gate, gate)
     assert geometry.row_scale == 1.0
     np.testing.assert_array_equal(geometry.normalised.rows, geometry.rows)
+
+
+def test_rows_of_zeros_stay_zero_in_fewer_coordinates():
+    normalised = draw_geometry(n=5, d=8, zero_rows=(0, 3)).normalised
+    assert normalised.rows.shape[1] <= 5
+    np.testing.assert_array_equal(normalised.rows[[0, 3]], 0.0)
+    assert not normalised.visible[[0, 3]].any() and normalised.visible[[1, 2, 4]].all()
