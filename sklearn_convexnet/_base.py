@@ -15,6 +15,7 @@ from ._compat import Interval, StrOptions, check_sample_weight, validate_data
 from .certificate import certify_network
 from .network import TwoLayerReLU
 from .program.canonical import canonical_rows
+from .program.geometry import root_mean_square
 from .program.patterns import (
     activation_patterns,
     check_patterns,
@@ -23,7 +24,8 @@ from .program.patterns import (
     sample_gates,
 )
 from .program.sampled import SampledProgram
-from .solvers import SOLVERS, solve
+from .solvers import SOLVERS, solve, solve_adaptive
+from .solvers.constant import constant_network
 
 # patterns="all" beyond this count would take hours
 MAX_PATTERNS = 250_000
@@ -33,8 +35,8 @@ class BaseConvexReLU(BaseEstimator):
     """Parameters, fit and fitted attributes common to all convex ReLU estimators."""
 
     _parameter_constraints = {
-        "alpha": [Interval(Real, 0, None, closed="neither")],
-        "patterns": [StrOptions({"random", "all"}), "array-like"],
+        "alpha": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "patterns": [StrOptions({"adaptive", "random", "all"}), "array-like"],
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions(set(SOLVERS))],
         "fit_intercept": ["boolean"],
@@ -52,48 +54,72 @@ class BaseConvexReLU(BaseEstimator):
         `attributes` are those of the subclass: an error leaves the last fit as it was.
         """
         data, first, weights = _canonical(X, targets, sample_weight)
-        rows, outputs = data[first], targets[first]
+        # columns of their own, so that an output is fitted as it would be alone
+        rows, outputs = data[first], np.asfortranarray(targets[first])
         _check_size("X", rows)
         _check_size("y", outputs)
-        gates, patterns = self._patterns(data, first, weights)
-        programs = self._programs(rows, outputs, weights, gates, patterns, loss)
-        program = programs[0]
-        starts = self._warm_results(gates, program, len(programs))
-        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(programs))
+        alphas = self._alphas(rows, outputs, weights, loss)
+        rng = check_random_state(self.random_state)
+        # one seed for all outputs: each is fitted as it would be alone
+        seed = int(rng.randint(2**31 - 1))
+        gates, patterns = self._patterns(data, first, weights, rng)
+        programs = self._programs(rows, outputs, weights, gates, patterns, loss, alphas)
+        starts = self._warm_results(gates, programs)
         # a lone task runs here, where its table can be printed as it grows
         n_jobs = self.n_jobs if len(programs) > 1 else 1
-        results = Parallel(n_jobs=n_jobs)(
-            delayed(_solve_output)(self, k, len(programs), one, int(seeds[k]), starts[k])
+        solved = Parallel(n_jobs=n_jobs)(
+            delayed(_solve_output)(self, k, len(programs), one, seed, starts[k])
             for k, one in enumerate(programs)
         )
+        kept = programs[0].kept
+        programs, results = zip(*solved, strict=True)
         network = TwoLayerReLU.stack([result.network for result in results])
-        objective = self._objective(network, rows, outputs, loss, program.weights)
-        self._set_fitted(network, objective, gates, programs, results, data)
-        self._fitted_problem = self._problem(rows, outputs, weights, loss)
+        objective = self._objective(network, rows, outputs, loss, programs[0].weights, alphas)
+        self._set_fitted(network, objective, programs, results, data)
+        self._alphas_, self.alpha_ = alphas, alphas[0] if len(set(alphas)) == 1 else alphas
+        self._gates, self._kept, self._results = gates, kept, results
+        self._drawn = self.patterns if isinstance(self.patterns, str) else None
+        self._fitted_problem = self._problem(rows, outputs, weights, loss, alphas)
         vars(self).update(attributes)
         self._warn_if_not_converged(results)
         return self
 
-    def _programs(self, rows, outputs, weights, gates, patterns, loss):
-        """One program per output; they share everything but the target."""
+    def _alphas(self, rows, outputs, weights, loss):
+        """The penalty of every output: the parameter, or the rule of ``alpha="auto"``."""
+        if self.alpha != "auto":
+            return np.full(outputs.shape[1], float(self.alpha))
+        seen = self._rows(rows)
+        return np.array(
+            [automatic_alpha(seen, y, weights, loss, self.fit_intercept) for y in outputs.T]
+        )
+
+    def _programs(self, rows, outputs, weights, gates, patterns, loss, alphas):
+        """One program per output; they share everything but target and penalty."""
         program = SampledProgram(
             rows,
             outputs[:, 0],
             patterns,
             loss=loss,
-            alpha=self.alpha,
+            alpha=alphas[0],
             sample_weight=weights,
             fit_intercept=self.fit_intercept,
             gates=gates,
             exhaustive=self._all_patterns,
         )
-        return [program.with_target(np.ascontiguousarray(column)) for column in outputs.T]
+        return [
+            program.with_target(np.ascontiguousarray(column), alpha=alpha)
+            for column, alpha in zip(outputs.T, alphas, strict=True)
+        ]
+
+    @property
+    def _adaptive(self):
+        return isinstance(self.patterns, str) and self.patterns == "adaptive"
 
     @property
     def _all_patterns(self):
         return isinstance(self.patterns, str) and self.patterns == "all"
 
-    def _patterns(self, data, first, weights):
+    def _patterns(self, data, first, weights, rng):
         """Gates and patterns of the canonical rows."""
         rows = self._rows(data[first])
         if not isinstance(self.patterns, str):
@@ -106,7 +132,6 @@ class BaseConvexReLU(BaseEstimator):
         elif self._can_reuse_gates(rows):
             gates = self._gates
         else:
-            rng = check_random_state(self.random_state)
             gates = sample_gates(rows, weights, self.n_patterns, rng, intercept=self.fit_intercept)
         if gates.shape[1] == 0:
             raise ValueError(
@@ -125,27 +150,34 @@ class BaseConvexReLU(BaseEstimator):
         """Whether the last fit drew as many random gates as are wanted now."""
         return (
             self.warm_start
-            and getattr(self, "_gates_are_random", False)
+            and getattr(self, "_drawn", None) in ("random", "adaptive")
             and self._gates.shape == (rows.shape[1], self.n_patterns)
         )
 
-    def _warm_results(self, gates, program, n_outputs):
+    def _warm_results(self, gates, programs):
         """Results of the last fit where they fit the new programs, else None."""
         previous = getattr(self, "_results", None) if self.warm_start else None
-        fits = (
-            previous is not None
-            and len(previous) == n_outputs
-            and len(previous[0].solution.slopes) == program.n_samples
-            and np.array_equal(self._gates, gates)
-            and np.array_equal(self._kept, program.kept)
-        )
-        return previous if fits else [None] * n_outputs
+        cold = [None] * len(programs)
+        if previous is None or len(previous) != len(programs):
+            return cold
+        if self._adaptive:
+            # any network on the same features may start the descent
+            fits = self._gates.shape[0] == gates.shape[0]
+        else:
+            fits = (
+                self._drawn != "adaptive"
+                and len(previous[0].solution.slopes) == programs[0].n_samples
+                and np.array_equal(self._gates, gates)
+                and np.array_equal(self._kept, programs[0].kept)
+            )
+        return previous if fits else cold
 
-    def _objective(self, network, rows, outputs, loss, weights):
+    def _objective(self, network, rows, outputs, loss, weights, alphas):
         """Objective of a network on canonical rows."""
         with np.errstate(over="ignore", invalid="ignore"):
-            objective = network.objective(
-                rows, outputs, loss=loss, alpha=self.alpha, weights=weights
+            objective = sum(
+                part.objective(rows, y, loss=loss, alpha=alpha, weights=weights)
+                for part, y, alpha in zip(network.split(), outputs.T, alphas, strict=True)
             )
         if not np.isfinite(objective):
             raise ValueError(
@@ -155,16 +187,15 @@ class BaseConvexReLU(BaseEstimator):
             )
         return objective
 
-    def _problem(self, rows, outputs, weights, loss):
+    def _problem(self, rows, outputs, weights, loss, alphas):
         """Digest of the data and of what else defines the objective."""
-        digest = hashlib.sha256(repr((loss, self.alpha, self.fit_intercept)).encode())
-        for array in (rows, outputs, weights):
+        digest = hashlib.sha256(repr((loss, self.fit_intercept)).encode())
+        for array in (rows, outputs, weights, alphas):
             digest.update(repr(array.shape).encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def _set_fitted(self, network, objective, gates, programs, results, data):
-        program = programs[0]
+    def _set_fitted(self, network, objective, programs, results, data):
         upper = sum(result.upper_bound for result in results)
         lower = sum(result.lower_bound for result in results)
         gap = max(result.gap for result in results)
@@ -177,7 +208,9 @@ class BaseConvexReLU(BaseEstimator):
                 "sampled_upper_bound": upper,
                 "sampled_lower_bound": lower,
                 "sampled_gap": gap,
-                "n_patterns": program.n_patterns,
+                "n_patterns": sum(program.n_patterns for program in programs)
+                if self._adaptive
+                else programs[0].n_patterns,
             },
         )
         self.network_ = network
@@ -189,12 +222,11 @@ class BaseConvexReLU(BaseEstimator):
         self.dual_gap_ = gap
         self.n_iter_ = max(result.n_iter for result in results)
         self.n_outputs_ = len(results)
-        self.patterns_ = activation_patterns(self._rows(data), program.gates)
+        gates = [program.gates for program in (programs if self._adaptive else programs[:1])]
+        self.patterns_ = activation_patterns(self._rows(data), np.concatenate(gates, axis=1))
         self.history_ = [
             {"output": k, **entry} for k, result in enumerate(results) for entry in result.history
         ]
-        self._gates, self._kept, self._results = gates, program.kept, results
-        self._gates_are_random = isinstance(self.patterns, str) and self.patterns == "random"
 
     def _warn_if_not_converged(self, results):
         worst = max(results, key=lambda result: result.gap)
@@ -238,9 +270,9 @@ class BaseConvexReLU(BaseEstimator):
             )
         data, first, weights = _canonical(X, targets, sample_weight)
         rows, outputs = data[first], targets[first]
-        if self._problem(rows, outputs, weights, loss) == self._fitted_problem:
+        if self._problem(rows, outputs, weights, loss, self._alphas_) == self._fitted_problem:
             return self.certificate_
-        objective = self._objective(self.network_, rows, outputs, loss, weights)
+        objective = self._objective(self.network_, rows, outputs, loss, weights, self._alphas_)
         slopes = loss.derivative(self.network_(rows), outputs)
         seen = self._rows(rows)
         if self._all_patterns:
@@ -250,13 +282,41 @@ class BaseConvexReLU(BaseEstimator):
             rng = np.random.RandomState(0)
             gates = sample_gates(seen, weights, 1, rng, intercept=self.fit_intercept)
         patterns = activation_patterns(seen, gates)
-        programs = self._programs(rows, outputs, weights, gates, patterns, loss)
+        programs = self._programs(rows, outputs, weights, gates, patterns, loss, self._alphas_)
         return certify_network(programs, objective, slopes.T)
+
+
+def automatic_alpha(rows, y, weights, loss, fit_intercept):
+    r"""The penalty of ``alpha="auto"``.
+
+    A share of the size of the gradient at the best constant network: the root mean square of the
+    rows times that of the slopes of the loss there. The network is then the same in any units of
+    X, and for the squared loss of y.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        With the constant column when there is an intercept.
+    y, weights : ndarray of shape (n,)
+    loss : Loss
+    fit_intercept : bool
+
+    Returns
+    -------
+    float
+    """
+    weights = weights / weights.sum()
+    _, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
+    alpha = AUTO * root_mean_square(rows, weights) * root_mean_square(slopes, weights)
+    return alpha if alpha > 0 else 1.0
+
+
+AUTO = 0.01
 
 
 def _canonical(X, targets, sample_weight):
     """Float64 data, its canonical rows and their weights."""
-    data = np.asarray(X, dtype=np.float64)
+    data = np.ascontiguousarray(X, dtype=np.float64)
     first, weights = canonical_rows(data, targets, check_sample_weight(sample_weight, X))
     return data, first, weights
 
@@ -271,7 +331,10 @@ def _check_size(name, values):
 
 
 def _solve_output(estimator, k, n_outputs, program, seed, start):
-    """Solve the program of one output; a function, so that processes can receive it."""
+    """Solve the program of one output; a function, so that processes can receive it.
+
+    Returns the program, over the patterns found where they are adaptive, and the result.
+    """
     report = None
     if estimator.verbose:
         name = type(estimator).__name__
@@ -286,12 +349,13 @@ def _solve_output(estimator, k, n_outputs, program, seed, start):
                 f"{entry['lower_bound']:>14.6g}{entry['gap']:>10.1e}{entry['time']:>8.2f}s"
             )
 
-    return solve(
-        program,
-        estimator.solver,
-        tol=estimator.tol,
-        max_iter=estimator.max_iter,
-        random_state=seed,
-        warm_start=start,
-        on_check=report,
-    )
+    options = {
+        "tol": estimator.tol,
+        "max_iter": estimator.max_iter,
+        "random_state": seed,
+        "warm_start": start,
+        "on_check": report,
+    }
+    if estimator._adaptive:
+        return solve_adaptive(program, estimator.solver, **options)
+    return program, solve(program, estimator.solver, **options)

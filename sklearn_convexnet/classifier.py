@@ -173,14 +173,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def __init__(
         self,
-        alpha=1e-2,
+        alpha="auto",
         *,
         loss="logistic",
-        patterns="random",
+        patterns="adaptive",
         n_patterns=100,
         solver="admm",
         fit_intercept=True,
-        tol=1e-4,
+        tol=1e-2,
         max_iter=10_000,
         warm_start=False,
         class_weight=None,

@@ -83,6 +83,21 @@ class TwoLayerReLU:
             np.concatenate([network.output_biases for network in networks]),
         )
 
+    def split(self):
+        """One-output networks of the outputs, each with the neurons that it uses."""
+        parts = []
+        for k in range(self.output_weights.shape[1]):
+            used = self.output_weights[:, k] != 0
+            parts.append(
+                TwoLayerReLU(
+                    self.hidden_weights[:, used],
+                    self.hidden_biases[used],
+                    self.output_weights[used, k : k + 1],
+                    self.output_biases[k : k + 1],
+                )
+            )
+        return parts
+
     @property
     def n_neurons(self):
         """Number of hidden neurons."""

@@ -150,14 +150,14 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
 
     def __init__(
         self,
-        alpha=1e-2,
+        alpha="auto",
         *,
         loss="squared",
-        patterns="random",
+        patterns="adaptive",
         n_patterns=100,
         solver="admm",
         fit_intercept=True,
-        tol=1e-4,
+        tol=1e-2,
         max_iter=10_000,
         warm_start=False,
         random_state=None,

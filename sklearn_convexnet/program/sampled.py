@@ -144,10 +144,11 @@ class SampledProgram:
             )
         return gates, _unit_columns(directions)
 
-    def with_target(self, y):
-        """The program of another target on the same rows; they share all that is computed."""
+    def with_target(self, y, *, alpha=None):
+        """The program of another target, or penalty; they share all that is computed."""
         program = copy.copy(self)
         program.y = y
+        program.alpha = self.alpha if alpha is None else float(alpha)
         return program
 
     def with_gates(self, gates):

@@ -6,13 +6,15 @@ import numpy as np
 _LARGEST_MARGIN = 80.0
 
 
-def constant_network(program):
+def constant_network(y, weights, loss, *, fit_intercept):
     """Best bias of a network without neurons.
 
     Parameters
     ----------
-    program : SampledProgram
-        In normalised units.
+    y, weights : ndarray of shape (n_samples,)
+    loss : Loss
+    fit_intercept : bool
+        Without it the bias is zero.
 
     Returns
     -------
@@ -21,8 +23,7 @@ def constant_network(program):
         Subgradients of the loss at the bias; their weighted sum is zero at an interior
         minimum. Where the loss has kinks they are chosen between the slopes on both sides.
     """
-    y, weights, loss = program.y, program.weights, program.loss
-    if not program.fit_intercept:
+    if not fit_intercept:
         return 0.0, loss.derivative(np.zeros_like(y), y)
     if loss.target == "real":
         low, high = float(y.min()), float(y.max())

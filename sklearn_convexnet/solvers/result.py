@@ -1,5 +1,6 @@
 """What a solver returns, and the one meaning of its gap."""
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,3 +84,43 @@ class Result:
     status: str
     history: list = field(repr=False)
     solution: Solution = field(repr=False)
+
+
+class Record:
+    """History of a solve, in the user's units.
+
+    Parameters
+    ----------
+    objective_scale : float
+        Factor from normalised objectives to the user's.
+    on_check : callable or None
+        Called with every new entry.
+    """
+
+    def __init__(self, objective_scale, on_check=None):
+        self.objective_scale, self.on_check = objective_scale, on_check
+        self.history, self._begin = [], time.perf_counter()
+
+    def __call__(self, phase, n_iter, certified):
+        """Append what is certified in normalised units after `n_iter` iterations."""
+        self.append(
+            {
+                "iteration": n_iter,
+                "phase": phase,
+                "upper_bound": self.objective_scale * certified.upper_bound,
+                "lower_bound": self.objective_scale * certified.lower_bound,
+                "gap": certified.gap,
+                "time": self.elapsed,
+            }
+        )
+
+    @property
+    def elapsed(self):
+        """Seconds since the start."""
+        return time.perf_counter() - self._begin
+
+    def append(self, entry):
+        """Append an entry."""
+        self.history.append(entry)
+        if self.on_check is not None:
+            self.on_check(entry)

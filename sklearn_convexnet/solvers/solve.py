@@ -1,7 +1,6 @@
 """One front door for all solvers: units, threads, stopping rule, result."""
 
 import copy
-import time
 from dataclasses import replace
 from numbers import Integral, Real
 
@@ -12,9 +11,10 @@ from .bounds import admissible_slopes, certify, dual_norms
 from .constant import constant_network
 from .linear_step import CholeskyStep, CoordinateStep, KroneckerStep
 from .polish import polish
-from .result import Result, Solution
+from .result import Record, Result, Solution
 from .scp import solve_scp
 from .threads import one_blas_pool
+from .units import Units
 
 SOLVERS = ("admm", "admm-cholesky", "admm-rbcd", "scp")
 
@@ -76,35 +76,13 @@ def solve(
     ValueError
         If an argument is out of range or the solver cannot serve the loss.
     """
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}.")
-    if not (isinstance(tol, Real) and np.isfinite(tol) and tol > 0):
-        raise ValueError(f"tol must be a positive finite number, got {tol!r}.")
-    if not (isinstance(max_iter, Integral) and max_iter >= 1):
-        raise ValueError(f"max_iter must be an integer of at least 1, got {max_iter!r}.")
-    if not isinstance(warm_start, Result | None):
-        raise ValueError(f"warm_start must be a Result or None, got {warm_start!r}.")
+    check_arguments(solver, tol, max_iter, warm_start)
     rng = random_state
     if not hasattr(rng, "permutation"):
         rng = np.random.RandomState(random_state)
-    units = _Units(program)
+    units = Units(program)
     start = None if warm_start is None else units.to_normalised(warm_start.solution)
-    history, begin = [], time.perf_counter()
-
-    def record(phase, n_iter, certified):
-        history.append(
-            {
-                "iteration": n_iter,
-                "phase": phase,
-                "upper_bound": units.objective_scale * certified.upper_bound,
-                "lower_bound": units.objective_scale * certified.lower_bound,
-                "gap": certified.gap,
-                "time": time.perf_counter() - begin,
-            }
-        )
-        if on_check is not None:
-            on_check(history[-1])
-
+    record = Record(units.objective_scale, on_check)
     with one_blas_pool(large=_threads_pay_off(program, solver)):
         best, n_iter = _solve_normalised(
             units.normalised, solver, tol, max_iter, rng, start, record
@@ -124,47 +102,28 @@ def solve(
         bounds_of="scp" if solver == "scp" else ("global" if program.exhaustive else "sampled"),
         n_iter=n_iter,
         status=status,
-        history=history,
+        history=record.history,
         solution=solution,
     )
 
 
-class _Units:
-    """Points of a program and of its normalised form, mapped on one another."""
-
-    def __init__(self, program):
-        self.program = program
-        self.normalised, row_scale, self.target_scale, self.objective_scale = program.normalised()
-        self.block_scale = self.target_scale / row_scale
-        self.slope_scale = self.objective_scale / self.target_scale
-
-    def to_user(self, point):
-        basis = self.normalised.geometry.basis
-        blocks = [point.v, point.w] if basis is None else [basis @ point.v, basis @ point.w]
-        v, w = (self.block_scale * block for block in blocks)
-        # rounding of the product must not leave the domain of the conjugate
-        domain = self.program.loss.conjugate_domain(self.program.y)
-        slopes = np.clip(self.slope_scale * point.slopes, *domain)
-        return Solution(v, w, self.target_scale * point.bias, slopes)
-
-    def to_normalised(self, solution):
-        program = self.program
-        shape = (program.rows.shape[1], program.n_patterns)
-        if solution.v.shape != shape or solution.slopes.shape != (program.n_samples,):
-            raise ValueError(
-                f"warm_start must come from a program with blocks of shape {shape} and "
-                f"{program.n_samples} rows, got {solution.v.shape} and "
-                f"{len(solution.slopes)} rows."
-            )
-        basis = self.normalised.geometry.basis
-        blocks = [solution.v / self.block_scale, solution.w / self.block_scale]
-        v, w = blocks if basis is None else (basis.T @ block for block in blocks)
-        return Solution(v, w, solution.bias / self.target_scale, solution.slopes / self.slope_scale)
+def check_arguments(solver, tol, max_iter, warm_start):
+    """Raise ValueError for arguments that no solver accepts."""
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}.")
+    if not (isinstance(tol, Real) and np.isfinite(tol) and tol > 0):
+        raise ValueError(f"tol must be a positive finite number, got {tol!r}.")
+    if not (isinstance(max_iter, Integral) and max_iter >= 1):
+        raise ValueError(f"max_iter must be an integer of at least 1, got {max_iter!r}.")
+    if not isinstance(warm_start, Result | None):
+        raise ValueError(f"warm_start must be a Result or None, got {warm_start!r}.")
 
 
 def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
     """Solve in normalised units; returns the best certified point and the iterations."""
-    bias, slopes = constant_network(program)
+    bias, slopes = constant_network(
+        program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
+    )
     zero = np.zeros((program.rows.shape[1], program.n_patterns))
     if _may_be_optimal(program, slopes):
         constant, _ = certify(program, zero, zero, bias, slopes, tol=tol)

@@ -116,7 +116,9 @@ def test_a_dual_value_is_that_of_slopes_shrunk_to_feasibility():
 @given(data=st.data())
 def test_the_constant_network_is_the_best_constant(loss, data):
     program = data.draw(programs(losses=[loss])).normalised()[0]
-    bias, slopes = constant_network(program)
+    bias, slopes = constant_network(
+        program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
+    )
     y, weights = program.y, program.weights
 
     def value(constant):

@@ -1,0 +1,257 @@
+r"""Adaptive patterns: descend, price, descend again; then certify on the patterns found.
+
+The sampled program is an upper bound of the training problem, and a loose one where the sample is
+drawn blindly. Here its patterns are chosen: neurons descend on their own objective (`Descent`), the
+neurons that the dual variables ask for join them (`price`), and both repeat until a round gains
+nothing worth its while. This is column generation on the convex program, with columns that move.
+The patterns of the neurons that are left make the sampled program; the network is a feasible point
+of it, and the slopes of its loss all but optimal dual variables.
+"""
+
+import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..program.patterns import draw_gates, strict_gates
+from .bounds import admissible_slopes, certify, dual_value
+from .constant import constant_network
+from .descent import Descent
+from .pricing import distinct, price
+from .result import Record, Result, relative_gap
+from .solve import check_arguments, solve
+from .threads import one_blas_pool
+from .units import Units
+
+# hidden and output weights at the start, in normalised units
+_INITIAL_SIZE = 0.3
+# smoothing of the kinks in units of a typical pre-activation, and iterations of L-BFGS there:
+# on the way down, in the rounds of new neurons, and to be exact enough for the certificate
+_DESCENT = ((0.3, 60), (0.1, 60), (0.03, 60))
+_ROUND = (0.02, 60)
+_SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
+# share of the objective that a round must gain to be followed by another
+_WORTH_A_ROUND = 1e-3
+# random directions to climb from, and new neurons of each sign, in a round
+_STARTS, _JOINING = 64, 15
+
+
+def solve_adaptive(
+    program,
+    solver="admm",
+    *,
+    tol=1e-2,
+    max_iter=10_000,
+    random_state=None,
+    warm_start=None,
+    on_check=None,
+):
+    """Choose the patterns of a program, then solve it.
+
+    Parameters
+    ----------
+    program : SampledProgram
+        The data, the loss and the penalty; its gates are the neurons that the descent starts from.
+    solver : str, default="admm"
+        Solver for the program over the patterns found, see `solve`. "admm" runs only where the
+        descent has not reached the tolerance by itself.
+    tol : float, default=1e-2
+        Relative duality gap to reach on the patterns found. A round of new neurons must lower the
+        objective by a tenth of it to be followed by another.
+    max_iter : int, default=10000
+        Bound on the iterations, of L-BFGS and of the solver.
+    random_state : int or RandomState, default=None
+        Signs of the first neurons and starts of the search for new ones.
+    warm_start : Result, default=None
+        Result on the same features, whose network is to start from.
+    on_check : callable, default=None
+        Called with every new entry of the history.
+
+    Returns
+    -------
+    program : SampledProgram
+        The program over the patterns found.
+    result : Result
+        Its solution; the network is the best one seen.
+    """
+    check_arguments(solver, tol, max_iter, warm_start)
+    rng = random_state
+    if not hasattr(rng, "permutation"):
+        rng = np.random.RandomState(random_state)
+    units = Units(program)
+    record = Record(units.objective_scale, on_check)
+    with one_blas_pool(large=False):
+        search = _Search(program, units, tol, max_iter, rng, record)
+        search.start(warm_start)
+        search.rounds()
+        found, certified = search.certify()
+    if found is None:
+        # no neuron lowers the objective: whatever the patterns, the constant network is optimal
+        return program, solve(program, solver, tol=tol, max_iter=max_iter, on_check=on_check)
+    result = _result(found, search, certified, tol)
+    if search.left > 0 and (solver != "admm" or result.status != "optimal"):
+        done = search.n_iter
+        final = solve(
+            found,
+            solver,
+            tol=tol,
+            max_iter=search.left,
+            random_state=rng,
+            warm_start=result if solver == "admm" else None,
+            on_check=lambda entry: record.append(
+                {**entry, "iteration": done + entry["iteration"], "time": record.elapsed}
+            ),
+        )
+        best = min(result, final, key=lambda one: one.objective)
+        result = replace(
+            final,
+            network=best.network,
+            objective=best.objective,
+            n_iter=done + final.n_iter,
+            history=record.history,
+        )
+    return found, result
+
+
+@dataclass(frozen=True)
+class _Uncertified:
+    """The objective of a network of which nothing else is known."""
+
+    upper_bound: float
+    lower_bound: float = 0.0
+    gap: float = 1.0
+
+
+class _Search:
+    """The neurons and what is left of the iterations."""
+
+    def __init__(self, program, units, tol, max_iter, rng, record):
+        self.program, self.units, self.normalised = program, units, units.normalised
+        self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
+        self.best = None
+        n = self.normalised
+        bias, _ = constant_network(n.y, n.weights, n.loss, fit_intercept=n.fit_intercept)
+        self.constant = float(n.weights @ n.loss.value(np.full_like(n.y, bias), n.y))
+
+    @property
+    def n_iter(self):
+        return self.descent.n_iter
+
+    @property
+    def left(self):
+        return self.max_iter - self.n_iter
+
+    def start(self, warm_start):
+        """Descend from the program's gates, or from a network that is near already."""
+        if warm_start is not None:
+            self.descent = Descent(self.normalised, *self.units.neurons(warm_start.network))
+            self.scale = self.descent.typical_activation
+            self._descend(*_ROUND)
+            return
+        gates = self.normalised.gates
+        norms = np.sqrt(np.einsum("ji,ji->i", gates, gates))
+        signs = self.rng.choice([-1.0, 1.0], gates.shape[1])
+        self.descent = Descent(
+            self.normalised, _INITIAL_SIZE * gates / norms, _INITIAL_SIZE * signs, 0.0
+        )
+        self.scale = self.descent.typical_activation
+        for stage in _DESCENT:
+            if self.best is None or self.left > 0:
+                self._descend(*stage)
+
+    def rounds(self):
+        """Add the neurons that pricing finds and descend again, as long as that is worth it."""
+        program = self.normalised
+        while self.left > 0:
+            slopes = admissible_slopes(program, self.descent.slopes)
+            priced = price(program, slopes, self._starts())
+            above = program.alpha + 0.1 * (priced.largest - program.alpha)
+            joining = distinct(program, priced, above=above, most=_JOINING)
+            if joining.size == 0:
+                return
+            before = self.best.objective
+            self.descent.add(priced.directions[:, joining], priced.signs[joining])
+            self._descend(*_ROUND)
+            if self.best.objective > before * (1.0 - _WORTH_A_ROUND):
+                return
+
+    def certify(self):
+        """Sharpen the best network until it is certified on its own patterns.
+
+        Returns
+        -------
+        program : SampledProgram or None
+            Over these patterns; None when the network is a constant.
+        certified : Certified or None
+        """
+        for stage in (*_SHARPENING, None):
+            found, certified = self._certify_best()
+            if found is None or certified.gap <= self.tol or self.left <= 0 or stage is None:
+                return found, certified
+            self._descend(*stage)
+
+    def _descend(self, width, max_iter):
+        descent = self.descent
+        descent.run(width * self.scale, max(min(max_iter, self.left), 1))
+        if self.best is None or descent.objective <= self.best.objective:
+            self.best = copy.copy(descent)
+        self.record("descent", descent.n_iter, _Uncertified(self.best.objective))
+
+    def _starts(self):
+        """Random directions, and those of the neurons."""
+        program = self.program
+        fresh = draw_gates(
+            program.rows, program.weights, _STARTS, self.rng, intercept=program.fit_intercept
+        )
+        return np.concatenate(
+            [self.units.directions(fresh), self.descent.directions], axis=1
+        )
+
+    def _certify_best(self):
+        best, units = self.best, self.units
+        if best.objective >= self.constant * (1.0 - 1e-9):
+            return None, None
+        gates = units.user_directions(best.directions)
+        gates, strict = strict_gates(self.program.rows, gates, self.rng)
+        patterns = self.program.rows @ gates >= 0
+        usable = strict & patterns.any(axis=0)
+        if not usable.any():
+            return None, None
+        found = self.program.with_gates(gates[:, usable])
+        program = found.normalised()[0]
+        d, P = program.rows.shape[1], program.n_patterns
+        column = {key: i for i, key in enumerate(_keys(found.patterns))}
+        blocks = np.zeros((2, d, P))
+        for j, key in zip(np.flatnonzero(usable), _keys(patterns[:, usable]), strict=True):
+            a = best.outputs[j]
+            blocks[int(a < 0), :, column[key]] += abs(a) * best.directions[:, j]
+        certified, _ = certify(program, *blocks, best.bias, best.slopes, tol=self.tol)
+        self.record("certify", self.n_iter, certified)
+        return found, certified
+
+
+def _keys(patterns):
+    return [column.tobytes() for column in np.packbits(patterns, axis=0).T]
+
+
+def _result(program, search, certified, tol):
+    units = Units(program)
+    solution = units.to_user(certified.solution)
+    networks = [
+        program.network(solution.v, solution.w, solution.bias),
+        search.units.network(search.best.directions, search.best.outputs, search.best.bias),
+    ]
+    objectives = [program.network_objective(network) for network in networks]
+    best = int(np.argmin(objectives))
+    return Result(
+        network=networks[best],
+        objective=objectives[best],
+        upper_bound=units.objective_scale * certified.upper_bound,
+        lower_bound=units.objective_scale * certified.lower_bound,
+        gap=certified.gap,
+        bounds_of="sampled",
+        n_iter=search.n_iter,
+        status="optimal" if certified.gap <= tol else "max_iter",
+        history=search.record.history,
+        solution=solution,
+    )

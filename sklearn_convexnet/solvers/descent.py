@@ -1,0 +1,177 @@
+r"""Descent of the network itself: L-BFGS on its training objective, the kinks smoothed.
+
+The objective of the neurons :math:`(u_j, a_j)` and the output bias c,
+
+.. math:: \sum_k \omega_k \ell\Big(\sum_j a_j \sigma_\tau(x_k^\top u_j) + c, y_k\Big)
+    + \tfrac{\alpha}{2} \sum_j (\|u_j\|^2 + a_j^2),
+
+has kinks where a row lies on the hyperplane of a neuron, and minima like to sit on them: L-BFGS
+creeps there. With the ReLU rounded off within :math:`\tau` of its kink,
+
+.. math:: \sigma_\tau(z) = \tau m^2 + (z - \tau)_+, \qquad m = \sigma_\tau'(z)
+    = \min\big(1, \max(0, \tfrac{z + \tau}{2 \tau})\big),
+
+it does not, and the slopes of the loss at the smoothed minimum are dual variables nearly as good as
+those of the convex program: shrinking :math:`\tau` brings both to the minimum. A loss with kinks is
+replaced by its Moreau envelope.
+"""
+
+import numpy as np
+from scipy.optimize import minimize
+
+# neurons weaker than this share of the strongest are dropped
+_NEGLIGIBLE = 1e-4
+# relative decrease in an iteration at which L-BFGS gives up
+_NO_PROGRESS = 1e-8
+# rows at a time, so that what they activate stays in the cache
+_BLOCK = 256
+
+
+class Descent:
+    """Neurons on their way down.
+
+    Parameters
+    ----------
+    program : SampledProgram
+        In normalised units; its patterns are not looked at.
+    directions : ndarray of shape (d, m)
+        Hidden weights.
+    outputs : ndarray of shape (m,)
+        Output weights.
+    bias : float
+        Output bias.
+
+    Attributes
+    ----------
+    directions, outputs, bias
+        The neurons now; balanced, ``norm(directions[:, j]) == abs(outputs[j])``, after `run`.
+    n_iter : int
+        Iterations so far.
+    """
+
+    def __init__(self, program, directions, outputs, bias):
+        self.program = program
+        self.directions, self.outputs, self.bias = directions, outputs, float(bias)
+        self.n_iter = 0
+        self.width = 0.0
+
+    def run(self, width, max_iter):
+        """Descend with the kinks smoothed over `width`, then balance and prune the neurons."""
+        d, m = self.directions.shape
+        self.width = width
+        objective = _SmoothObjective(self.program, width, m)
+        start = np.concatenate([self.directions.ravel(), self.outputs, [self.bias]])
+        # L-BFGS-B measures progress on the scale of one
+        unit = max(objective(start)[0], np.finfo(float).tiny)
+
+        def scaled(point):
+            value, gradient = objective(point)
+            return value / unit, gradient / unit
+
+        found = minimize(
+            scaled,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxiter": max_iter,
+                "maxfun": 2 * max_iter + 20,
+                "maxcor": 20,
+                "ftol": _NO_PROGRESS,
+                "gtol": 0.0,
+            },
+        )
+        self.n_iter += int(found.nit)
+        self.directions, self.outputs = found.x[: d * m].reshape(d, m), found.x[d * m : -1]
+        self.bias = float(found.x[-1])
+        self._balance()
+
+    def _balance(self):
+        norms = np.sqrt(np.einsum("ji,ji->i", self.directions, self.directions))
+        strengths = norms * np.abs(self.outputs)
+        kept = strengths > _NEGLIGIBLE * strengths.max(initial=0.0)
+        sizes = np.sqrt(strengths[kept])
+        self.directions = self.directions[:, kept] * (sizes / norms[kept])
+        self.outputs = np.sign(self.outputs[kept]) * sizes
+
+    def add(self, directions, signs):
+        """Join new neurons, small enough not to disturb the others."""
+        size = 0.1 * (np.median(np.abs(self.outputs)) if self.outputs.size else 1.0)
+        self.directions = np.concatenate([self.directions, size * directions], axis=1)
+        self.outputs = np.concatenate([self.outputs, size * signs])
+
+    @property
+    def predictions(self):
+        """Outputs of the network, with real ReLUs."""
+        return np.maximum(self.program.rows @ self.directions, 0.0) @ self.outputs + self.bias
+
+    @property
+    def slopes(self):
+        """Slopes of the loss, or of the envelope of one with kinks."""
+        return smooth_loss(self.program.loss, self.predictions, self.program.y, self.width)[1]
+
+    @property
+    def objective(self):
+        """Training objective, with real ReLUs."""
+        program = self.program
+        penalty = 0.5 * (np.sum(self.directions**2) + np.sum(self.outputs**2))
+        losses = program.loss.value(self.predictions, program.y)
+        return float(program.weights @ losses + program.alpha * penalty)
+
+    @property
+    def typical_activation(self):
+        """Root mean square of the pre-activations."""
+        squares = (self.program.rows @ self.directions) ** 2
+        return float(np.sqrt((self.program.weights @ squares).mean())) if squares.size else 1.0
+
+
+class _SmoothObjective:
+    """Value and gradient of the smoothed objective, in blocks of rows that stay in the cache."""
+
+    def __init__(self, program, width, m):
+        self.program, self.width, self.m = program, width, m
+        rows = program.rows
+        # a column for the half in the slope (z + width) / (2 width)
+        self.rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+        self.buffers = np.empty((3, min(_BLOCK, len(rows)), m))
+
+    def __call__(self, point):
+        program, width, m = self.program, self.width, self.m
+        d = program.rows.shape[1]
+        directions, outputs = point[: d * m].reshape(d, m), point[d * m : -1]
+        scaled = np.concatenate([directions / (2.0 * width), np.full((1, m), 0.5)])
+        value = 0.5 * program.alpha * (point[:-1] @ point[:-1])
+        gradient = program.alpha * point
+        gradient[-1] = 0.0
+        by_direction = gradient[: d * m].reshape(d, m)
+        for start in range(0, len(self.rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            rows, weights = self.rows[part], program.weights[part]
+            over, slope, hidden = self.buffers[:, : len(rows)]
+            np.matmul(rows, scaled, out=over)
+            np.maximum(over, 0.0, out=over)
+            np.minimum(over, 1.0, out=slope)
+            np.subtract(over, slope, out=over)
+            # the smoothed ReLU in units of the width: slope^2 + 2 over
+            np.multiply(slope, slope, out=hidden)
+            np.add(hidden, over, out=hidden)
+            np.add(hidden, over, out=hidden)
+            f = hidden @ (width * outputs) + point[-1]
+            losses, slopes = smooth_loss(program.loss, f, program.y[part], width)
+            pull = weights * slopes
+            value += weights @ losses
+            by_direction += ((pull * rows[:, :-1].T) @ slope) * outputs
+            gradient[d * m : -1] += width * (pull @ hidden)
+            gradient[-1] += pull.sum()
+        if not program.fit_intercept:
+            gradient[-1] = 0.0
+        return value, gradient
+
+
+def smooth_loss(loss, f, y, width):
+    """Values and slopes of a loss, or of the Moreau envelope of one with kinks."""
+    if np.isfinite(loss.curvature):
+        return loss.value(f, y), loss.derivative(f, y)
+    near = loss.prox(f, y, width)
+    slopes = (f - near) / width
+    return loss.value(near, y) + 0.5 * width * slopes**2, slopes

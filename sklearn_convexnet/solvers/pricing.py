@@ -1,0 +1,132 @@
+r"""Pricing: which neuron, of all there are, would lower the objective most?
+
+For slopes p of the loss and :math:`\lambda = -\omega \circ p`, a neuron of direction u and sign
+:math:`s` gains :math:`s \lambda^\top (X u)_+ - \alpha` per unit of strength. The search climbs from many
+directions at once; it finds good neurons and proves nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Priced:
+    r"""Directions found, the best first.
+
+    Attributes
+    ----------
+    values : ndarray of shape (k,)
+        :math:`s \lambda^\top (X u)_+`; the dual is feasible where none exceeds alpha.
+    directions : ndarray of shape (d, k)
+        The :math:`u`, of unit norm.
+    signs : ndarray of shape (k,)
+        The :math:`s`.
+    """
+
+    values: np.ndarray
+    directions: np.ndarray
+    signs: np.ndarray
+
+    @property
+    def largest(self):
+        """Largest value, at least 0."""
+        return float(self.values.max(initial=0.0))
+
+
+def price(program, slopes, starts, *, max_iter=30):
+    """Climb to valuable directions of both signs.
+
+    Parameters
+    ----------
+    program : SampledProgram
+        Its patterns are not looked at.
+    slopes : ndarray of shape (n_samples,)
+        Slopes of the loss.
+    starts : ndarray of shape (d, k)
+        Directions to climb from.
+    max_iter : int, default=30
+        Steps of every ascent.
+
+    Returns
+    -------
+    Priced
+    """
+    multipliers = -program.weights * slopes
+    found = [ascend(program.rows, s * multipliers, starts, max_iter=max_iter) for s in (1.0, -1.0)]
+    values = np.concatenate([values for values, _ in found])
+    order = np.argsort(-values, kind="stable")
+    return Priced(
+        values[order],
+        np.concatenate([directions for _, directions in found], axis=1)[:, order],
+        np.repeat([1.0, -1.0], [len(found[0][0]), len(found[1][0])])[order],
+    )
+
+
+def ascend(rows, multipliers, starts, *, max_iter):
+    r"""Local ascents of :math:`h(u) = \lambda^\top (X u)_+` on the unit sphere.
+
+    On the cone of its pattern h is linear, with gradient :math:`X^\top D \lambda`: an ascent goes
+    towards that, and half the way when this is too far.
+
+    Returns
+    -------
+    values : ndarray of shape (k,)
+    directions : ndarray of shape (d, k)
+    """
+    points = _unit_columns(starts)
+    best, goals = points, points
+    values = np.full(points.shape[1], -np.inf)
+    steps = np.ones(points.shape[1])
+    weighted = multipliers * rows.T
+    for _ in range(max_iter):
+        gradients = weighted @ (rows @ points >= 0)
+        reached = np.einsum("ji,ji->i", gradients, points)
+        higher = reached > values
+        if not higher.any() and steps.max(initial=0.0) < 1e-3:
+            break
+        values = np.where(higher, reached, values)
+        best = np.where(higher, points, best)
+        goals = np.where(higher, _unit_columns(gradients), goals)
+        steps = np.where(higher, np.minimum(1.0, 2.0 * steps), 0.5 * steps)
+        points = _unit_columns(best + steps * (goals - best))
+    return values, best
+
+
+def distinct(program, priced, *, above, most):
+    """Indices of priced directions of different patterns and signs, the best first.
+
+    Parameters
+    ----------
+    program : SampledProgram
+    priced : Priced
+    above : float
+        Values up to this one are not wanted.
+    most : int
+        Number wanted, of each sign.
+
+    Returns
+    -------
+    ndarray of int
+    """
+    # patterns that differ in a row or two have almost the same neuron
+    apart = 0.01
+    chosen = []
+    for sign in (1.0, -1.0):
+        candidates = np.flatnonzero((priced.signs == sign) & (priced.values > above))
+        patterns = program.rows @ priced.directions[:, candidates] >= 0
+        left = np.ones(len(candidates), dtype=bool)
+        for _ in range(most):
+            if not left.any():
+                break
+            first = int(np.argmax(left))
+            chosen.append(candidates[first])
+            differ = program.weights @ (patterns != patterns[:, [first]])
+            left &= differ > apart
+            left[first] = False
+    return np.array(chosen, dtype=int)
+
+
+def _unit_columns(vectors):
+    norms = np.sqrt(np.einsum("ji,ji->i", vectors, vectors))
+    return vectors / np.where(norms > 0, norms, 1.0)
