@@ -22,6 +22,7 @@ from .program.patterns import (
     enumerate_gates,
     realizing_gates,
     sample_gates,
+    strict_gates,
 )
 from .program.sampled import SampledProgram
 from .solvers import SOLVERS, solve, solve_adaptive
@@ -74,8 +75,8 @@ class BaseConvexReLU(BaseEstimator):
         kept = programs[0].kept
         programs, results = zip(*solved, strict=True)
         network = TwoLayerReLU.stack([result.network for result in results])
-        objective = self._objective(network, rows, outputs, loss, programs[0].weights, alphas)
-        self._set_fitted(network, objective, programs, results, data)
+        objectives = self._objectives(network, rows, outputs, loss, programs[0].weights, alphas)
+        self._set_fitted(network, objectives, programs, results, data)
         self._alphas_, self.alpha_ = alphas, alphas[0] if len(set(alphas)) == 1 else alphas
         self._gates, self._kept, self._results = gates, kept, results
         self._drawn = self.patterns if isinstance(self.patterns, str) else None
@@ -88,9 +89,8 @@ class BaseConvexReLU(BaseEstimator):
         """The penalty of every output: the parameter, or the rule of ``alpha="auto"``."""
         if self.alpha != "auto":
             return np.full(outputs.shape[1], float(self.alpha))
-        seen = self._rows(rows)
         return np.array(
-            [automatic_alpha(seen, y, weights, loss, self.fit_intercept) for y in outputs.T]
+            [automatic_alpha(rows, y, weights, loss, self.fit_intercept) for y in outputs.T]
         )
 
     def _programs(self, rows, outputs, weights, gates, patterns, loss, alphas):
@@ -172,20 +172,20 @@ class BaseConvexReLU(BaseEstimator):
             )
         return previous if fits else cold
 
-    def _objective(self, network, rows, outputs, loss, weights, alphas):
-        """Objective of a network on canonical rows."""
+    def _objectives(self, network, rows, outputs, loss, weights, alphas):
+        """Objectives of the outputs of a network on canonical rows."""
         with np.errstate(over="ignore", invalid="ignore"):
-            objective = sum(
+            objectives = [
                 part.objective(rows, y, loss=loss, alpha=alpha, weights=weights)
                 for part, y, alpha in zip(network.split(), outputs.T, alphas, strict=True)
-            )
-        if not np.isfinite(objective):
+            ]
+        if not np.isfinite(objectives).all():
             raise ValueError(
                 "The objective is not finite: X or y hold values too large for float64 "
                 f"arithmetic (largest |X| {np.abs(rows).max():.1e}, largest |y| "
                 f"{np.abs(outputs).max():.1e}). Rescale them, e.g. with StandardScaler."
             )
-        return objective
+        return objectives
 
     def _problem(self, rows, outputs, weights, loss, alphas):
         """Digest of the data and of what else defines the objective."""
@@ -195,14 +195,14 @@ class BaseConvexReLU(BaseEstimator):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def _set_fitted(self, network, objective, programs, results, data):
+    def _set_fitted(self, network, objectives, programs, results, data):
         upper = sum(result.upper_bound for result in results)
         lower = sum(result.lower_bound for result in results)
         gap = max(result.gap for result in results)
         # the last thing that may fail comes first
         self.certificate_ = certify_network(
             programs,
-            objective,
+            objectives,
             [result.solution.slopes for result in results],
             {
                 "sampled_upper_bound": upper,
@@ -217,7 +217,7 @@ class BaseConvexReLU(BaseEstimator):
         self.coefs_ = [network.hidden_weights, network.output_weights]
         self.intercepts_ = [network.hidden_biases, network.output_biases]
         self.n_neurons_ = network.n_neurons
-        self.objective_ = objective
+        self.objective_ = sum(objectives)
         self.lower_bound_ = lower
         self.dual_gap_ = gap
         self.n_iter_ = max(result.n_iter for result in results)
@@ -261,7 +261,7 @@ class BaseConvexReLU(BaseEstimator):
             )
         return outputs
 
-    def _certify(self, X, targets, sample_weight, loss):
+    def _certify(self, X, targets, sample_weight, loss, time_limit):
         """The certificate of the fitted network on validated data."""
         if targets.shape[1] != self.n_outputs_:
             raise ValueError(
@@ -270,34 +270,55 @@ class BaseConvexReLU(BaseEstimator):
             )
         data, first, weights = _canonical(X, targets, sample_weight)
         rows, outputs = data[first], targets[first]
-        if self._problem(rows, outputs, weights, loss, self._alphas_) == self._fitted_problem:
+        of_the_fit = self._problem(rows, outputs, weights, loss, self._alphas_)
+        of_the_fit = of_the_fit == self._fitted_problem
+        if of_the_fit and (time_limit is None or self._all_patterns):
             return self.certificate_
-        objective = self._objective(self.network_, rows, outputs, loss, weights, self._alphas_)
-        slopes = loss.derivative(self.network_(rows), outputs)
-        seen = self._rows(rows)
+        objectives = self._objectives(self.network_, rows, outputs, loss, weights, self._alphas_)
+        if of_the_fit:
+            slopes = [result.solution.slopes for result in self._results]
+        else:
+            slopes = loss.derivative(self.network_(rows), outputs).T
+        programs = self._certificate_programs(rows, outputs, weights, loss)
+        return certify_network(programs, objectives, slopes, time_limit=time_limit)
+
+    def _certificate_programs(self, rows, outputs, weights, loss):
+        """One program per output, over all patterns or those of the network's neurons."""
+        seen, rng = self._rows(rows), np.random.RandomState(0)
         if self._all_patterns:
             gates = enumerate_gates(seen, max_patterns=MAX_PATTERNS)
         else:
-            # the bound knows no patterns: any one will do
-            rng = np.random.RandomState(0)
             gates = sample_gates(seen, weights, 1, rng, intercept=self.fit_intercept)
         patterns = activation_patterns(seen, gates)
         programs = self._programs(rows, outputs, weights, gates, patterns, loss, self._alphas_)
-        return certify_network(programs, objective, slopes.T)
+        if self._all_patterns:
+            return programs
+        for k, part in enumerate(self.network_.split()):
+            hidden = part.hidden_weights
+            if self.fit_intercept:
+                hidden = np.concatenate([hidden, part.hidden_biases[None]])
+            neurons, strict = strict_gates(seen, hidden, rng)
+            strict &= activation_patterns(seen, neurons).any(axis=0)
+            if strict.any():
+                programs[k] = programs[k].with_gates(neurons[:, strict])
+        return programs
 
 
-def automatic_alpha(rows, y, weights, loss, fit_intercept):
+def automatic_alpha(X, y, weights, loss, fit_intercept):
     r"""The penalty of ``alpha="auto"``.
 
-    A share of the size of the gradient at the best constant network: the root mean square of the
-    rows times that of the slopes of the loss there. The network is then the same in any units of
-    X, and for the squared loss of y.
+    .. math:: \alpha = \min\Big(\frac{0.02\, d}{\sqrt{n}}, 0.2\Big)\;
+        \mathrm{rms}(X)\; \mathrm{rms}(\ell'(c, y))
+
+    with the best constant network c. The last two factors make the network the same in any unit of
+    X, and of y where the loss is quadratic (with an intercept X is centred); the first one was chosen on synthetic data
+    (``benchmarks/alpha_rule.py``).
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
-        With the constant column when there is an intercept.
+    X : ndarray of shape (n, d)
     y, weights : ndarray of shape (n,)
+        Weights are positive.
     loss : Loss
     fit_intercept : bool
 
@@ -305,13 +326,15 @@ def automatic_alpha(rows, y, weights, loss, fit_intercept):
     -------
     float
     """
+    n, d = X.shape
     weights = weights / weights.sum()
     _, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
-    alpha = AUTO * root_mean_square(rows, weights) * root_mean_square(slopes, weights)
+    share = min(0.02 * d / np.sqrt(n), 0.2)
+    if fit_intercept:
+        X = X - weights @ X
+    alpha = share * root_mean_square(X, weights) * root_mean_square(slopes, weights)
+    # a constant fits perfectly, or X is zero: any penalty will do
     return alpha if alpha > 0 else 1.0
-
-
-AUTO = 0.01
 
 
 def _canonical(X, targets, sample_weight):

@@ -1,4 +1,4 @@
-r"""What is proved about a fitted network, in numbers and in a sentence.
+r"""What is known about a fitted network against all networks, in numbers and in sentences.
 
 For slopes p of the loss that the dual admits and :math:`\lambda = \omega \circ p`, every two-layer
 ReLU network of any width has an objective of at least
@@ -6,40 +6,65 @@ ReLU network of any width has an objective of at least
 .. math:: -\sum_k \omega_k \ell^*(p_k / \kappa), \qquad
     \kappa = \max\Big(1, \tfrac1\alpha \max_{\|u\| \le 1} |\lambda^\top (X u)_+|\Big).
 
-Over all patterns the inner maximum ("pricing") is computed exactly; otherwise it is bounded:
+The inner maximum ("pricing") decides what kind of statement that is:
 
-.. math:: \lambda^\top (Xu)_+ = \tfrac12 \lambda^\top X u + \tfrac12 \lambda^\top |X u|
-    \le \tfrac12 \|X^\top\lambda\| + \tfrac12 \sqrt{\textstyle\sum_k \lambda_k^+ \,
-    \sigma_{\max}(X^\top \mathrm{diag}(\lambda^+) X)} .
+exact
+    all activation patterns are in the program, or branch and bound has enclosed the maximum.
+bound
+    branch and bound was stopped, or a closed form was used: a proved upper bound on the maximum.
+    The closed form is
+
+    .. math:: \lambda^\top (Xu)_+ = \tfrac12 \lambda^\top X u + \tfrac12 \lambda^\top |X u|
+        \le \tfrac12 \|X^\top\lambda\| + \tfrac12 \sqrt{\textstyle\sum_k \lambda_k^+ \,
+        \sigma_{\max}(X^\top \mathrm{diag}(\lambda^+) X)} .
+searched
+    the largest value that local ascents have found: an estimate, not a proof. If none of N ascents
+    from independent random directions finds more, then with confidence :math:`1 - \psi` the share of
+    directions from which an ascent would find more is at most :math:`1 - \psi^{1/N}`, because
+    :math:`(1 - \xi)^N \le \psi` beyond it.
 """
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .solvers.bounds import admissible_slopes, dual_norms, dual_value
+from .solvers.branch_and_bound import pricing_maximum
+from .solvers.column_generation import SearchedDual, search_dual, tighten
 from .solvers.result import relative_gap
+from .solvers.units import Units
+
+# what a certificate with a time limit aims at
+TOLERANCE = 1e-2
+# confidence of the statement about what a search may have missed
+CONFIDENCE = 0.99
+# random ascents for a certificate made in a fit, and for one asked for
+_FEW_STARTS = 100
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A proved statement about the training objective of a network.
+    """A statement about the training objective of a network.
 
     Attributes
     ----------
-    kind : {"exact", "bound"}
-        "exact": the lower bound comes from all activation patterns of the data. "bound": from a
-        proved upper bound on what a neuron outside the patterns of the fit could gain; it may
-        be far from tight.
+    kind : {"exact", "bound", "searched"}
+        What `lower_bound` is. "exact": proved, with the dual condition computed over all neurons.
+        "bound": proved, with an upper bound on it; it may be far from tight. "searched": an
+        estimate from the best neurons that a search has found.
     objective : float
         Objective of the network.
     lower_bound : float
-        No two-layer ReLU network, of any width, has an objective below this.
+        No two-layer ReLU network, of any width, has an objective below this; for "searched", if
+        the search has missed nothing.
     gap : float
         ``(objective - lower_bound) / objective``, at most 1 since objectives are non-negative.
     detail : dict
-        For a certificate made in `fit`: "sampled_upper_bound", "sampled_lower_bound" and
-        "sampled_gap" of the convex program that was solved, and its "n_patterns".
+        "proved_lower_bound" and, unless all patterns are known, "searched_lower_bound" with
+        "n_starts", "share" and "confidence" of the search; "n_cones" of branch and bound. When
+        made in `fit`: "sampled_upper_bound", "sampled_lower_bound" and "sampled_gap" of the convex
+        program that was solved, and its "n_patterns".
     """
 
     kind: str
@@ -49,24 +74,31 @@ class Certificate:
     detail: dict = field(default_factory=dict)
 
     def __str__(self):
-        lines = []
-        if "sampled_gap" in self.detail:
-            which = "all" if self.kind == "exact" else "the sampled"
+        detail, lines = self.detail, []
+        if "sampled_gap" in detail:
+            which = "all" if "exhaustive" in detail else "the chosen"
             lines.append(
-                f"Solved: the convex program over {which} {self.detail['n_patterns']} activation "
-                f"patterns, to a relative duality gap of {self.detail['sampled_gap']:.1e}."
+                f"Solved: the convex program over {which} {detail['n_patterns']} activation "
+                f"patterns, to a relative duality gap of {detail['sampled_gap']:.1e}."
             )
         if self.kind == "exact":
             lines.append(
                 f"Proved: the objective {self.objective:.6g} is within {100 * self.gap:.2g} % of "
                 "the optimum over all two-layer ReLU networks of any width."
             )
-        else:
-            lines.append(
-                f"Proved: no two-layer ReLU network of any width has an objective below "
-                f"{self.lower_bound:.6g} (this one has {self.objective:.6g}); the bound is valid "
-                "but need not be tight."
-            )
+            return "\n".join(lines)
+        searched = relative_gap(self.objective, detail["searched_lower_bound"])
+        lines.append(
+            f"Searched: the objective {self.objective:.6g} is within {100 * searched:.2g} % of the "
+            "optimum over all two-layer ReLU networks of any width, if the search has missed no "
+            f"neuron (with {100 * detail['confidence']:.0f} % confidence, at most "
+            f"{100 * detail['share']:.1f} % of random starts would find a better one)."
+        )
+        proved = detail["proved_lower_bound"]
+        lines.append(
+            f"Proved: no two-layer ReLU network of any width has an objective below {proved:.6g} "
+            f"(this one has {self.objective:.6g}); the bound is valid but need not be tight."
+        )
         return "\n".join(lines)
 
 
@@ -96,33 +128,125 @@ def pricing_bound(rows, multipliers):
     return float(scale * max(bounds))
 
 
-def global_lower_bound(program, slopes):
-    """Lower bound on the objective of every network, from the slopes of a loss.
+def certify_network(programs, objectives, slopes, detail=None, *, time_limit=None):
+    """Certificate of a network with one program and one vector of slopes per output.
 
     Parameters
     ----------
-    program : SampledProgram
-        With ``exhaustive=True`` its patterns price exactly.
-    slopes : ndarray of shape (n_samples,)
+    programs : list of SampledProgram
+        Those with ``exhaustive=True`` price exactly.
+    objectives : list of float
+        Of the network, an output each.
+    slopes : list of ndarray of shape (n_samples,)
+        Slopes of the loss, or better dual variables.
+    detail : dict, default=None
+        To go with the certificate.
+    time_limit : float, default=None
+        Seconds to spend on better dual variables and on branch and bound.
 
     Returns
     -------
-    float
-        At least 0.
+    Certificate
     """
-    program, _, target_scale, scale = program.normalised()
-    slopes = admissible_slopes(program, slopes * target_scale / scale)
-    if program.exhaustive:
-        largest = dual_norms(program, slopes, exact_above=program.alpha).max()
+    detail, objective = dict(detail or {}), sum(objectives)
+    if programs[0].exhaustive:
+        lower = sum(_over_all_patterns(p, s) for p, s in zip(programs, slopes, strict=True))
+        # where both are optimal, rounding decides which is larger
+        lower = min(lower, objective)
+        detail |= {"exhaustive": True, "proved_lower_bound": lower}
+        return Certificate("exact", objective, lower, relative_gap(objective, lower), detail)
+    rng = np.random.RandomState(0)
+    duals = [
+        search_dual(p, s, rng, n_starts=_FEW_STARTS) for p, s in zip(programs, slopes, strict=True)
+    ]
+    if time_limit is None:
+        kind, proved = "searched", sum(map(_closed_form, programs, duals))
     else:
-        largest = pricing_bound(program.rows, program.weights * slopes)
-    return scale * dual_value(program, slopes, largest)
+        share = time_limit / len(programs)
+        parts = [
+            _enclose(program, dual, one, share, rng)
+            for program, dual, one in zip(programs, duals, objectives, strict=True)
+        ]
+        kind = "exact" if all(part.exact for part in parts) else "bound"
+        proved, duals = sum(part.lower_bound for part in parts), [part.dual for part in parts]
+        detail["n_cones"] = sum(part.n_cones for part in parts)
+    proved = min(proved, objective)
+    searched = min(max(sum(dual.lower_bound for dual in duals), proved), objective)
+    n_starts = min(dual.n_starts for dual in duals)
+    detail |= {
+        "proved_lower_bound": proved,
+        "searched_lower_bound": searched,
+        "n_starts": n_starts,
+        "confidence": CONFIDENCE,
+        "share": 1.0 - (1.0 - CONFIDENCE) ** (1.0 / n_starts),
+    }
+    lower = searched if kind == "searched" else proved
+    return Certificate(kind, objective, lower, relative_gap(objective, lower), detail)
 
 
-def certify_network(programs, objective, slopes, detail=None):
-    """Certificate of a network with one program and one vector of slopes per output."""
-    lower = sum(global_lower_bound(p, s) for p, s in zip(programs, slopes, strict=True))
-    # where both are optimal, rounding decides which is larger
-    lower = min(lower, objective)
-    kind = "exact" if programs[0].exhaustive else "bound"
-    return Certificate(kind, objective, lower, relative_gap(objective, lower), detail or {})
+def _over_all_patterns(program, slopes):
+    units = Units(program)
+    normalised = units.normalised
+    slopes = admissible_slopes(normalised, slopes / units.slope_scale)
+    largest = dual_norms(normalised, slopes, exact_above=normalised.alpha).max()
+    return units.objective_scale * dual_value(normalised, slopes, largest)
+
+
+def _closed_form(program, dual):
+    units = Units(program)
+    normalised = units.normalised
+    largest = pricing_bound(normalised.rows, normalised.weights * dual.slopes)
+    return units.objective_scale * dual_value(normalised, dual.slopes, largest)
+
+
+@dataclass(frozen=True)
+class _Enclosed:
+    """A proved lower bound for one output, and how it was come by."""
+
+    lower_bound: float
+    exact: bool
+    dual: SearchedDual
+    n_cones: int
+
+
+def _enclose(program, dual, objective, time_limit, rng):
+    """Column generation and branch and bound by turns, each with half of the time left."""
+    deadline = time.perf_counter() + time_limit
+    units = Units(program)
+    normalised = units.normalised
+    proved, exact, cones = _closed_form(program, dual), False, 0
+    while True:
+        left = deadline - time.perf_counter()
+        dual = tighten(
+            program,
+            dual,
+            objective,
+            tol=0.5 * TOLERANCE,
+            deadline=deadline - 0.5 * left,
+            rng=rng,
+        )
+        multipliers = normalised.weights * dual.slopes
+        enclosures = []
+        for remaining, sign in ((2, 1.0), (1, -1.0)):
+            left = max(deadline - time.perf_counter(), 0.0) / remaining
+            enclosures.append(
+                pricing_maximum(
+                    normalised.rows,
+                    sign * multipliers,
+                    tol=0.25 * TOLERANCE,
+                    stop_below=max(normalised.alpha, dual.largest),
+                    start=units.directions(dual.directions),
+                    time_limit=left,
+                )
+            )
+        cones += sum(one.n_cones for one in enclosures)
+        upper = max(one.upper for one in enclosures)
+        lower = units.objective_scale * dual_value(normalised, dual.slopes, upper)
+        if lower >= proved:
+            proved, exact = lower, all(one.finished for one in enclosures)
+        # what branch and bound has found and the search has not
+        missed = [one for one in enclosures if one.lower > dual.largest * (1.0 + 1e-6)]
+        if not missed or time.perf_counter() >= deadline:
+            return _Enclosed(proved, exact, dual, cones)
+        found = units.user_directions(np.stack([one.direction for one in missed], axis=1))
+        dual = search_dual(program, dual.slopes * units.slope_scale, rng, extra=found)

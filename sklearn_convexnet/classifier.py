@@ -290,7 +290,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
-    def certificate(self, X, y, *, sample_weight=None):
+    def certificate(self, X, y, *, sample_weight=None, time_limit=None):
         """State what is proved about the network's objective on the given data.
 
         Parameters
@@ -301,6 +301,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
+        time_limit : float, default=None
+            Seconds to spend on a better certificate than that of the fit: dual variables by column
+            generation, and a proof by branch and bound (practical up to some seven features).
 
         Returns
         -------
@@ -313,7 +316,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         unknown = np.setdiff1d(y[weights > 0], self.classes_)
         if unknown.size:
             raise ValueError(f"y holds labels not seen in fit: {unknown[:5].tolist()}.")
-        return self._certify(X, _signs(y, self.classes_), weights, self._loss())
+        return self._certify(X, _signs(y, self.classes_), weights, self._loss(), time_limit)
 
     def _weights(self, sample_weight, X, y):
         """Weights of the samples times those of their classes."""

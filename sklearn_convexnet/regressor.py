@@ -216,7 +216,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         outputs = self._outputs(X)
         return outputs[:, 0] if self._one_dimensional else outputs
 
-    def certificate(self, X, y, *, sample_weight=None):
+    def certificate(self, X, y, *, sample_weight=None, time_limit=None):
         """State what is proved about the network's objective on the given data.
 
         Parameters
@@ -227,6 +227,9 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
+        time_limit : float, default=None
+            Seconds to spend on a better certificate than that of the fit: dual variables by column
+            generation, and a proof by branch and bound (practical up to some seven features).
 
         Returns
         -------
@@ -235,7 +238,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         """
         check_is_fitted(self, "network_")
         X, targets = self._validate(X, y, reset=False)
-        return self._certify(X, _columns(targets), sample_weight, self._loss())
+        return self._certify(X, _columns(targets), sample_weight, self._loss(), time_limit)
 
     def _validate(self, X, y, *, reset):
         X, y = validate_data(

@@ -22,7 +22,7 @@ from sklearn_convexnet import (
     TwoLayerReLU,
     solve,
 )
-from sklearn_convexnet.certificate import global_lower_bound, pricing_bound
+from sklearn_convexnet.certificate import certify_network, pricing_bound
 from sklearn_convexnet.program.patterns import activation_patterns, enumerate_gates
 from sklearn_convexnet.program.sampled import SampledProgram
 
@@ -98,8 +98,16 @@ def test_no_network_is_below_the_bound(seed, loss, intercept, exhaustive, alpha)
         10 * rng.standard_normal(n),
         np.zeros(n),
     ):
-        bound = global_lower_bound(program, slopes)
-        assert 0 <= bound <= best * (1 + 1e-9)
+        # an objective out of the way: bounds never exceed it
+        for time_limit in (None, 0.05):
+            certificate = certify_network(
+                [program], [1e3 * best + 1.0], [slopes], time_limit=time_limit
+            )
+            assert 0 <= certificate.detail["proved_lower_bound"] <= best * (1 + 1e-9)
+    if not exhaustive:
+        certificate = certify_network([program], [best], [solved.solution.slopes], time_limit=2.0)
+        assert certificate.kind == "exact"
+        assert certificate.lower_bound >= (1 - 1e-2) * best - 1e-12
 
 
 @given(
@@ -130,12 +138,12 @@ def test_pricing_bound_is_above_every_direction(rows, seed, scale):
 
 
 @BOTH
-@pytest.mark.parametrize("patterns", ["random", "all"])
+@pytest.mark.parametrize("patterns", ["adaptive", "random", "all"])
 def test_numbers_of_the_training_certificate(make, patterns):
     X, y = data(make, n=20)
     model = make(patterns=patterns, alpha=0.05).fit(X, y)
     certificate = model.certificate_
-    assert certificate.kind == {"random": "bound", "all": "exact"}[patterns]
+    assert certificate.kind == "exact" if patterns == "all" else "searched"
     assert certificate.objective == model.objective_
     assert 0 <= certificate.lower_bound <= model.objective_
     expected = (model.objective_ - certificate.lower_bound) / model.objective_
@@ -145,7 +153,7 @@ def test_numbers_of_the_training_certificate(make, patterns):
     assert certificate.detail["n_patterns"] == model.patterns_.shape[1]
     if patterns == "all":
         assert certificate.gap <= 2 * model.tol
-    assert certificate.lower_bound <= model.lower_bound_ * (1 + 1e-9)
+    assert certificate.detail["proved_lower_bound"] <= model.lower_bound_ * (1 + 1e-9)
 
 
 @BOTH
@@ -224,7 +232,7 @@ def test_certificate_of_a_perfect_or_zero_network(make):
     if make is Regressor:
         perfect = make().fit(X, np.full(len(y), 3.0))
         assert perfect.certificate_ == Certificate(
-            "bound", 0.0, 0.0, 0.0, perfect.certificate_.detail
+            "searched", 0.0, 0.0, 0.0, perfect.certificate_.detail
         )
 
 
@@ -240,15 +248,18 @@ def test_certificate_reads_as_sentences(make):
         f"{100 * exact.certificate_.gap:.2g} % of the optimum over all two-layer ReLU networks of "
         "any width."
     )
-    sampled = make().fit(X, y)
-    text = str(sampled.certificate_)
-    assert text.startswith(
-        f"Solved: the convex program over the sampled {sampled.patterns_.shape[1]}"
+    chosen = make().fit(X, y)
+    detail = chosen.certificate_.detail
+    solved, searched, proved = str(chosen.certificate_).splitlines()
+    assert solved.startswith(
+        f"Solved: the convex program over the chosen {chosen.patterns_.shape[1]}"
     )
-    assert f"an objective below {sampled.certificate_.lower_bound:.6g}" in text
-    assert f"this one has {sampled.objective_:.6g}" in text
+    assert searched.startswith(f"Searched: the objective {chosen.objective_:.6g} is within ")
+    assert f"{100 * chosen.certificate_.gap:.2g} % of the optimum" in searched
+    assert "99 % confidence" in searched and f"{100 * detail['share']:.1f} %" in searched
+    assert f"an objective below {detail['proved_lower_bound']:.6g}" in proved
     # on other data nothing was solved
-    assert str(sampled.certificate(-X, y)).startswith("Proved: no two-layer ReLU network")
+    assert str(chosen.certificate(-X, y)).startswith("Searched: ")
 
 
 def test_certificate_is_a_plain_value():

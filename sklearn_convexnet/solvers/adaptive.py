@@ -203,9 +203,7 @@ class _Search:
         fresh = draw_gates(
             program.rows, program.weights, _STARTS, self.rng, intercept=program.fit_intercept
         )
-        return np.concatenate(
-            [self.units.directions(fresh), self.descent.directions], axis=1
-        )
+        return np.concatenate([self.units.directions(fresh), self.descent.directions], axis=1)
 
     def _certify_best(self):
         best, units = self.best, self.units

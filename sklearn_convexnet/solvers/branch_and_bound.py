@@ -1,0 +1,451 @@
+r"""The best neuron of all, enclosed: branch and bound over cones of directions.
+
+For multipliers :math:`\lambda` of the rows :math:`x_k`, `pricing_maximum` encloses
+
+.. math:: \max_{\|u\|_2 \le 1} h(u), \qquad h(u) = \sum_k \lambda_k (x_k^\top u)_+ ,
+
+a positively homogeneous function that is neither convex nor concave. On a simplicial cone
+:math:`K = \{R t : t \ge 0\}` the terms with :math:`\lambda_k > 0` are convex, so that the linear
+function with the same values :math:`c` at the rays (the columns of R) is their least concave upper
+bound. A term with :math:`\lambda_k < 0` is at most :math:`-|\lambda_k| s_k x_k^\top u` for any
+slope :math:`s_k \in [0, 1]`. What remains is linear, and over the part of the cone in the ball
+
+.. math:: h(u) \le \|\Pi_K(v)\| \le \|v + R^{-\top} a\|, \quad a \ge 0, \qquad
+    v = R^{-\top} c - \sum_{\lambda_k < 0} |\lambda_k| s_k x_k .
+
+Multipliers a come from an active-set method, slopes from Frank-Wolfe steps towards those of the
+maximiser :math:`u = \Pi_K(v)`, at which the concave terms are then exact. A cone that may hold more
+than is asked for is cut through the middle of the edge that is interpolated worst.
+
+Whatever the slopes and the multipliers, the bound holds; it is computed in batches of cones, with
+the residual of :math:`R^\top R^{-\top} = I` and the rounding of sums over all rows on top.
+"""
+
+import time
+from bisect import insort
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# Rounding of a sum over all rows, relative to the sum of magnitudes; of merged and projected rows.
+ROUNDING = 1e-12
+# Cones split at once, and the largest number of floats in a temporary array (16 MB).
+BATCH, CHUNK = 512, 2**21
+# Open cones are held in this many floats (512 MB); beyond, those nearest to be settled come first.
+MEMORY = 2**26
+# Frank-Wolfe steps on the slopes, at most; steps of the first active-set search.
+SLOPE_STEPS, ACTIVE_STEPS = 20, 3
+# Above this rank of the rows there is only a crude bound.
+LARGEST_RANK = 64
+# A cone with a ray this close to the span of the others is not split any further.
+THINNEST = 1e-6
+
+
+@dataclass(frozen=True)
+class PricingBounds:
+    """An enclosure of the pricing maximum.
+
+    Attributes
+    ----------
+    lower : float
+        Value at `direction`, at least 0.
+    upper : float
+        Proved upper bound on the maximum.
+    direction : ndarray of shape (d,)
+        The best direction found, of norm one; zero if none has a positive value.
+    n_cones : int
+        Number of cones bounded.
+    finished : bool
+        Whether `upper` is as small as was asked for.
+    """
+
+    lower: float
+    upper: float
+    direction: np.ndarray
+    n_cones: int
+    finished: bool
+
+
+def pricing_maximum(
+    rows, multipliers, *, tol=1e-2, stop_below=None, start=None, time_limit=None, max_cones=None
+):
+    r"""Enclose :math:`\max_{\|u\| \le 1} \lambda^\top (X u)_+` by branch and bound.
+
+    The work grows exponentially with the rank of the rows: at the default tolerance and some
+    hundreds of rows, below a second up to rank 4, seconds at rank 5 and 6, a minute at rank 7.
+    Without limits it may not end, as when the maximum is all but zero next to the terms.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+    multipliers : ndarray of shape (n,)
+        The :math:`\lambda`.
+    tol : float, default=1e-2
+        Relative width of the enclosure that is good enough. Much below 1e-5 it may be out of
+        reach where the maximum is at a kink.
+    stop_below : float, default=None
+        An upper bound of at most this value is good enough, too.
+    start : ndarray of shape (d, k), default=None
+        Directions known to be good.
+    time_limit : float, default=None
+        In seconds; overrun by one batch of cones at most.
+    max_cones : int, default=None
+        Stop when this number of cones has been bounded; the first ones always are.
+
+    Returns
+    -------
+    PricingBounds
+        Valid also when it is not `finished`.
+    """
+    deadline = np.inf if time_limit is None else time.perf_counter() + time_limit
+    max_cones = np.inf if max_cones is None else max_cones
+    rows = np.asarray(rows, dtype=np.float64)
+    multipliers = np.asarray(multipliers, dtype=np.float64)
+    used = rows.any(axis=1) & (multipliers != 0.0)
+    if not used.any():
+        return PricingBounds(0.0, 0.0, np.zeros(rows.shape[1]), 0, True)
+    pricing, basis, scale, slack = _reduce(rows[used], multipliers[used])
+    target = stop_below / scale - slack if stop_below else 0.0
+
+    best = pricing.ascend(_starts(basis, start))
+    rays = _fan(basis.shape[1])
+    bounds, n_cones, pool = np.full(len(rays), pricing.crude_bound()), 0, _Pool()
+    settled = 0.0 if len(rays) else pricing.crude_bound()
+    while len(rays):
+        threshold = max(best[0] * (1.0 + tol) + slack, target)
+        cones = _bound_cones(pricing, rays, bounds, threshold)
+        n_cones += len(rays)
+        best = max(best, pricing.ascend(cones.promising(pricing)), key=lambda found: found[0])
+        threshold = max(best[0] * (1.0 + tol) + slack, target)
+        unsettled = (cones.bounds > threshold) & ~cones.thin
+        settled = max(settled, cones.bounds[~unsettled].max(initial=0.0))
+        pool.push(cones.bounds[unsettled], rays[unsettled], cones.worst_edges(unsettled))
+        if n_cones >= max_cones or time.perf_counter() >= deadline:
+            break
+        bounds, rays, edges, discarded = pool.pop(pricing.batch, threshold)
+        settled = max(settled, discarded)
+        bounds, rays = np.tile(bounds, 2), _halve(rays, edges)
+
+    upper = float(scale * (max(best[0], settled, pool.largest_bound()) + slack))
+    direction = basis @ best[1]
+    lower = float(multipliers @ np.maximum(rows @ direction, 0.0))
+    if lower <= 0.0:
+        lower, direction = 0.0, np.zeros(basis.shape[0])
+    good_enough = max(lower * (1.0 + tol) + 3.0 * scale * slack, stop_below or 0.0)
+    return PricingBounds(lower, upper, direction, n_cones, bool(upper <= good_enough))
+
+
+# ------------------------------------------------------------------------------------------------
+# The function
+
+
+@dataclass(frozen=True)
+class _Pricing:
+    """The function ``linear . u + sum (positive' u)_+ - sum (negative' u)_+``."""
+
+    linear: np.ndarray  # (r,)
+    positive: np.ndarray  # (r, n+)
+    negative: np.ndarray  # (r, n-)
+    widths: np.ndarray = field(init=False)  # norms of the negative columns
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", np.linalg.norm(self.negative, axis=0))
+
+    @property
+    def batch(self):
+        """Number of cones to split at once."""
+        return int(np.clip(CHUNK // (2 * max(1, self.positive.size)), 8, BATCH))
+
+    def value(self, points):
+        """Values at the columns of `points`."""
+        gains = np.maximum(self.positive.T @ points, 0.0).sum(axis=0)
+        return self.linear @ points + gains - np.maximum(self.negative.T @ points, 0.0).sum(axis=0)
+
+    def crude_bound(self):
+        """Bound over the ball, by the Cauchy-Schwarz inequality for the convex terms."""
+        norms = np.linalg.norm(self.positive, axis=0)
+        largest = np.linalg.eigvalsh((self.positive / norms) @ self.positive.T)[-1]
+        return float(np.linalg.norm(self.linear) + np.sqrt(norms.sum() * max(largest, 0.0)))
+
+    def gradient(self, points):
+        """Gradients at the columns of `points`."""
+        gains = self.positive @ (self.positive.T @ points > 0.0)
+        return self.linear[:, None] + gains - self.negative @ (self.negative.T @ points > 0.0)
+
+    def ascend(self, points, steps=30):
+        """Value and place of the best point that ascents from unit columns reach."""
+        values, step = self.value(points), np.ones(points.shape[1])
+        for _ in range(steps):
+            ahead = _unit_columns(self.gradient(points))
+            trials = _unit_columns(points + step * (ahead - points))
+            found = self.value(trials)
+            better = found > values
+            points = np.where(better, trials, points)
+            values = np.where(better, found, values)
+            step = np.where(better, step, 0.25 * step)
+            if step.max() < 1e-3:
+                break
+        if not (values > 0.0).any():
+            return 0.0, np.zeros(len(points))
+        k = values.argmax()
+        return float(values[k]), points[:, k]
+
+
+def _reduce(rows, multipliers):
+    """The function in coordinates of the row space, with at most one row for each line.
+
+    Returns
+    -------
+    pricing : _Pricing
+    basis : ndarray of shape (d, r)
+        Orthonormal; takes points back.
+    scale : float
+        To multiply values of `pricing` with.
+    slack : float
+        Rounding of values of `pricing`.
+    """
+    height, weight = np.abs(rows).max(), np.abs(multipliers).max()
+    rows, multipliers = rows / height, multipliers / weight
+    _, singular, basis = np.linalg.svd(rows, full_matrices=False)
+    basis = basis[singular > 1e-13 * singular[0]].T
+    points = rows @ basis
+    lost = np.abs(multipliers) @ np.linalg.norm(rows - points @ basis.T, axis=1)
+    norms = np.linalg.norm(points, axis=1)
+    points, multipliers = points[norms > 0.0], (multipliers * norms)[norms > 0.0]
+    points /= norms[norms > 0.0, None]
+    slack = float(ROUNDING * np.abs(multipliers).sum() + lost)
+    # One of the two directions of each line: (-z)_+ = (z)_+ - z. Equal ones are neighbours in the
+    # order of almost any linear function.
+    keys = points @ np.random.RandomState(0).standard_normal(points.shape[1])
+    linear = multipliers[keys < 0.0] @ points[keys < 0.0]
+    points[keys < 0.0] *= -1.0
+    order = np.argsort(np.abs(keys), kind="stable")
+    points, multipliers = points[order], multipliers[order]
+    new = (np.abs(np.diff(points, axis=0)) > 0.01 * ROUNDING).any(axis=1)
+    first = np.flatnonzero(np.append(True, new))
+    multipliers = np.add.reduceat(multipliers, first)
+    columns = (np.abs(multipliers)[:, None] * points[first]).T
+    pricing = _Pricing(linear, columns[:, multipliers > 0], columns[:, multipliers < 0])
+    return pricing, basis, float(height * weight), slack
+
+
+def _starts(basis, start):
+    """Unit columns to ascend from."""
+    r = basis.shape[1]
+    points = [np.eye(r), -np.eye(r), np.random.RandomState(0).standard_normal((r, 16))]
+    if start is not None:
+        points.append(basis.T @ start)
+    points = _unit_columns(np.hstack(points))
+    return points[:, points.any(axis=0)]
+
+
+def _unit_columns(points):
+    norms = np.linalg.norm(points, axis=0)
+    return points / np.where(norms > 0.0, norms, 1.0)
+
+
+# ------------------------------------------------------------------------------------------------
+# Cones
+
+
+def _fan(r):
+    """Rays of the cones over the faces of a regular simplex, which cover the space."""
+    if r > LARGEST_RANK:
+        return np.zeros((0, r, r))
+    ones = np.ones((r + 1, 1))
+    corners = np.linalg.qr(np.hstack([ones, np.eye(r + 1, r)]))[0][:, 1:].T
+    return np.stack([np.delete(_unit_columns(corners), k, axis=1) for k in range(r + 1)])
+
+
+def _halve(rays, edges):
+    """Rays of the two halves of each cone, cut through the middle of an edge."""
+    cones = np.arange(len(rays))
+    middle = rays[cones, :, edges[:, 0]] + rays[cones, :, edges[:, 1]]
+    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
+    halves = np.concatenate([rays, rays])
+    halves[cones, :, edges[:, 0]] = middle
+    halves[cones + len(rays), :, edges[:, 1]] = middle
+    return halves
+
+
+@dataclass(frozen=True)
+class _Cones:
+    """Cones and what is known about them."""
+
+    rays: np.ndarray  # (B, r, r), unit columns
+    gram: np.ndarray  # (B, r, r), of the rays
+    inverse: np.ndarray  # (B, r, r), of the matrices of rays
+    heights: np.ndarray  # (B, r, n+), inner products of the rays with the positive columns
+    bounds: np.ndarray  # (B,)
+    maximisers: np.ndarray  # (B, r), unit vectors or zero; in the cones up to what is not solved
+
+    @property
+    def thin(self):
+        """Whether a ray is in the span of the others, as far as rounding can tell."""
+        return np.square(self.inverse).sum(axis=2).max(axis=1) > THINNEST**-2
+
+    def promising(self, pricing, count=4):
+        """The best of the maximisers, as columns."""
+        values = pricing.value(self.maximisers.T)
+        return self.maximisers[np.argsort(-values, kind="stable")[:count]].T
+
+    def worst_edges(self, which):
+        """Pair of rays between which the convex terms bend most, next to the maximiser."""
+        rays, heights, inverse = self.rays[which], self.heights[which], self.inverse[which]
+        r = rays.shape[2]
+        first, second = np.triu_indices(r, 1)
+        above = np.maximum(heights, 0.0)
+        bends = above @ (above - heights).transpose(0, 2, 1)
+        bends = (bends + bends.transpose(0, 2, 1))[:, first, second]
+        shares = np.maximum(_apply(inverse, self.maximisers[which]), 0.0)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        scores = bends * (1.0 / r**2 + shares[:, first] * shares[:, second])
+        # No cone may get arbitrarily thin, nor stay as it is if only concave terms are loose.
+        lengths = 1.0 - self.gram[which][:, first, second]
+        scores += (0.01 * scores.max(axis=1, keepdims=True, initial=0.0) + ROUNDING) * lengths
+        worst = scores.argmax(axis=1) if r > 1 else np.zeros(len(rays), dtype=int)
+        return np.stack([first[worst], second[worst]], axis=1)
+
+
+def _bound_cones(pricing, rays, bounds, threshold):
+    """Bound the function on cones, the better the closer to the threshold.
+
+    Parameters
+    ----------
+    pricing : _Pricing
+    rays : ndarray of shape (B, r, r)
+    bounds : ndarray of shape (B,)
+        Known bounds.
+    threshold : float
+        Bounds below need not be improved.
+
+    Returns
+    -------
+    _Cones
+    """
+    B, r, _ = rays.shape
+    negative = pricing.negative
+    flat = np.ascontiguousarray(rays.transpose(0, 2, 1)).reshape(B * r, r)
+    heights = (flat @ pricing.positive).reshape(B, r, -1)
+    at_rays = np.maximum(heights, 0.0).sum(axis=2) + (flat @ pricing.linear).reshape(B, r)
+    gram, inverse = rays.transpose(0, 2, 1) @ rays, np.linalg.inv(rays)
+    linear = _apply(inverse.transpose(0, 2, 1), at_rays)
+
+    # On a small cone a term crosses zero about where its value at the centre says.
+    centres = rays.sum(axis=2)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    radii = np.linalg.norm(rays - centres[:, :, None], axis=1).max(axis=1, keepdims=True)
+    slopes = np.clip(0.5 + 0.5 * (centres @ negative) / ((radii + ROUNDING) * pricing.widths), 0, 1)
+    forms = linear - slopes @ negative.T
+
+    free = _apply(inverse, forms) > 0.0
+    points, free = _project(forms, rays, gram, inverse, free, ACTIVE_STEPS)
+    norms = np.linalg.norm(points, axis=1)
+    live = np.arange(B)
+    for _ in range(SLOPE_STEPS):
+        live = live[norms[live] > threshold]
+        if len(live) == 0:
+            break
+        steps = linear[live] - (points[live] @ negative > 0.0) @ negative.T - forms[live]
+        # The value of all concave terms at the maximiser: no slopes make the bound any smaller.
+        least = _dot(forms[live] + steps, points[live])
+        hopeful = least <= threshold * norms[live]
+        live, steps = live[hopeful], steps[hopeful]
+        length = -_dot(steps, points[live]) / np.maximum(_dot(steps, steps), np.finfo(float).tiny)
+        forms[live] += np.clip(length, 0.0, 1.0)[:, None] * steps
+        points[live], free[live] = _project(
+            forms[live], rays[live], gram[live], inverse[live], free[live], 1
+        )
+        norms[live] = np.linalg.norm(points[live], axis=1)
+
+    # `forms` is at most `points` at the rays, but for the rounding of inverses; the coefficients of
+    # a point of the cone in the ball sum up to at most 1 / reach.
+    wanted = at_rays - _apply(rays.transpose(0, 2, 1), linear - forms + points)
+    reach = np.einsum("bi,bij->bj", centres, rays).min(axis=1)
+    rounding = np.maximum(wanted.max(axis=1), 0.0) / np.maximum(reach, np.finfo(float).tiny)
+    bounds = np.minimum(bounds, norms + rounding)
+    return _Cones(rays, gram, inverse, heights, bounds, _unit_columns(points.T).T)
+
+
+def _project(forms, rays, gram, inverse, free, steps):
+    """Project vectors on cones; the results are not shorter than the projections.
+
+    An active-set method: the coordinates t of the projection R t that are guessed to be `free`
+    solve their normal equations, and those of the wrong sign change sides.
+
+    Returns
+    -------
+    points : ndarray of shape (B, r)
+        ``forms + R^-T a`` with a >= 0, the shortest one found; the projections if solved.
+    free : ndarray of bool, shape (B, r)
+        The next guess.
+    """
+    at_rays = _apply(rays.transpose(0, 2, 1), forms)
+    points, shortest = forms.copy(), _dot(forms, forms)
+    identity = np.eye(rays.shape[1])
+    for _ in range(steps):
+        both = free[:, :, None] & free[:, None, :]
+        system = np.where(both, gram, identity * ~free[:, :, None])
+        t = np.linalg.solve(system, np.where(free, at_rays, 0.0)[:, :, None])[:, :, 0]
+        lack = _apply(gram, t) - at_rays
+        trials = forms + _apply(inverse.transpose(0, 2, 1), np.where(free, 0.0, lack.clip(0.0)))
+        lengths = _dot(trials, trials)
+        shorter = lengths < shortest
+        points[shorter], shortest[shorter] = trials[shorter], lengths[shorter]
+        free = np.where(free, t > 0.0, lack < 0.0)
+    return points, free
+
+
+def _apply(matrices, vectors):
+    return (matrices @ vectors[:, :, None])[:, :, 0]
+
+
+def _dot(a, b):
+    return np.einsum("bi,bi->b", a, b)
+
+
+# ------------------------------------------------------------------------------------------------
+# Open cones
+
+
+class _Pool:
+    """Open cones in blocks, in ascending order of the largest bound of a block."""
+
+    def __init__(self):
+        self.blocks, self.size, self.count = [], 0, 0
+
+    def largest_bound(self):
+        """Largest bound of the open cones, 0 if there are none."""
+        return self.blocks[-1][0] if self.blocks else 0.0
+
+    def push(self, bounds, rays, edges):
+        """Add cones with the edges to cut."""
+        order = np.argsort(-bounds, kind="stable")
+        for part in np.array_split(order, -(-len(order) // (BATCH // 2))) if len(order) else []:
+            self.count += 1
+            block = bounds[part], rays[part], edges[part]
+            # the count decides between equal bounds
+            insort(self.blocks, (float(bounds[part[0]]), self.count, block))
+            self.size += rays[part].size
+
+    def pop(self, number, threshold):
+        """Take about `number` of the most promising cones.
+
+        Returns
+        -------
+        bounds, rays, edges : ndarray
+        discarded : float
+            Largest bound of the cones met on the way that are below the threshold.
+        """
+        taken, discarded, found = [], 0.0, 0
+        while self.blocks and found < number:
+            last = -1 if self.size <= MEMORY else 0
+            _, _, (bounds, rays, edges) = self.blocks.pop(last)
+            self.size -= rays.size
+            keep = bounds > threshold
+            discarded = max(discarded, bounds[~keep].max(initial=0.0))
+            taken.append((bounds[keep], rays[keep], edges[keep]))
+            found += np.count_nonzero(keep)
+        if not taken:
+            return np.zeros(0), np.zeros((0, 0, 0)), np.zeros((0, 2), dtype=int), discarded
+        return *(np.concatenate(parts) for parts in zip(*taken, strict=True)), discarded

@@ -1,0 +1,125 @@
+r"""Better dual variables: exact solutions over patterns that grow until pricing finds no more.
+
+`solve_adaptive` is after a good network, and its slopes are dual variables on the side. A tight
+lower bound on the objective of every network asks for more: slopes that no neuron violates. Here
+the convex program over the patterns is solved exactly, pricing adds the patterns whose neurons
+violate its dual, and so on.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..program.patterns import draw_gates, strict_gates
+from .bounds import admissible_slopes, dual_value
+from .pricing import distinct, price
+from .result import relative_gap
+from .solve import solve
+from .units import Units
+
+# random directions to climb from, and new patterns of each sign, in a round
+_STARTS, _JOINING = 200, 30
+
+
+@dataclass(frozen=True)
+class SearchedDual:
+    """Dual variables, and the best neuron that a search has found for them.
+
+    Attributes
+    ----------
+    slopes : ndarray of shape (n_samples,)
+        In normalised units, admissible.
+    largest : float
+        Largest pricing value found, in normalised units.
+    lower_bound : float
+        In the user's units; a bound if the search has missed nothing.
+    directions : ndarray of shape (d, k)
+        Gates, in the user's coordinates, of the patterns and of what the search found.
+    n_starts : int
+        Number of independent random starts of the search.
+    """
+
+    slopes: np.ndarray
+    largest: float
+    lower_bound: float
+    directions: np.ndarray
+    n_starts: int
+
+
+def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None):
+    """Price the slopes of a solution of a program.
+
+    Parameters
+    ----------
+    program : SampledProgram
+    slopes : ndarray of shape (n_samples,)
+        In the user's units.
+    rng : numpy.random.RandomState
+    n_starts : int
+        Random directions to climb from, besides the gates of the program.
+    extra : ndarray of shape (d, k), default=None
+        More directions to climb from, in the user's coordinates.
+
+    Returns
+    -------
+    SearchedDual
+    """
+    units = Units(program)
+    normalised = units.normalised
+    slopes = admissible_slopes(normalised, slopes / units.slope_scale)
+    fresh = draw_gates(
+        program.rows, program.weights, n_starts, rng, intercept=program.fit_intercept
+    )
+    known = [fresh, program.gates] if extra is None else [fresh, program.gates, extra]
+    starts = units.directions(np.concatenate(known, axis=1))
+    priced = price(normalised, slopes, starts)
+    above = normalised.alpha + 0.1 * (priced.largest - normalised.alpha)
+    joining = distinct(normalised, priced, above=above, most=_JOINING)
+    found = units.user_directions(priced.directions[:, joining])
+    return SearchedDual(
+        slopes,
+        priced.largest,
+        units.objective_scale * dual_value(normalised, slopes, priced.largest),
+        np.concatenate([program.gates, found], axis=1),
+        n_starts,
+    )
+
+
+def tighten(program, dual, objective, *, tol, deadline, rng):
+    """Column generation from the dual variables of a solution.
+
+    Parameters
+    ----------
+    program : SampledProgram
+    dual : SearchedDual
+        Where to start.
+    objective : float
+        Of the network that is to be certified.
+    tol : float
+        Relative gap between objective and lower bound that is good enough.
+    deadline : float
+        Value of ``time.perf_counter()`` after which no new program is solved.
+    rng : numpy.random.RandomState
+
+    Returns
+    -------
+    SearchedDual
+        The best seen.
+    """
+    best, directions = dual, dual.directions
+    while relative_gap(objective, best.lower_bound) > tol and time.perf_counter() < deadline:
+        gates, strict = strict_gates(program.rows, directions, rng)
+        strict &= (program.rows @ gates >= 0).any(axis=0)
+        program = program.with_gates(gates[:, strict])
+        result = solve(program, tol=0.1 * tol)
+        dual = search_dual(program, result.solution.slopes, rng)
+        if dual.lower_bound > best.lower_bound:
+            best = dual
+        # the patterns of the solution, and those found
+        used = np.any((result.solution.v != 0) | (result.solution.w != 0), axis=0)
+        new = dual.directions[:, program.n_patterns :]
+        if new.shape[1] == 0:
+            break
+        directions = np.concatenate([program.gates[:, used], new], axis=1)
+    return best
