@@ -180,7 +180,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         n_patterns=100,
         solver="admm",
         fit_intercept=True,
-        tol=1e-2,
+        tol=5e-2,
         max_iter=10_000,
         warm_start=False,
         class_weight=None,

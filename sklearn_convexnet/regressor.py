@@ -157,7 +157,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         n_patterns=100,
         solver="admm",
         fit_intercept=True,
-        tol=1e-2,
+        tol=5e-2,
         max_iter=10_000,
         warm_start=False,
         random_state=None,

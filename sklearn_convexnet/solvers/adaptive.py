@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..program.patterns import draw_gates, strict_gates
-from .bounds import admissible_slopes, certify, dual_value
+from .bounds import admissible_slopes, certify
 from .constant import constant_network
 from .descent import Descent
 from .pricing import distinct, price
-from .result import Record, Result, relative_gap
+from .result import Record, Result
 from .solve import check_arguments, solve
 from .threads import one_blas_pool
 from .units import Units
@@ -40,7 +40,7 @@ def solve_adaptive(
     program,
     solver="admm",
     *,
-    tol=1e-2,
+    tol=5e-2,
     max_iter=10_000,
     random_state=None,
     warm_start=None,
@@ -55,7 +55,7 @@ def solve_adaptive(
     solver : str, default="admm"
         Solver for the program over the patterns found, see `solve`. "admm" runs only where the
         descent has not reached the tolerance by itself.
-    tol : float, default=1e-2
+    tol : float, default=0.05
         Relative duality gap to reach on the patterns found. A round of new neurons must lower the
         objective by a tenth of it to be followed by another.
     max_iter : int, default=10000
