@@ -59,7 +59,7 @@ class BaseConvexReLU(BaseEstimator):
         rows, outputs = data[first], np.asfortranarray(targets[first])
         _check_size("X", rows)
         _check_size("y", outputs)
-        alphas = self._alphas(rows, outputs, weights, loss)
+        alphas = self._choose_alphas(rows, outputs, weights, loss)
         rng = check_random_state(self.random_state)
         # one seed for all outputs: each is fitted as it would be alone
         seed = int(rng.randint(2**31 - 1))
@@ -77,7 +77,8 @@ class BaseConvexReLU(BaseEstimator):
         network = TwoLayerReLU.stack([result.network for result in results])
         objectives = self._objectives(network, rows, outputs, loss, programs[0].weights, alphas)
         self._set_fitted(network, objectives, programs, results, data)
-        self._alphas_, self.alpha_ = alphas, alphas[0] if len(set(alphas)) == 1 else alphas
+        self._penalties = alphas
+        self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
         self._gates, self._kept, self._results = gates, kept, results
         self._drawn = self.patterns if isinstance(self.patterns, str) else None
         self._fitted_problem = self._problem(rows, outputs, weights, loss, alphas)
@@ -85,7 +86,7 @@ class BaseConvexReLU(BaseEstimator):
         self._warn_if_not_converged(results)
         return self
 
-    def _alphas(self, rows, outputs, weights, loss):
+    def _choose_alphas(self, rows, outputs, weights, loss):
         """The penalty of every output: the parameter, or the rule of ``alpha="auto"``."""
         if self.alpha != "auto":
             return np.full(outputs.shape[1], float(self.alpha))
@@ -270,11 +271,11 @@ class BaseConvexReLU(BaseEstimator):
             )
         data, first, weights = _canonical(X, targets, sample_weight)
         rows, outputs = data[first], targets[first]
-        of_the_fit = self._problem(rows, outputs, weights, loss, self._alphas_)
+        of_the_fit = self._problem(rows, outputs, weights, loss, self._penalties)
         of_the_fit = of_the_fit == self._fitted_problem
         if of_the_fit and (time_limit is None or self._all_patterns):
             return self.certificate_
-        objectives = self._objectives(self.network_, rows, outputs, loss, weights, self._alphas_)
+        objectives = self._objectives(self.network_, rows, outputs, loss, weights, self._penalties)
         if of_the_fit:
             slopes = [result.solution.slopes for result in self._results]
         else:
@@ -290,7 +291,7 @@ class BaseConvexReLU(BaseEstimator):
         else:
             gates = sample_gates(seen, weights, 1, rng, intercept=self.fit_intercept)
         patterns = activation_patterns(seen, gates)
-        programs = self._programs(rows, outputs, weights, gates, patterns, loss, self._alphas_)
+        programs = self._programs(rows, outputs, weights, gates, patterns, loss, self._penalties)
         if self._all_patterns:
             return programs
         for k, part in enumerate(self.network_.split()):
@@ -310,9 +311,9 @@ def automatic_alpha(X, y, weights, loss, fit_intercept):
     .. math:: \alpha = \min\Big(\frac{0.02\, d}{\sqrt{n}}, 0.2\Big)\;
         \mathrm{rms}(X)\; \mathrm{rms}(\ell'(c, y))
 
-    with the best constant network c. The last two factors make the network the same in any unit of
-    X, and of y where the loss is quadratic (with an intercept X is centred); the first one was chosen on synthetic data
-    (``benchmarks/alpha_rule.py``).
+    with the best constant network c, and X centred when there is an intercept. The last two factors
+    make the network the same in any unit of X, and of y where the loss is quadratic; the first one
+    was chosen on synthetic data (``benchmarks/alpha_rule.py``).
 
     Parameters
     ----------

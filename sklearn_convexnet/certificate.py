@@ -19,9 +19,9 @@ bound
         \sigma_{\max}(X^\top \mathrm{diag}(\lambda^+) X)} .
 searched
     the largest value that local ascents have found: an estimate, not a proof. If none of N ascents
-    from independent random directions finds more, then with confidence :math:`1 - \psi` the share of
-    directions from which an ascent would find more is at most :math:`1 - \psi^{1/N}`, because
-    :math:`(1 - \xi)^N \le \psi` beyond it.
+    from independent random directions finds more, then with confidence :math:`1 - \psi` the share
+    of directions from which an ascent would find more is at most :math:`1 - \psi^{1/N}`: a share
+    :math:`\xi` escapes all N with probability :math:`(1 - \xi)^N`.
 """
 
 import time
@@ -33,6 +33,7 @@ from .solvers.bounds import admissible_slopes, dual_norms, dual_value
 from .solvers.branch_and_bound import pricing_maximum
 from .solvers.column_generation import SearchedDual, search_dual, tighten
 from .solvers.result import relative_gap
+from .solvers.threads import one_blas_pool
 from .solvers.units import Units
 
 # what a certificate with a time limit aims at
@@ -156,9 +157,11 @@ def certify_network(programs, objectives, slopes, detail=None, *, time_limit=Non
         detail |= {"exhaustive": True, "proved_lower_bound": lower}
         return Certificate("exact", objective, lower, relative_gap(objective, lower), detail)
     rng = np.random.RandomState(0)
-    duals = [
-        search_dual(p, s, rng, n_starts=_FEW_STARTS) for p, s in zip(programs, slopes, strict=True)
-    ]
+    with one_blas_pool(large=False):
+        duals = [
+            search_dual(p, s, rng, n_starts=_FEW_STARTS)
+            for p, s in zip(programs, slopes, strict=True)
+        ]
     if time_limit is None:
         kind, proved = "searched", sum(map(_closed_form, programs, duals))
     else:

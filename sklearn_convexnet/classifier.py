@@ -36,30 +36,32 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + a_j^2)
 
     through an equivalent convex program over activation patterns of the data (Pilanci & Ergen [1]_;
-    Bai, Gautam & Sojoudi [2]_): no learning rate, no initialisation, and a duality gap that says
-    how far the solution is from the optimum of that program. The sample weights
-    :math:`\omega_k` sum to one. More than two classes are fitted one against the rest, on
-    shared patterns.
+    Bai, Gautam & Sojoudi [2]_): no learning rate, and a duality gap that says how far the network
+    is from the optimum of that program. The sample weights
+    :math:`\omega_k` sum to one. More than two classes are fitted one against the rest.
 
     Parameters
     ----------
-    alpha : float, default=1e-2
+    alpha : float or "auto", default="auto"
         Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
         and on the output weights; the output bias is free. The loss is a mean, so the same
-        `alpha` means the same at any number of samples.
+        `alpha` means the same at any number of samples. "auto":
+        ``min(0.02 * n_features / sqrt(n_samples), 0.2)`` times the root mean squares of the
+        centred features and of the slopes of the loss at the best constant, for every output.
 
     loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
         ``max(0, 1 - m)**2 / 2``.
 
-    patterns : {"random", "all"} or array-like of bool, default="random"
-        Activation patterns that the neurons may have on the training data. "random": of
-        `n_patterns` Gaussian directions in standardised feature space. "all": all there are, which
-        makes the fit globally optimal; possible for few features or few samples. An array of
-        shape (n_samples, n_patterns): these.
+    patterns : {"adaptive", "random", "all"} or array-like of bool, default="adaptive"
+        Activation patterns that the neurons may have on the training data. "adaptive": found by
+        descent from random ones and by pricing, which adds the neurons that the dual variables ask
+        for. "random": of `n_patterns` Gaussian directions in standardised feature space. "all": all
+        there are, which makes the fit globally optimal; possible for few features or few samples.
+        An array of shape (n_samples, n_patterns): these.
 
     n_patterns : int, default=100
-        Number of random patterns.
+        Number of random patterns, or of the neurons from which adaptive ones start.
 
     solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"}, default="admm"
         "admm": Kronecker-diagonalised ADMM polished by an interior point; any loss.
@@ -70,20 +72,24 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
-    tol : float, default=1e-4
-        Relative duality gap to reach.
+    tol : float, default=0.05
+        Relative duality gap to reach in the convex program over the patterns. With adaptive
+        patterns the objective itself is usually far more accurate, because most of the gap comes
+        from the lower bound.
 
     max_iter : int, default=10000
-        Bound on the iterations of the solver.
+        Bound on the iterations of the solver, and of the descent.
 
     warm_start : bool, default=False
-        Whether `fit` starts from the last solution and keeps its random patterns.
+        Whether `fit` starts from the last network, or for random patterns from the last solution
+        over the same patterns.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied with the sample weights.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the random patterns. Pass an int for reproducible results.
+        Seed of the random patterns and of the search for better ones. Pass an int for reproducible
+        results.
 
     n_jobs : int or None, default=None
         Number of classes fitted at the same time, by joblib. The result does not depend on it.
@@ -98,6 +104,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     network_ : TwoLayerReLU
         The fitted network; its outputs are those of `decision_function`.
+
+    alpha_ : float or ndarray of shape (n_outputs,)
+        Strength of the weight decay; an array when "auto" chose several.
 
     coefs_ : list of two ndarray
         Hidden weights of shape (n_features, n_neurons) and output weights of shape
@@ -117,7 +126,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         of the outputs.
 
     certificate_ : Certificate
-        What is proved about `objective_` against all networks; see `certificate`.
+        What is known about `objective_` against all networks; see `certificate`.
 
     n_iter_ : int
         Iterations of the solver; the largest of the outputs.
@@ -129,7 +138,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Number of outputs: 1 for two classes, else the number of classes.
 
     patterns_ : ndarray of bool of shape (n_samples, n_patterns)
-        Patterns of the program on the training data.
+        Patterns of the convex program on the training data; with adaptive patterns those of all
+        outputs, one output after the other.
 
     history_ : list of dict
         One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
@@ -291,7 +301,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def certificate(self, X, y, *, sample_weight=None, time_limit=None):
-        """State what is proved about the network's objective on the given data.
+        """State what is known about the network's objective on the given data.
 
         Parameters
         ----------

@@ -1,13 +1,16 @@
-r"""Pricing: which neuron, of all there are, would lower the objective most?
+r"""Pricing: the search for the neuron that would lower the objective most.
 
 For slopes p of the loss and :math:`\lambda = -\omega \circ p`, a neuron of direction u and sign
-:math:`s` gains :math:`s \lambda^\top (X u)_+ - \alpha` per unit of strength. The search climbs from many
-directions at once; it finds good neurons and proves nothing.
+:math:`s` gains :math:`s \lambda^\top (X u)_+ - \alpha` per unit of strength. The search climbs from
+many directions at once; it finds good neurons and proves nothing.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+
+# an ascent whose steps shrink to this has arrived; so has one that gains less than this
+_SMALLEST_STEP, _NO_PROGRESS = 0.05, 1e-9
 
 
 @dataclass(frozen=True)
@@ -74,22 +77,26 @@ def ascend(rows, multipliers, starts, *, max_iter):
     values : ndarray of shape (k,)
     directions : ndarray of shape (d, k)
     """
-    points = _unit_columns(starts)
-    best, goals = points, points
-    values = np.full(points.shape[1], -np.inf)
-    steps = np.ones(points.shape[1])
+    best = _unit_columns(starts)
+    values = np.full(best.shape[1], -np.inf)
     weighted = multipliers * rows.T
+    climbing = np.arange(best.shape[1])
+    points, goals, steps = best, best, np.ones(len(climbing))
     for _ in range(max_iter):
-        gradients = weighted @ (rows @ points >= 0)
+        # a product with booleans would not be one of BLAS
+        gradients = weighted @ (rows @ points >= 0).astype(np.float64)
         reached = np.einsum("ji,ji->i", gradients, points)
-        higher = reached > values
-        if not higher.any() and steps.max(initial=0.0) < 1e-3:
-            break
-        values = np.where(higher, reached, values)
-        best = np.where(higher, points, best)
+        higher = reached > values[climbing] * (1.0 + _NO_PROGRESS)
+        values[climbing[higher]] = reached[higher]
+        best[:, climbing[higher]] = points[:, higher]
         goals = np.where(higher, _unit_columns(gradients), goals)
         steps = np.where(higher, np.minimum(1.0, 2.0 * steps), 0.5 * steps)
-        points = _unit_columns(best + steps * (goals - best))
+        on = steps > _SMALLEST_STEP
+        climbing, goals, steps = climbing[on], goals[:, on], steps[on]
+        if climbing.size == 0:
+            break
+        points = best[:, climbing]
+        points = _unit_columns(points + steps * (goals - points))
     return values, best
 
 
