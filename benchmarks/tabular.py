@@ -38,7 +38,7 @@ TITLES = {DEFAULT: "Default parameters", TUNED: "Tuned by an inner cross-validat
 
 
 def our_alphas():
-    return np.geomspace(1e-3, 1e-1, 5)
+    return np.geomspace(2e-3, 1e-1, 5)
 
 
 class Model(NamedTuple):

@@ -10,13 +10,15 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
 
-Regressor = partial(ConvexReLURegressor, n_patterns=20, random_state=0)
-Classifier = partial(ConvexReLUClassifier, n_patterns=20, random_state=0)
+Regressor = partial(ConvexReLURegressor, alpha=1e-2, tol=1e-4, n_patterns=20, random_state=0)
+Classifier = partial(ConvexReLUClassifier, alpha=1e-2, tol=1e-4, n_patterns=20, random_state=0)
 BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
 LOSSES = {
     Regressor: ["squared", "huber", "quantile"],
     Classifier: ["logistic", "hinge", "squared_hinge"],
 }
+# one convex program, whose solution moves with the data; adaptive patterns may jump
+FIXED = {"patterns": "random"}
 
 
 def data(make, n=40, d=3, seed=0):
@@ -281,7 +283,7 @@ def test_tiny_targets(loss, scale):
     model = check_fit(Regressor(loss=loss), X, scale * y, converged=True)
     # a quantile of a loss without a scale is fitted at any, the others are not worth a neuron
     if loss == "quantile" and scale > 1e-300:
-        assert np.mean(scale * y <= model.predict(X)) == pytest.approx(0.5, abs=0.05)
+        assert np.mean(scale * y <= model.predict(X)) == pytest.approx(0.5, abs=0.1)
         assert model.n_neurons_ > 0
     else:
         assert model.n_neurons_ == 0
@@ -311,8 +313,8 @@ def test_targets_too_large_to_square_are_refused(scale):
 @pytest.mark.parametrize("scale", [1e-100, 1e-10, 1e10, 1e100])
 def test_units_of_the_target_do_not_matter_when_alpha_follows(scale):
     X, y = data(Regressor)
-    model = Regressor().fit(X, y)
-    scaled = check_fit(Regressor(alpha=model.alpha * scale), X, scale * y, converged=True)
+    model = Regressor(**FIXED).fit(X, y)
+    scaled = check_fit(Regressor(**FIXED | {"alpha": model.alpha * scale}), X, scale * y, converged=True)
     np.testing.assert_allclose(scaled.predict(X) / scale, model.predict(X), rtol=1e-6, atol=1e-8)
     np.testing.assert_array_equal(scaled.patterns_, model.patterns_)
 
@@ -321,8 +323,8 @@ def test_units_of_the_target_do_not_matter_when_alpha_follows(scale):
 @BOTH
 def test_units_of_the_features_do_not_matter_when_alpha_follows(make, scale):
     X, y = data(make)
-    model = make(fit_intercept=False).fit(X, y)
-    scaled = check_fit(make(alpha=model.alpha * scale, fit_intercept=False), scale * X, y)
+    model = make(**FIXED, fit_intercept=False).fit(X, y)
+    scaled = check_fit(make(**FIXED | {"alpha": model.alpha * scale}, fit_intercept=False), scale * X, y)
     assert scaled.objective_ == pytest.approx(model.objective_, rel=2 * model.tol)
     np.testing.assert_array_equal(scaled.patterns_, model.patterns_)
 
@@ -359,15 +361,17 @@ def test_one_row_far_from_the_others(make, size):
     check_fit(make(), X, y, converged=True if size <= 1e3 else None)
 
 
-def test_targets_far_from_zero():
+@pytest.mark.parametrize("patterns", ["adaptive", "random"])
+def test_targets_far_from_zero(patterns):
     X, y = data(Regressor)
-    model = Regressor().fit(X, y)
+    model = Regressor(patterns=patterns).fit(X, y)
     for shift in (1e3, 1e6):
-        shifted = check_fit(Regressor(), X, y + shift, converged=True)
-        np.testing.assert_allclose(shifted.predict(X) - shift, model.predict(X), atol=1e-2)
-        assert shifted.objective_ == pytest.approx(model.objective_, rel=1e-3)
-    check_fit(Regressor(), X, y + 1e9)
-    check_fit(Regressor(), X, y + 1e15)
+        shifted = check_fit(Regressor(patterns=patterns), X, y + shift, converged=True)
+        assert shifted.objective_ == pytest.approx(model.objective_, rel=1e-2)
+        if patterns == "random":
+            np.testing.assert_allclose(shifted.predict(X) - shift, model.predict(X), atol=1e-2)
+    check_fit(Regressor(patterns=patterns), X, y + 1e9)
+    check_fit(Regressor(patterns=patterns), X, y + 1e15)
 
 
 @BOTH
@@ -568,7 +572,7 @@ def test_interrupted_fit_leaves_the_last_one(make, monkeypatch):
         raise KeyboardInterrupt
 
     wide = np.stack([y, -y], axis=1) if make is Regressor else np.arange(40) % 3
-    for name in ("solve", "certify_network"):
+    for name in ("solve_adaptive", "certify_network"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(f"sklearn_convexnet._base.{name}", interrupt)
             model.fit(X, wide)
@@ -598,3 +602,25 @@ def test_failed_first_fit_is_no_fit(make):
     assert {name for name in vars(model) if name.endswith("_")} <= {"n_features_in_"}
     with pytest.raises(ValueError, match="not fitted"):
         model.predict(X)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda X: X,
+        lambda X: 1e150 * X / np.abs(X).max(),
+        lambda X: 1e-150 * X,
+        lambda X: 1e9 + 1e8 * X,
+        lambda X: np.concatenate([X, X], axis=1),
+        lambda X: np.concatenate([X, np.ones((len(X), 2))], axis=1),
+        lambda X: np.full_like(X, 7.0),
+        lambda X: np.zeros_like(X),
+        lambda X: X * [1e148, 1e-148, 1.0],
+        lambda X: np.random.RandomState(0).standard_normal((len(X), 100)),
+        lambda X: np.round(X),
+    ],
+)
+def test_default_parameters_take_anything(make, spoil):
+    X, y = data(make)
+    check_fit(make(alpha="auto", tol=0.05), spoil(X), y)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..program.geometry import root_mean_square
 from ..program.patterns import draw_gates, strict_gates
 from .bounds import admissible_slopes, certify
 from .constant import constant_network
@@ -31,9 +32,11 @@ _DESCENT = ((0.3, 60), (0.1, 60), (0.03, 60))
 _ROUND = (0.02, 60)
 _SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
 # share of the objective that a round must gain to be followed by another
-_WORTH_A_ROUND = 1e-3
-# random directions to climb from, and new neurons of each sign, in a round
-_STARTS, _JOINING = 64, 15
+_WORTH_A_ROUND = 5e-4
+# random directions to climb from, and new neurons of each sign, in a round: at least so many, or
+# a share of those that are there, so that a network that has to grow does so in few rounds
+_STARTS, _JOINING, _GROWTH = 64, 15, 0.25
+_MOST_ROUNDS = 15
 
 
 def solve_adaptive(
@@ -130,8 +133,8 @@ class _Search:
         self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
         self.best = None
         n = self.normalised
-        bias, _ = constant_network(n.y, n.weights, n.loss, fit_intercept=n.fit_intercept)
-        self.constant = float(n.weights @ n.loss.value(np.full_like(n.y, bias), n.y))
+        self.bias, _ = constant_network(n.y, n.weights, n.loss, fit_intercept=n.fit_intercept)
+        self.constant = float(n.weights @ n.loss.value(np.full_like(n.y, self.bias), n.y))
 
     @property
     def n_iter(self):
@@ -148,12 +151,13 @@ class _Search:
             self.scale = self.descent.typical_activation
             self._descend(*_ROUND)
             return
-        gates = self.normalised.gates
-        norms = np.sqrt(np.einsum("ji,ji->i", gates, gates))
-        signs = self.rng.choice([-1.0, 1.0], gates.shape[1])
-        self.descent = Descent(
-            self.normalised, _INITIAL_SIZE * gates / norms, _INITIAL_SIZE * signs, 0.0
-        )
+        n = self.normalised
+        norms = np.sqrt(np.einsum("ji,ji->i", n.gates, n.gates))
+        signs = self.rng.choice([-1.0, 1.0], n.gates.shape[1])
+        # the network has to span the targets, not their distance from zero
+        spread = root_mean_square(n.y - self.bias, n.weights) if n.loss.target == "real" else 1.0
+        size = _INITIAL_SIZE * np.sqrt(spread) if spread > 0 else _INITIAL_SIZE
+        self.descent = Descent(n, size * n.gates / norms, size * signs, self.bias)
         self.scale = self.descent.typical_activation
         for stage in _DESCENT:
             if self.best is None or self.left > 0:
@@ -162,12 +166,13 @@ class _Search:
     def rounds(self):
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
         program = self.normalised
-        while self.left > 0:
+        for _ in range(_MOST_ROUNDS):
             slopes = admissible_slopes(program, self.descent.slopes)
             priced = price(program, slopes, self._starts())
             above = program.alpha + 0.1 * (priced.largest - program.alpha)
-            joining = distinct(program, priced, above=above, most=_JOINING)
-            if joining.size == 0:
+            most = max(_JOINING, int(_GROWTH * self.descent.outputs.size))
+            joining = distinct(program, priced, above=above, most=most)
+            if joining.size == 0 or self.left <= 0:
                 return
             before = self.best.objective
             self.descent.add(priced.directions[:, joining], priced.signs[joining])

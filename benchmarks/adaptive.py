@@ -1,0 +1,171 @@
+"""Objective and accuracy against time: adaptive patterns and what a user would do instead."""
+
+import argparse
+import warnings
+
+import numpy as np
+from common import Usage, fresh, report
+from scipy.optimize import minimize
+from sklearn.datasets import load_breast_cancer, load_diabetes, make_friedman1
+from sklearn.preprocessing import StandardScaler
+
+N_TEST = 3000
+
+
+def _teacher(n, d=20, k=5):
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((n, d))
+    y = np.maximum(X @ rng.standard_normal((d, k)), 0.0) @ rng.standard_normal(k)
+    return X, y / y.std() + 0.1 * rng.standard_normal(n)
+
+
+def _friedman1(n):
+    return make_friedman1(n, noise=1.0, random_state=1)
+
+
+# name: loss, alpha, data, rows to train on
+PROBLEMS = {
+    "teacher": ("squared", 0.01, lambda: _teacher(500 + N_TEST), 500),
+    "breast cancer": ("logistic", 0.003, lambda: load_breast_cancer(return_X_y=True), None),
+    "diabetes": ("squared", 0.01, lambda: load_diabetes(return_X_y=True), None),
+    "friedman1 n=600": ("squared", 0.005, lambda: _friedman1(600 + N_TEST), 600),
+    "friedman1 n=1500": ("squared", 0.003, lambda: _friedman1(1500 + N_TEST), 1500),
+    "friedman1 n=3000": ("squared", 0.003, lambda: _friedman1(3000 + N_TEST), 3000),
+}
+METHODS = ("adaptive", "random", "wide L-BFGS", "MLP Adam", "MLP L-BFGS")
+
+
+def _data(name):
+    loss, alpha, load, n = PROBLEMS[name]
+    X, y = load()
+    n = n or len(X)
+    scaler = StandardScaler().fit(X[:n])
+    X = scaler.transform(X)
+    if loss == "squared":
+        y = (y - y[:n].mean()) / y[:n].std()
+    return loss, alpha, X[:n], y[:n], X[n:], y[n:]
+
+
+def measure(*, name, method, seed):
+    """Seconds, objective on the training rows and score on the test rows of one fit."""
+    from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+
+    loss, alpha, X, y, X_test, y_test = _data(name)
+    patterns = {"adaptive": "adaptive", "random": "random"}.get(method)
+    with Usage() as usage, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if patterns:
+            cls = ConvexReLUClassifier if loss == "logistic" else ConvexReLURegressor
+            model = cls(alpha, patterns=patterns, random_state=seed).fit(X, y)
+            network = model.network_
+        elif method == "wide L-BFGS":
+            network = wide_lbfgs(X, y, loss, alpha, seed=seed)
+        else:
+            network = perceptron(X, y, loss, method, seed=seed)
+    signs = np.where(y > 0, 1.0, -1.0) if loss == "logistic" else y
+    answer = {"cpu": usage.cpu, "neurons": network.n_neurons}
+    if not method.startswith("MLP"):
+        answer["objective"] = objective(network, X, signs, loss, alpha)
+    if len(y_test):
+        answer["score"] = 1.0 - np.mean((network(X_test)[:, 0] - y_test) ** 2) / y_test.var()
+    return answer
+
+
+def objective(network, X, y, loss, alpha):
+    from sklearn_convexnet.program.losses import get_loss
+
+    weights = np.full(len(y), 1.0 / len(y))
+    return network.objective(X, y, loss=get_loss(loss), alpha=alpha, weights=weights)
+
+
+def perceptron(X, y, loss, method, *, seed):
+    """scikit-learn's perceptron with its defaults, as a network of this package."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    from sklearn_convexnet.network import TwoLayerReLU
+
+    cls = MLPClassifier if loss == "logistic" else MLPRegressor
+    mlp = cls(solver="adam" if method == "MLP Adam" else "lbfgs", random_state=seed).fit(X, y)
+    (U, a), (b, c) = mlp.coefs_, mlp.intercepts_
+    return TwoLayerReLU(U, b, a, c)
+
+
+def wide_lbfgs(X, y, loss, alpha, *, seed, width=400, max_iter=1000):
+    """L-BFGS on the training objective of a wide network from random weights."""
+    from sklearn_convexnet.network import TwoLayerReLU
+    from sklearn_convexnet.program.losses import get_loss
+
+    loss = get_loss(loss)
+    y = np.where(y > 0, 1.0, -1.0) if loss.target == "sign" else y
+    rows = np.concatenate([X, np.ones((len(X), 1))], axis=1)
+    n, d = rows.shape
+
+    def value_and_gradient(point):
+        U, a = point[: d * width].reshape(d, width), point[d * width : -1]
+        hidden = np.maximum(rows @ U, 0.0)
+        f = hidden @ a + point[-1]
+        slopes = loss.derivative(f, y) / n
+        value = loss.value(f, y).mean() + 0.5 * alpha * (point[:-1] @ point[:-1])
+        gradient = alpha * point
+        gradient[-1] = slopes.sum()
+        gradient[d * width : -1] += slopes @ hidden
+        gradient[: d * width] += (((slopes * rows.T) @ (hidden > 0).astype(float)) * a).ravel()
+        return value, gradient
+
+    rng = np.random.RandomState(seed)
+    start = rng.standard_normal(d * width + width + 1) * 0.5 / np.sqrt(d)
+    found = minimize(
+        value_and_gradient, start, jac=True, method="L-BFGS-B",
+        options={"maxiter": max_iter, "maxfun": 2 * max_iter, "ftol": 1e-9, "maxcor": 20},
+    ).x  # fmt: skip
+    U, a = found[: d * width].reshape(d, width), found[d * width : -1]
+    return TwoLayerReLU(U[:-1], U[-1], a[:, None], found[-1:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=list(PROBLEMS), choices=list(PROBLEMS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=120.0, help="CPU seconds per run")
+    args = parser.parse_args()
+    rows = [["problem", "method", "objective / best", "worst seed", "test R²", "neurons", "CPU s"]]
+    for name in args.only:
+        runs = {
+            method: [
+                fresh(measure, name=name, method=method, seed=seed, limit=args.limit)
+                for seed in range(args.seeds)
+            ]
+            for method in METHODS
+        }
+        best = min(r["objective"] for some in runs.values() for r in some if "objective" in r)
+        for method, some in runs.items():
+            some = [run for run in some if "failure" not in run]
+            if not some:
+                rows.append([name, method, "failed", *[""] * 4])
+                continue
+            values = [run["objective"] / best for run in some if "objective" in run]
+            scores = [run["score"] for run in some if "score" in run]
+            rows.append(
+                [
+                    name,
+                    method,
+                    f"{np.median(values):.4f}" if values else "-",
+                    f"{max(values):.4f}" if values else "-",
+                    f"{np.median(scores):.4f}" if scores else "-",
+                    f"{np.median([run['neurons'] for run in some]):.0f}",
+                    f"{np.median([run['cpu'] for run in some]):.2f}",
+                ]
+            )
+            print(*rows[-1], sep="  ", flush=True)
+    report(
+        "adaptive",
+        "Adaptive patterns and the alternatives",
+        f"Medians of {args.seeds} seeds, one thread. Objectives relative to the best of all runs "
+        "on the problem. wide L-BFGS: 400 neurons, 1000 iterations, the same objective. MLP: "
+        "scikit-learn's defaults (another objective: its penalty is 1e-4).",
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()
