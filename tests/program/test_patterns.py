@@ -580,6 +580,7 @@ def test_strict_gates(rows, seed, size):
     gates = np.concatenate(
         [rng.randint(-2, 3, (rows.shape[1], 8)), rng.standard_normal((rows.shape[1], 8))], axis=1
     )
+    gates = gates[:, gates.any(axis=0)]
     kept = gates.copy()
     moved, strict = strict_gates(rows, size * gates, np.random.RandomState(0))
     np.testing.assert_array_equal(gates, kept)
@@ -589,31 +590,42 @@ def test_strict_gates(rows, seed, size):
     assert (visible @ moved != 0).all()
     # in units of the rows: their columns are of about the same size here
     assert relative_margins(rows, moved).min() > 1e-10
-    norms = np.linalg.norm(gates, axis=0)
-    off = np.zeros(gates.shape[1], dtype=bool)
-    off[norms > 0] = relative_margins(rows, gates[:, norms > 0]) > 1e-8
+    units = gates / np.linalg.norm(gates, axis=0)
+    off = relative_margins(rows, gates) > 1e-8
     # those that touch nothing keep their direction, and with it their pattern
-    np.testing.assert_allclose(moved[:, off], gates[:, off] / norms[off], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(moved[:, off], units[:, off], rtol=0, atol=1e-14)
     np.testing.assert_array_equal(
         activation_patterns(rows, moved[:, off]), activation_patterns(rows, gates[:, off])
     )
     # others hardly move, and keep the rows that they do not touch
-    near = norms > 0
-    assert np.linalg.norm(moved[:, near] - gates[:, near] / norms[near], axis=0).max() < 1e-2
-    clear = np.abs(visible @ gates[:, near]) > 0.1 * norms[near]
-    same = (visible @ moved[:, near] > 0) == (visible @ gates[:, near] > 0)
-    assert same[clear].all()
+    assert np.linalg.norm(moved - units, axis=0).max() < 1e-2
+    clear = np.abs(visible @ units) > 0.1
+    assert ((visible @ moved > 0) == (visible @ units > 0))[clear].all()
 
 
-def test_strict_gates_where_none_is_to_be_had():
+def test_strict_gates_between_rows_that_are_all_but_parallel():
     rows = np.array([[1.0, 0.0], [1.0, 1e-13]])
-    # between two rows that are all but parallel there is no room: a nudge goes to one side
+    # there is no room between them: a nudge goes to one side
     moved, strict = strict_gates(rows, np.array([[0.0], [1.0]]), np.random.RandomState(0))
     assert strict.all() and len(set(np.sign(rows @ moved)[:, 0])) == 1
-    moved, strict = strict_gates(np.zeros((3, 2)), np.ones((2, 1)), np.random.RandomState(0))
-    np.testing.assert_allclose(moved, np.full((2, 1), 0.5**0.5))
+    # opposite rows are touched together, too
+    moved, strict = strict_gates(
+        np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([[0.0], [1.0]]), np.random.RandomState(0)
+    )
+    assert strict.all()
     none, strict = strict_gates(rows, np.zeros((2, 0)), np.random.RandomState(0))
     assert none.shape == (2, 0) and strict.shape == (0,)
+
+
+def test_gates_that_cannot_be_strict_are_named(monkeypatch):
+    # as if the rows were so dense that every direction touched one
+    monkeypatch.setattr(module, "STRICT_MARGIN", 0.9)
+    gates = np.array([[1.0, 1.0], [1.0, 0.0]])
+    _, strict = strict_gates(np.eye(2), gates, np.random.RandomState(0))
+    assert strict.tolist() == [False, False]
+    monkeypatch.setattr(module, "STRICT_MARGIN", 0.7)
+    _, strict = strict_gates(np.eye(2), gates, np.random.RandomState(0))
+    assert strict.tolist() == [True, False]
 
 
 # ------------------------------------------------------------------------------------------------

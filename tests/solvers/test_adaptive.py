@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import (
     LOSSES,
+    SERVED,
     SHAPES,
-    SMOOTH_LOSSES,
     assert_certified,
     draw_program,
     exhaustive_program,
@@ -75,7 +75,7 @@ def global_problem(seed, loss, intercept):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_against_the_global_optimum(loss):
     ratios = []
-    for seed in range(3):
+    for seed in range(2):
         for intercept in (False, True):
             start, best = global_problem(seed, loss, intercept)
             _, result = solve_adaptive(start, tol=1e-3, random_state=0)
@@ -83,7 +83,7 @@ def test_against_the_global_optimum(loss):
             assert result.upper_bound >= best.lower_bound * (1 - 1e-9)
             ratios.append(result.objective / best.upper_bound)
     # nearly always within two per cent of all networks, and mostly much nearer
-    assert np.mean(np.array(ratios) <= 1.02) >= 5 / 6
+    assert np.mean(np.array(ratios) <= 1.02) >= 3 / 4
     assert np.median(ratios) <= 1.005
 
 
@@ -180,13 +180,8 @@ def test_history(loss):
 # ------------------------------------------------------------------------------ solvers
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("solver", ["scp", "admm-rbcd", "admm-cholesky"])
-def test_other_solvers_on_the_patterns_found(loss, solver):
-    if solver == "admm-rbcd" and loss not in SMOOTH_LOSSES:
-        pytest.skip("not served")
-    if solver == "admm-cholesky" and loss != "squared":
-        pytest.skip("not served")
+@pytest.mark.parametrize(("solver", "loss"), [pair for pair in SERVED if pair[0] != "admm"])
+def test_other_solvers_on_the_patterns_found(solver, loss):
     program = draw_program(2, n=15, loss=loss, alpha=0.05)
     found, result = solve_adaptive(program, solver, tol=TOL, random_state=0)
     assert_certified(found, result)
