@@ -1,6 +1,7 @@
 """Adaptive patterns: certified on what was found, and no worse than what was given."""
 
 import functools
+import importlib
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from problems import (
     LOSSES,
     SERVED,
     SHAPES,
+    SMOOTH_LOSSES,
     assert_certified,
     draw_program,
     exhaustive_program,
@@ -24,6 +26,7 @@ from sklearn_convexnet.solvers.bounds import admissible_slopes, dual_norms
 from sklearn_convexnet.solvers.constant import constant_network
 
 TOL = 1e-2
+module = importlib.import_module("sklearn_convexnet.solvers.adaptive")
 
 
 def assert_encloses(found, result):
@@ -31,6 +34,13 @@ def assert_encloses(found, result):
     optimum = solve(found, tol=1e-7)
     assert result.lower_bound <= optimum.upper_bound * (1 + 1e-9)
     assert result.upper_bound >= optimum.lower_bound * (1 - 1e-9)
+
+
+def assert_no_network_is_lost(result):
+    """The network is at least as good as the best one of the descent."""
+    seen = [e["upper_bound"] for e in result.history if e["phase"] == "descent"]
+    assert (np.diff(seen) <= 0).all()
+    assert result.objective <= min(seen, default=np.inf) * (1 + 1e-12)
 
 
 # ------------------------------------------------------------------------------ bounds
@@ -43,6 +53,7 @@ def test_result_is_certified_and_no_worse_than_the_sample(program, seed):
     assert_certified(found, result)
     assert result.status == "optimal" and result.gap <= TOL
     assert_encloses(found, result)
+    assert_no_network_is_lost(result)
     objective = found.network_objective(result.network)
     assert result.objective == pytest.approx(objective, rel=1e-12)
     assert program.network_objective(result.network) == pytest.approx(objective, rel=1e-12)
@@ -165,16 +176,32 @@ def test_history(loss):
     for before, after in zip(entries[:-1], entries[1:], strict=True):
         assert after["iteration"] >= before["iteration"]
         assert after["time"] >= before["time"]
-    # the best network so far
-    descents = [e["upper_bound"] for e in entries if e["phase"] == "descent"]
-    assert (np.diff(descents) <= 0).all()
-    assert result.objective <= descents[-1] * (1 + 1e-12)
+    assert_no_network_is_lost(result)
     for entry in entries:
         assert np.isfinite([entry["upper_bound"], entry["lower_bound"], entry["gap"]]).all()
         # bounds of the program over the patterns found then, so of no use for the last one
         assert 0.0 <= entry["lower_bound"] <= entry["upper_bound"] * (1 + 1e-12)
     assert entries[-1]["gap"] == result.gap
     assert_certified(found, result)
+
+
+@pytest.mark.parametrize("loss", SMOOTH_LOSSES)
+def test_the_descent_reaches_a_loose_tolerance_by_itself(loss):
+    found, result = solve_adaptive(draw_program(1, loss=loss), tol=0.05, random_state=0)
+    assert result.status == "optimal"
+    assert {entry["phase"] for entry in result.history} == {"descent", "certify"}
+    # neurons of both signs are where they belong
+    assert (result.network.output_weights > 0).any() and (result.network.output_weights < 0).any()
+    assert_certified(found, result)
+
+
+def test_a_descent_that_goes_up_is_undone(monkeypatch):
+    # a wide smoothing after a narrow one
+    monkeypatch.setattr(module, "_DESCENT", ((0.01, 300), (10.0, 300)))
+    monkeypatch.setattr(module, "_STARTS", 0)
+    _, result = solve_adaptive(draw_program(1), tol=0.05, random_state=0)
+    assert result.history[1]["upper_bound"] == result.history[0]["upper_bound"]
+    assert_no_network_is_lost(result)
 
 
 # ------------------------------------------------------------------------------ solvers
@@ -191,9 +218,7 @@ def test_other_solvers_on_the_patterns_found(solver, loss):
     assert result.history[-1]["phase"] == phase
     if solver != "scp":
         assert_encloses(found, result)
-    # the network of the descent is not lost
-    _, usual = solve_adaptive(program, tol=TOL, random_state=0)
-    assert result.objective <= usual.objective * (1 + TOL)
+    assert_no_network_is_lost(result)
 
 
 # ------------------------------------------------------------------------------ warm starts
