@@ -222,6 +222,95 @@ def test_certificate_of_labels():
     assert balanced.certificate(X[y == 1], y[y == 1]).objective > 0
 
 
+# enough for any machine: the tolerance ends these, not the time
+ENOUGH = 100.0
+
+
+@BOTH
+def test_certificate_with_time_is_exact(make):
+    X, y = data(make, n=40)
+    model = make(patterns="adaptive", alpha=0.02).fit(X, y)
+    certificate = model.certificate(X, y, time_limit=ENOUGH)
+    assert certificate.kind == "exact"
+    assert certificate.objective == pytest.approx(model.objective_, rel=1e-12)
+    assert 0 <= certificate.gap <= 1e-2
+    assert certificate.gap == pytest.approx(1 - certificate.lower_bound / certificate.objective)
+    # no network is below, wherever its training began
+    for seed in range(1, 4):
+        other = make(patterns="adaptive", alpha=0.02, tol=1e-3, random_state=seed).fit(X, y)
+        assert certificate.lower_bound <= other.objective_
+    # what was searched is said as well, and is no lower
+    detail = certificate.detail
+    assert detail["proved_lower_bound"] == certificate.lower_bound
+    assert detail["proved_lower_bound"] <= detail["searched_lower_bound"] <= certificate.objective
+    assert detail["n_cones"] > 0 and "sampled_gap" not in detail
+    assert detail["confidence"] == 0.99
+    assert detail["share"] == pytest.approx(1 - 0.01 ** (1 / detail["n_starts"]))
+    # tighter by far than without time
+    assert certificate.lower_bound > model.certificate_.detail["proved_lower_bound"]
+    assert f"within {100 * certificate.gap:.2g} %" in str(certificate)
+    assert str(certificate).startswith("Proved: ")
+    # and it is the same for any way to the network
+    assert model.certificate_.kind == "searched"
+
+
+@BOTH
+def test_certificate_without_the_time_for_it(make):
+    X, y = data(make, n=40)
+    model = make(patterns="adaptive", alpha=0.02).fit(X, y)
+    best = min(
+        make(patterns="adaptive", alpha=0.02, tol=1e-3, random_state=seed).fit(X, y).objective_
+        for seed in range(2)
+    )
+    for time_limit in (0, 1e-9):
+        certificate = model.certificate(X, y, time_limit=time_limit)
+        assert certificate.kind == "bound"
+        assert 0 < certificate.lower_bound <= min(best, model.objective_)
+        assert certificate.lower_bound == certificate.detail["proved_lower_bound"]
+        # no worse than the closed form
+        closed = model.certificate_.detail["proved_lower_bound"]
+        assert certificate.lower_bound >= closed * (1 - 1e-9)
+        searched, proved = str(certificate).splitlines()
+        assert searched.startswith("Searched: ") and proved.startswith("Proved: no two-layer")
+        assert f"{certificate.lower_bound:.6g}" in proved
+
+
+def test_certificate_with_time_of_several_outputs():
+    X, y = data(Regressor, n=25)
+    Y = np.stack([y, X[:, 0] ** 2], axis=1)
+    model = Regressor(patterns="adaptive", alpha=0.03).fit(X, Y)
+    certificate = model.certificate(X, Y, time_limit=ENOUGH)
+    assert certificate.kind == "exact" and certificate.gap <= 1e-2
+    alone = [
+        Regressor(patterns="adaptive", alpha=0.03)
+        .fit(X, column)
+        .certificate(X, column, time_limit=ENOUGH)
+        for column in Y.T
+    ]
+    assert {part.kind for part in alone} == {"exact"}
+    assert certificate.objective == pytest.approx(sum(part.objective for part in alone))
+    # each is proved to within its gap of the other
+    assert certificate.lower_bound <= sum(part.objective for part in alone)
+    assert sum(part.lower_bound for part in alone) <= certificate.objective
+    assert certificate.detail["n_cones"] > 0
+    none = model.certificate(X, Y, time_limit=0)
+    assert none.kind == "bound" and none.lower_bound <= certificate.objective
+
+
+@BOTH
+def test_certificate_with_time_on_other_data(make):
+    X, y = data(make, n=20)
+    model = make(patterns="adaptive", alpha=0.05).fit(X, y)
+    Z, z = data(make, n=15, seed=1)
+    certificate = model.certificate(Z, z, time_limit=ENOUGH)
+    best = make(patterns="all", alpha=0.05).fit(Z, z)
+    assert certificate.kind == "exact"
+    # the network is not optimal there; the bound on all networks is as tight as ever
+    assert (1 - 1e-2) * best.lower_bound_ <= certificate.lower_bound <= best.objective_
+    # over all patterns there is nothing to spend time on
+    assert best.certificate(Z, z, time_limit=ENOUGH) is best.certificate_
+
+
 @BOTH
 def test_certificate_of_a_perfect_or_zero_network(make):
     X, y = data(make)

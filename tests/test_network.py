@@ -165,6 +165,39 @@ def test_stacked_networks_keep_to_themselves():
     assert stacked.objective(X, y, **arguments) == pytest.approx(sum(parts), rel=1e-13)
 
 
+def test_split_undoes_stack():
+    rng = np.random.RandomState(0)
+    networks = [random_network(rng, 3, m) for m in (2, 0, 4)]
+    parts = TwoLayerReLU.stack(networks).split()
+    assert len(parts) == 3
+    for part, network in zip(parts, networks, strict=True):
+        for name in ("hidden_weights", "hidden_biases", "output_weights", "output_biases"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(network, name))
+
+
+@quick
+@given(seed=seeds, d=st.integers(1, 4), m=st.integers(0, 6), k=st.integers(1, 3))
+def test_split_networks_have_the_outputs_and_the_neurons_that_they_use(seed, d, m, k):
+    rng = np.random.RandomState(seed)
+    network = random_network(rng, d, m, k)
+    # neurons shared, of one output, and of none
+    network.output_weights[rng.rand(m, k) < 0.4] = 0.0
+    X = rng.standard_normal((6, d))
+    parts = network.split()
+    assert len(parts) == k
+    for j, part in enumerate(parts):
+        np.testing.assert_allclose(part(X)[:, 0], network(X)[:, j], rtol=1e-12, atol=1e-12)
+        assert part.output_weights.shape == (part.n_neurons, 1) and part.output_weights.all()
+        assert part.n_neurons == np.count_nonzero(network.output_weights[:, j])
+    joined = TwoLayerReLU.stack(parts)
+    np.testing.assert_allclose(joined(X), network(X), rtol=1e-12, atol=1e-12)
+    # neurons that are shared pay for each output
+    uses = np.count_nonzero(network.output_weights, axis=1)
+    hidden = np.sum(network.hidden_weights**2, axis=0) + network.hidden_biases**2
+    surplus = 0.5 * np.sum(hidden * (uses - 1))
+    assert joined.penalty() == pytest.approx(network.penalty() + surplus, rel=1e-12, abs=1e-14)
+
+
 def test_arguments_are_left_alone():
     rng = np.random.RandomState(0)
     v, w = rng.standard_normal((2, 3, 4))

@@ -16,9 +16,11 @@ from sklearn_convexnet.program.patterns import (
     activation_patterns,
     check_patterns,
     distinct_patterns,
+    draw_gates,
     enumerate_gates,
     realizing_gates,
     sample_gates,
+    strict_gates,
 )
 
 
@@ -500,6 +502,130 @@ def test_a_breakdown_of_the_solver_is_reported(monkeypatch):
     monkeypatch.setattr(module, "linprog", lambda *args, **kwargs: failed)
     with pytest.raises(RuntimeError, match="activation pattern failed: out of luck"):
         realizing_gates(np.eye(2), np.ones((2, 1), dtype=bool))
+
+
+# ------------------------------------------------------------------------------------------------
+# Independent gates
+
+
+def draws(rows, count, *, intercept=False, seed=0, weights=None):
+    weights = np.full(len(rows), 1 / len(rows)) if weights is None else weights
+    rng = np.random.RandomState(seed)
+    return draw_gates(rows, weights, count, rng, intercept=intercept)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_sampled_gates_are_drawn_ones(intercept):
+    rows = normal_rows(15, 3, shift=2.0)
+    if intercept:
+        rows[:, -1] = 1.0
+    gates = draws(rows, 32, intercept=intercept)
+    assert gates.shape == (3, 32)
+    np.testing.assert_allclose(np.linalg.norm(gates, axis=0), 1.0, rtol=1e-12)
+    sampled = sample_gates(
+        rows, np.full(15, 1 / 15), 5, np.random.RandomState(0), intercept=intercept
+    )
+    for gate in sampled.T:
+        assert np.isclose(gates.T @ gate, 1.0, rtol=1e-12).any()
+
+
+def test_draws_depend_on_the_generator_only():
+    rows = normal_rows(15, 3, shift=2.0)
+    gates = draws(rows, 10)
+    np.testing.assert_array_equal(draws(rows, 4), gates[:, :4])
+    np.testing.assert_allclose(draws(rows[::-1], 10), gates, rtol=1e-12)
+    np.testing.assert_allclose(draws(np.repeat(rows, 3, axis=0), 10), gates, rtol=1e-12)
+    assert not np.isclose(draws(rows, 10, seed=1), gates).all(axis=0).any()
+    # but for the mean and the size of the rows, where the weights say they are
+    weights = np.linspace(1, 50, 15)
+    assert not np.allclose(draws(rows, 10, weights=weights / weights.sum()), gates)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("factors", [[1e-6, 1.0, 1.0], [1e9, 1e-9, 1.0], [1e150, 1e150, 1.0]])
+def test_draws_do_not_depend_on_units(intercept, factors):
+    rows = normal_rows(15, 3, shift=2.0)
+    if intercept:
+        rows[:, -1] = 1.0
+    patterns = activation_patterns(rows, draws(rows, 50, intercept=intercept))
+    scaled = rows * factors
+    gates = draws(scaled, 50, intercept=intercept)
+    np.testing.assert_array_equal(activation_patterns(scaled, gates), patterns)
+    np.testing.assert_array_equal(draws(4.0 * rows, 50), draws(rows, 50))
+
+
+def test_equal_patterns_are_drawn_again():
+    rows = np.array([[1.0], [-2.0]])
+    gates = draws(rows, 200)
+    assert gates.shape == (1, 200)
+    # one dimension has two directions, of equal chances
+    assert 70 <= (gates > 0).sum() <= 130
+    assert draws(rows, 0).shape == (1, 0)
+
+
+# ------------------------------------------------------------------------------------------------
+# Gates off the rows
+
+
+@given(
+    rows=small_integers(8, 3).filter(np.any),
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([1e-100, 1.0, 1e100]),
+)
+@settings(max_examples=60)
+def test_strict_gates(rows, seed, size):
+    rng = np.random.RandomState(seed)
+    rows = rows.astype(float)
+    # integer gates touch integer rows often
+    gates = np.concatenate(
+        [rng.randint(-2, 3, (rows.shape[1], 8)), rng.standard_normal((rows.shape[1], 8))], axis=1
+    )
+    gates = gates[:, gates.any(axis=0)]
+    kept = gates.copy()
+    moved, strict = strict_gates(rows, size * gates, np.random.RandomState(0))
+    np.testing.assert_array_equal(gates, kept)
+    np.testing.assert_allclose(np.linalg.norm(moved, axis=0), 1.0, rtol=1e-12)
+    assert strict.all()
+    visible = rows[rows.any(axis=1)]
+    assert (visible @ moved != 0).all()
+    # in units of the rows: their columns are of about the same size here
+    assert relative_margins(rows, moved).min() > 1e-10
+    units = gates / np.linalg.norm(gates, axis=0)
+    off = relative_margins(rows, gates) > 1e-8
+    # those that touch nothing keep their direction, and with it their pattern
+    np.testing.assert_allclose(moved[:, off], units[:, off], rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(
+        activation_patterns(rows, moved[:, off]), activation_patterns(rows, gates[:, off])
+    )
+    # others hardly move, and keep the rows that they do not touch
+    assert np.linalg.norm(moved - units, axis=0).max() < 1e-2
+    clear = np.abs(visible @ units) > 0.1
+    assert ((visible @ moved > 0) == (visible @ units > 0))[clear].all()
+
+
+def test_strict_gates_between_rows_that_are_all_but_parallel():
+    rows = np.array([[1.0, 0.0], [1.0, 1e-13]])
+    # there is no room between them: a nudge goes to one side
+    moved, strict = strict_gates(rows, np.array([[0.0], [1.0]]), np.random.RandomState(0))
+    assert strict.all() and len(set(np.sign(rows @ moved)[:, 0])) == 1
+    # opposite rows are touched together, too
+    moved, strict = strict_gates(
+        np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([[0.0], [1.0]]), np.random.RandomState(0)
+    )
+    assert strict.all()
+    none, strict = strict_gates(rows, np.zeros((2, 0)), np.random.RandomState(0))
+    assert none.shape == (2, 0) and strict.shape == (0,)
+
+
+def test_gates_that_cannot_be_strict_are_named(monkeypatch):
+    # as if the rows were so dense that every direction touched one
+    monkeypatch.setattr(module, "STRICT_MARGIN", 0.9)
+    gates = np.array([[1.0, 1.0], [1.0, 0.0]])
+    _, strict = strict_gates(np.eye(2), gates, np.random.RandomState(0))
+    assert strict.tolist() == [False, False]
+    monkeypatch.setattr(module, "STRICT_MARGIN", 0.7)
+    _, strict = strict_gates(np.eye(2), gates, np.random.RandomState(0))
+    assert strict.tolist() == [True, False]
 
 
 # ------------------------------------------------------------------------------------------------

@@ -281,6 +281,51 @@ def test_programs_of_other_targets_share_the_geometry():
     assert other.objective(v, w, 0.0) == fresh.objective(v, w, 0.0)
 
 
+def test_programs_of_another_penalty():
+    program = SampledProgram(**arguments())
+    other = program.with_target(program.y, alpha=3)
+    assert (program.alpha, other.alpha) == (0.1, 3.0) and isinstance(other.alpha, float)
+    assert program.with_target(program.y).alpha == 0.1
+    fresh = SampledProgram(**changed(alpha=3))
+    v, w = np.random.RandomState(0).standard_normal((2, *program.gates.shape))
+    assert other.objective(v, w, 0.0) == fresh.objective(v, w, 0.0)
+    assert other.normalised()[0].alpha == fresh.normalised()[0].alpha
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, Huber(delta=0.3)], ids=str)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_programs_over_other_gates(loss, intercept):
+    data = arguments(loss=loss, intercept=intercept)
+    data["sample_weight"][3] = 0.0
+    program = SampledProgram(**data, exhaustive=True)
+    # a pattern twice: it is merged
+    gates = arguments(5, P=9, intercept=intercept)["gates"]
+    gates = np.concatenate([gates, 2.0 * gates[:, :1]], axis=1)
+    other = program.with_gates(gates)
+    assert not other.exhaustive and program.exhaustive
+    np.testing.assert_array_equal(other.rows, program.rows)
+    np.testing.assert_array_equal(other.y, program.y)
+    np.testing.assert_allclose(other.weights, program.weights, rtol=1e-15)
+    assert (other.loss, other.alpha, other.fit_intercept) == (program.loss, 0.1, intercept)
+    np.testing.assert_array_equal(other.patterns, program.rows @ other.gates >= 0)
+    np.testing.assert_array_equal(other.gates, gates[:, other.kept])
+    assert 9 not in other.kept
+    network = other.network(other.gates, 0 * other.gates, 0.2 * intercept)
+    expected = program.network_objective(network)
+    assert other.network_objective(network) == pytest.approx(expected, rel=1e-13)
+    value = other.objective(other.gates, 0 * other.gates, 0.2 * intercept)
+    assert value == pytest.approx(expected, rel=1e-12)
+    # the first program is what it was
+    np.testing.assert_array_equal(program.gates, data["gates"][:, program.kept])
+
+
+def test_other_gates_must_be_strict():
+    program = SampledProgram(**arguments())
+    x = program.rows[0]
+    with pytest.raises(ValueError, match="gates must realise the patterns strictly"):
+        program.with_gates(np.array([[x[1]], [-x[0]], [0.0]]))
+
+
 def test_rows_of_zeros_bound_no_cone():
     X = np.array([[0.0, 0.0], [1.0, 2.0], [-1.0, 1.0]])
     program = SampledProgram(X, np.ones(3), [[True], [True], [True]], alpha=0.1)

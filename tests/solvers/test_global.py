@@ -2,35 +2,12 @@
 
 import numpy as np
 import pytest
+from problems import exhaustive_program
 from scipy.optimize import minimize
 
 from sklearn_convexnet.network import TwoLayerReLU
-from sklearn_convexnet.program.losses import get_loss
-from sklearn_convexnet.program.patterns import enumerate_gates
 from sklearn_convexnet.program.sampled import SampledProgram
 from sklearn_convexnet.solvers import solve
-
-
-def exhaustive_program(seed, *, loss, alpha, intercept, n=8, d=2):
-    rng = np.random.RandomState(seed)
-    X = rng.standard_normal((n, d))
-    y = rng.standard_normal(n)
-    if get_loss(loss).target == "sign":
-        y = np.where(y > 0, 1.0, -1.0)
-        y[0] = -y[1]
-    rows = np.concatenate([X, np.ones((n, int(intercept)))], axis=1)
-    gates = enumerate_gates(rows, max_patterns=10_000)
-    return SampledProgram(
-        X,
-        y,
-        rows @ gates >= 0,
-        loss=loss,
-        alpha=alpha,
-        sample_weight=10.0 ** rng.uniform(0, 1, n),
-        fit_intercept=intercept,
-        gates=gates,
-        exhaustive=True,
-    )
 
 
 def local_minima(program, starts, width, seed=0):

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import LOSSES, SERVED, draw_data, draw_program, programs
+from problems import (
+    LOSSES,
+    SERVED,
+    SHAPES,
+    assert_certified,
+    draw_data,
+    draw_program,
+    programs,
+    tiny,
+)
 from reference import solve_reference
 
 from sklearn_convexnet.program.losses import get_loss
@@ -19,23 +28,6 @@ from sklearn_convexnet.solvers import SOLVERS, Result, Solution, solve
 
 # the package holds a function of that name
 solve_module = importlib.import_module("sklearn_convexnet.solvers.solve")
-
-
-def assert_certified(program, result):
-    """What holds for every result, whatever its status."""
-    assert result.status in ("optimal", "max_iter", "stalled")
-    assert np.isfinite([result.objective, result.upper_bound, result.lower_bound, result.gap]).all()
-    assert result.lower_bound <= result.upper_bound * (1.0 + 1e-14)
-    assert 0.0 <= result.gap
-    # a perfect fit is one up to the rounding of its predictions
-    rounding = program.loss.value(program.y * (1.0 + 1e-15), program.y).max()
-    rounding = rounding if program.loss.target == "real" else 0.0
-    assert result.objective <= result.upper_bound * (1.0 + 1e-9) + rounding
-    network = result.network
-    assert np.isfinite(network(program.rows[:, : network.hidden_weights.shape[0]])).all()
-    assert result.network.n_neurons <= 2 * len(program.geometry.directions.T)
-    assert result.history
-    assert result.history[-1]["iteration"] == result.n_iter
 
 
 # ------------------------------------------------------------------------------ arguments
@@ -241,36 +233,6 @@ def test_every_solver_takes_a_warm_start(solver):
 
 
 # ------------------------------------------------------------------------------ degenerate
-
-
-def tiny(X, y, loss="squared", **arguments):
-    X = np.asarray(X, dtype=float)
-    intercept = arguments.get("fit_intercept", False)
-    rows = np.concatenate([X, np.ones((len(X), int(intercept)))], axis=1)
-    gates = enumerate_gates(rows, max_patterns=1000)
-    arguments = {"alpha": 0.05, "gates": gates, **arguments}
-    return SampledProgram(X, y, rows @ gates >= 0, loss=loss, **arguments)
-
-
-rng = np.random.RandomState(0)
-ONE_ROW = [[1.0, -2.0]]
-ZERO_ROW = [[0.0, 0.0], [1.0, 2.0], [-1.0, 0.5], [0.0, 0.0], [2.0, -1.0]]
-REPEATED = np.repeat(rng.standard_normal((3, 2)), 4, axis=0)
-COLLINEAR = np.outer(rng.standard_normal(8), [1.0, 2.0, -1.0])
-CONSTANT = np.concatenate([rng.standard_normal((8, 1)), np.full((8, 2), 3.0)], axis=1)
-WIDE = rng.standard_normal((4, 9))
-OPPOSITE = np.concatenate([np.eye(3), -np.eye(3)])
-SHAPES = {
-    "one row": ONE_ROW,
-    "one feature": rng.standard_normal((6, 1)),
-    "zero rows": ZERO_ROW,
-    "repeated rows": REPEATED,
-    "collinear columns": COLLINEAR,
-    "constant columns": CONSTANT,
-    "more columns than rows": WIDE,
-    "opposite rows": OPPOSITE,
-    "badly scaled columns": rng.standard_normal((10, 2)) * [1e3, 1.0],
-}
 
 
 @pytest.mark.parametrize("X", SHAPES.values(), ids=SHAPES)

@@ -1,0 +1,284 @@
+"""The descent of a network: its smoothed objective, the slopes, and what a run may not break."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import LOSSES, VARIANTS, draw_program
+from scipy.optimize import minimize_scalar
+
+from sklearn_convexnet.program.losses import get_loss
+from sklearn_convexnet.solvers.descent import _BLOCK, Descent, _SmoothObjective, smooth_loss
+from sklearn_convexnet.solvers.units import Units
+
+KINKED = [name for name in LOSSES if not np.isfinite(get_loss(name).curvature)]
+seeds = st.integers(0, 10**6)
+
+
+def smoothed_relu(z, width):
+    """Zero up to -width, z from width on, a parabola in between."""
+    return np.where(z >= width, z, np.maximum(z + width, 0.0) ** 2 / (4.0 * width))
+
+
+def envelope(loss, f, y, width):
+    """Moreau envelope by a search on the line."""
+
+    def near(t):
+        return float(loss.value(t, y) + (t - f) ** 2 / (2.0 * width))
+
+    ends = {"bounds": (f - 10 * width, f + 10 * width), "method": "bounded"}
+    return minimize_scalar(near, **ends, options={"xatol": 1e-11}).fun
+
+
+def smoothed_objective(program, directions, outputs, bias, width):
+    """The formula, a row and a neuron at a time."""
+    value = program.alpha / 2 * (np.sum(directions**2) + np.sum(outputs**2))
+    for row, y, weight in zip(program.rows, program.y, program.weights, strict=True):
+        f = bias
+        for u, a in zip(directions.T, outputs, strict=True):
+            f += a * smoothed_relu(row @ u, width)
+        if np.isfinite(program.loss.curvature):
+            value += weight * program.loss.value(f, y)
+        else:
+            value += weight * envelope(program.loss, f, y, width)
+    return value
+
+
+def draw_point(program, m, seed=0):
+    rng = np.random.RandomState(seed)
+    d = program.rows.shape[1]
+    bias = rng.standard_normal() if program.fit_intercept else 0.0
+    return rng.standard_normal((d, m)), rng.standard_normal(m), bias
+
+
+def flat(directions, outputs, bias):
+    return np.concatenate([directions.ravel(), outputs, [bias]])
+
+
+def descent_of(program, m, seed=0):
+    return Descent(program, *draw_point(program, m, seed))
+
+
+# ------------------------------------------------------------------------------ the objective
+
+
+def test_smoothed_relu_is_between_the_relu_and_a_quarter_of_the_width_above():
+    # one neuron that is z on the row z, the loss of which is its output squared
+    program = draw_program(n=30, d=1, alpha=0.1, intercept=False)
+    for width in (1e-3, 0.5, 3.0):
+        values = smoothed_relu(program.rows[:, 0], width)
+        excess = values - np.maximum(program.rows[:, 0], 0.0)
+        assert excess.min() >= -1e-15 and excess.max() <= width / 4 * (1 + 1e-15)
+        assert smoothed_relu(0.0, width) == pytest.approx(width / 4)
+        value, _ = _SmoothObjective(program, width, 1)(np.array([1.0, 1.0, 0.0]))
+        expected = program.weights @ program.loss.value(values, program.y) + program.alpha
+        assert value == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", VARIANTS, ids=str)
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("width", [0.02, 1.0])
+def test_smoothed_objective_from_the_formula(loss, intercept, width):
+    program = draw_program(3, n=20, d=2, loss=loss, intercept=intercept, alpha=0.3)
+    point = draw_point(program, 4)
+    value, _ = _SmoothObjective(program, width, 4)(flat(*point))
+    assert value == pytest.approx(smoothed_objective(program, *point, width), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, _BLOCK - 1, _BLOCK, _BLOCK + 1, 2 * _BLOCK + 100])
+def test_blocks_of_rows_add_up(n):
+    program = draw_program(4, n=n, d=2, alpha=0.3)
+    point = draw_point(program, 3)
+    value, _ = _SmoothObjective(program, 0.2, 3)(flat(*point))
+    assert value == pytest.approx(smoothed_objective(program, *point, 0.2), rel=1e-11)
+
+
+@pytest.mark.parametrize("loss", VARIANTS, ids=str)
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("n", [20, _BLOCK + 60])
+def test_gradient_from_differences(loss, intercept, n):
+    program = draw_program(5, n=n, d=2, loss=loss, intercept=intercept, alpha=0.3)
+    objective = _SmoothObjective(program, 0.3, 3)
+    point = flat(*draw_point(program, 3))
+    kept = point.copy()
+    _, gradient = objective(point)
+    np.testing.assert_array_equal(point, kept)
+    step = 1e-6
+    for k in range(len(point) - (not intercept)):
+        around = [objective(point + side * step * np.eye(len(point))[k])[0] for side in (1, -1)]
+        assert gradient[k] == pytest.approx((around[0] - around[1]) / (2 * step), abs=2e-6)
+    if not intercept:
+        assert gradient[-1] == 0.0
+
+
+@settings(max_examples=40)
+@given(seed=seeds, loss=st.sampled_from(KINKED), width=st.floats(1e-3, 3.0))
+def test_envelope_of_a_loss_with_kinks(seed, loss, width):
+    loss, rng = get_loss(loss), np.random.RandomState(seed)
+    f, y = 3.0 * rng.standard_normal((2, 20))
+    if loss.target == "sign":
+        y = np.sign(y)
+    values, slopes = smooth_loss(loss, f, y, width)
+    expected = [envelope(loss, *pair, width) for pair in zip(f, y, strict=True)]
+    # the search on the line is not exact at a kink
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-7 * (1 + 1 / width))
+    # below the loss, by at most half the width times the square of the largest slope
+    below = loss.value(f, y) - values
+    assert below.min() >= -1e-12 and below.max() <= width / 2 + 1e-12
+    # slopes that the dual admits
+    low, high = loss.conjugate_domain(y)
+    assert (slopes >= low - 1e-12).all() and (slopes <= high + 1e-12).all()
+    up, down = (smooth_loss(loss, f + side * 1e-7 * width, y, width)[0] for side in (1, -1))
+    np.testing.assert_allclose(slopes, (up - down) / (2e-7 * width), rtol=0, atol=1e-5 / width)
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name not in KINKED])
+def test_losses_without_kinks_are_left_as_they_are(loss):
+    program = draw_program(loss=loss)
+    f = np.linspace(-2, 2, program.n_samples)
+    values, slopes = smooth_loss(program.loss, f, program.y, 0.7)
+    np.testing.assert_array_equal(values, program.loss.value(f, program.y))
+    np.testing.assert_array_equal(slopes, program.loss.derivative(f, program.y))
+
+
+# ------------------------------------------------------------------------------ the neurons
+
+
+@settings(max_examples=30)
+@given(seed=seeds, m=st.integers(1, 8), size=st.sampled_from([1e-6, 1.0, 1e6]))
+def test_balancing_keeps_the_function(seed, m, size):
+    program = draw_program(seed, n=12, d=2)
+    directions, outputs, bias = draw_point(program, m, seed)
+    outputs = np.where(np.abs(outputs) < 0.1, 0.1, outputs)
+    directions[0] += 5.0  # none so weak as to be dropped
+    descent = Descent(program, size * directions, outputs / size, bias)
+    predictions, objective = descent.predictions, descent.objective
+    descent._balance()
+    np.testing.assert_allclose(descent.predictions, predictions, rtol=1e-11, atol=1e-11)
+    norms = np.linalg.norm(descent.directions, axis=0)
+    np.testing.assert_allclose(norms, np.abs(descent.outputs), rtol=1e-12)
+    assert descent.outputs.shape == (m,)
+    np.testing.assert_array_equal(np.sign(descent.outputs), np.sign(outputs))
+    assert descent.objective <= objective * (1 + 1e-12)
+
+
+def test_weak_neurons_are_dropped_and_others_kept():
+    program = draw_program(n=12, d=2)
+    directions, outputs, bias = draw_point(program, 5)
+    directions /= np.linalg.norm(directions, axis=0)
+    outputs = np.array([2.0, 1e-5, -0.3, 0.0, -1e-3])
+    directions[:, 2] *= 2.0
+    descent = Descent(program, directions, outputs, bias)
+    predictions = descent.predictions
+    descent._balance()
+    np.testing.assert_allclose(descent.outputs, [2**0.5, -(0.6**0.5), -(1e-3**0.5)])
+    largest = np.linalg.norm(program.rows, axis=1).max()
+    np.testing.assert_allclose(descent.predictions, predictions, rtol=0, atol=1e-5 * largest)
+    # nothing is left of neurons that are all zero
+    silent = Descent(program, directions, 0.0 * outputs, bias)
+    silent._balance()
+    assert silent.directions.shape == (3, 0) and silent.outputs.shape == (0,)
+    np.testing.assert_allclose(silent.predictions, bias)
+    assert silent.typical_activation > 0
+
+
+def test_new_neurons_are_small():
+    program = draw_program(n=12, d=2)
+    descent = descent_of(program, 5)
+    before, old = descent.predictions, descent.outputs
+    unit = np.eye(3)[:, :2]
+    descent.add(unit, np.array([1.0, -1.0]))
+    size = 0.1 * np.median(np.abs(old))
+    np.testing.assert_array_equal(descent.outputs, [*old, size, -size])
+    np.testing.assert_array_equal(descent.directions[:, 5:], size * unit)
+    hidden = np.maximum(program.rows[:, :2], 0.0)
+    change = size**2 * (hidden[:, 0] - hidden[:, 1])
+    np.testing.assert_allclose(descent.predictions, before + change, rtol=1e-12, atol=1e-12)
+    first = Descent(program, np.zeros((3, 0)), np.zeros(0), 0.0)
+    first.add(unit, np.array([1.0, -1.0]))
+    np.testing.assert_array_equal(first.outputs, [0.1, -0.1])
+
+
+# ------------------------------------------------------------------------------ a run
+
+
+@pytest.mark.parametrize("loss", VARIANTS, ids=str)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_a_run_never_ends_above_its_start(loss, intercept):
+    program = draw_program(6, n=25, d=2, loss=loss, intercept=intercept).normalised()[0]
+    descent = descent_of(program, 6)
+    descent._balance()
+    n_iter = 0
+    for width in (0.3, 0.1, 0.01, 1e-4):
+        for max_iter in (1, 7, 60):
+            before = _SmoothObjective(program, width, len(descent.outputs))(
+                flat(descent.directions, descent.outputs, descent.bias)
+            )[0]
+            descent.run(width, max_iter)
+            after = _SmoothObjective(program, width, len(descent.outputs))(
+                flat(descent.directions, descent.outputs, descent.bias)
+            )[0]
+            # balancing and pruning may cost a little of what the descent has gained
+            assert after <= before * (1 + 1e-6)
+            assert n_iter <= descent.n_iter <= n_iter + max_iter
+            n_iter = descent.n_iter
+            norms = np.linalg.norm(descent.directions, axis=0)
+            np.testing.assert_allclose(norms, np.abs(descent.outputs), rtol=1e-12)
+            if not intercept:
+                assert descent.bias == 0.0
+    # and it goes somewhere
+    assert descent.objective < 0.9 * descent_of(program, 6).objective
+    assert n_iter > 12
+
+
+def test_a_long_run_ends_at_a_stationary_point():
+    program = draw_program(7, n=25, d=2, alpha=0.05).normalised()[0]
+    descent = descent_of(program, 5)
+    sizes = []
+    for _ in range(2):
+        point = flat(descent.directions, descent.outputs, descent.bias)
+        _, gradient = _SmoothObjective(program, 0.1, len(descent.outputs))(point)
+        sizes.append(np.linalg.norm(gradient))
+        descent.run(0.1, 2000)
+    assert sizes[1] <= 1e-3 * sizes[0]
+    assert descent.n_iter < 2000
+
+
+def test_a_run_leaves_its_arguments_alone():
+    program = draw_program(7)
+    point = draw_point(program, 4)
+    kept = [np.copy(part) for part in point]
+    descent = Descent(program, *point)
+    descent.run(0.1, 20)
+    descent.add(np.eye(4)[:, :1], np.ones(1))
+    for part, copy in zip(point, kept, strict=True):
+        np.testing.assert_array_equal(part, copy)
+
+
+def test_a_run_without_neurons_finds_the_bias():
+    program = draw_program(7, loss="huber").normalised()[0]
+    descent = Descent(program, np.zeros((4, 0)), np.zeros(0), 0.0)
+    descent.run(0.1, 100)
+    slopes = program.loss.derivative(np.full(program.n_samples, descent.bias), program.y)
+    assert abs(program.weights @ slopes) <= 1e-3
+    assert descent.outputs.shape == (0,)
+
+
+@pytest.mark.parametrize("loss", VARIANTS, ids=str)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_properties_are_those_of_the_network(loss, intercept):
+    program = draw_program(8, n=20, d=2, loss=loss, intercept=intercept)
+    units = Units(program)
+    descent = descent_of(units.normalised, 4)
+    descent.run(0.2, 5)
+    network = units.network(descent.directions, descent.outputs, descent.bias)
+    outputs = network(program.rows[:, :2])[:, 0]
+    np.testing.assert_allclose(units.target_scale * descent.predictions, outputs, rtol=1e-10)
+    assert units.objective_scale * descent.objective == pytest.approx(
+        program.network_objective(network), rel=1e-10
+    )
+    expected = smooth_loss(units.normalised.loss, descent.predictions, units.normalised.y, 0.2)[1]
+    np.testing.assert_array_equal(descent.slopes, expected)
+    hidden = units.normalised.rows @ descent.directions
+    mean = sum(w * (row**2).mean() for w, row in zip(program.weights, hidden, strict=True))
+    assert descent.typical_activation == pytest.approx(np.sqrt(mean), rel=1e-12)
