@@ -134,11 +134,7 @@ class BaseConvexReLU(BaseEstimator):
             gates = self._gates
         else:
             gates = sample_gates(rows, weights, self.n_patterns, rng, intercept=self.fit_intercept)
-        if gates.shape[1] == 0:
-            raise ValueError(
-                "X must have a row that is not zero when fit_intercept=False: no neuron without a "
-                "bias is active on zeros."
-            )
+        _check_some(gates)
         return gates, activation_patterns(rows, gates)
 
     def _rows(self, X):
@@ -264,6 +260,12 @@ class BaseConvexReLU(BaseEstimator):
 
     def _certify(self, X, targets, sample_weight, loss, time_limit):
         """The certificate of the fitted network on validated data."""
+        if time_limit is not None and not (
+            isinstance(time_limit, Real)
+            and not isinstance(time_limit, bool)
+            and 0 < time_limit < np.inf
+        ):
+            raise ValueError(f"time_limit must be None or a number > 0, got {time_limit!r}.")
         if targets.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"y has {targets.shape[1]} outputs, but {type(self).__name__} was fitted with "
@@ -290,6 +292,7 @@ class BaseConvexReLU(BaseEstimator):
             gates = enumerate_gates(seen, max_patterns=MAX_PATTERNS)
         else:
             gates = sample_gates(seen, weights, 1, rng, intercept=self.fit_intercept)
+        _check_some(gates)
         patterns = activation_patterns(seen, gates)
         programs = self._programs(rows, outputs, weights, gates, patterns, loss, self._penalties)
         if self._all_patterns:
@@ -343,6 +346,14 @@ def _canonical(X, targets, sample_weight):
     data = np.ascontiguousarray(X, dtype=np.float64)
     first, weights = canonical_rows(data, targets, check_sample_weight(sample_weight, X))
     return data, first, weights
+
+
+def _check_some(gates):
+    if gates.shape[1] == 0:
+        raise ValueError(
+            "X must have a row that is not zero when fit_intercept=False: no neuron without a bias "
+            "is active on zeros."
+        )
 
 
 def _check_size(name, values):

@@ -358,3 +358,19 @@ def test_certificate_is_a_plain_value():
     with pytest.raises(AttributeError):
         certificate.gap = 0.0
     assert "lower_bound=1.0" in repr(certificate)
+
+
+@BOTH
+@pytest.mark.parametrize("time_limit", ["1", [1.0], -1.0, 0.0, np.nan, np.inf, True])
+def test_time_limits_are_positive_numbers(make, time_limit):
+    X, y = data(make)
+    with pytest.raises(ValueError, match="time_limit must be None or a number > 0, got"):
+        make().fit(X, y).certificate(X, y, time_limit=time_limit)
+
+
+@BOTH
+def test_no_certificate_without_rows(make):
+    X, y = data(make)
+    model = make(fit_intercept=False).fit(X, y)
+    with pytest.raises(ValueError, match="X must have a row that is not zero"):
+        model.certificate(np.zeros_like(X), y)

@@ -154,6 +154,8 @@ def strict_gates(rows, gates, rng):
     scaled, scale = _scale_columns(rows)
     unit = _unit_rows(scaled[scaled.any(axis=1)])
     nudged = _unit_rows((gates * scale[:, None]).T).T
+    if len(unit) == 0:
+        return gates, np.zeros(gates.shape[1], dtype=bool)
     _, margins = _packed_patterns(unit, nudged)
     original = nudged.copy()
     for size in np.geomspace(1e-8, 1e-3, 11):

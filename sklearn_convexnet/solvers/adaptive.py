@@ -19,7 +19,7 @@ from .bounds import admissible_slopes, certify
 from .constant import constant_network
 from .descent import Descent
 from .pricing import distinct, price
-from .result import Record, Result
+from .result import Record, Result, Solution, relative_gap
 from .solve import check_arguments, solve
 from .threads import one_blas_pool
 from .units import Units
@@ -88,31 +88,24 @@ def solve_adaptive(
         search.start(warm_start)
         search.rounds()
         found, certified = search.certify()
-    if found is None:
-        # no neuron lowers the objective: whatever the patterns, the constant network is optimal
-        return program, solve(program, solver, tol=tol, max_iter=max_iter, on_check=on_check)
-    result = _result(found, search, certified, tol)
-    if search.left > 0 and (solver != "admm" or result.status != "optimal"):
+    # no neuron lowers the objective: whatever the patterns, the constant network is optimal
+    result = None if found is None else _result(found, search, certified, tol)
+    found = program if found is None else found
+    if result is None or (search.left > 0 and (solver != "admm" or result.status != "optimal")):
         done = search.n_iter
         final = solve(
             found,
             solver,
             tol=tol,
-            max_iter=search.left,
+            max_iter=max(search.left, 1),
             random_state=rng,
             warm_start=result if solver == "admm" else None,
             on_check=lambda entry: record.append(
                 {**entry, "iteration": done + entry["iteration"], "time": record.elapsed}
             ),
         )
-        best = min(result, final, key=lambda one: one.objective)
-        result = replace(
-            final,
-            network=best.network,
-            objective=best.objective,
-            n_iter=done + final.n_iter,
-            history=record.history,
-        )
+        final = replace(final, n_iter=min(done + final.n_iter, max_iter), history=record.history)
+        result = final if result is None else _best_of(result, final, tol)
     return found, result
 
 
@@ -189,10 +182,13 @@ class _Search:
             Over these patterns; None when the network is a constant.
         certified : Certified or None
         """
+        best = None
         for stage in (*_SHARPENING, None):
             found, certified = self._certify_best()
+            if best is None or certified is None or certified.gap <= best[1].gap:
+                best = found, certified
             if found is None or certified.gap <= self.tol or self.left <= 0 or stage is None:
-                return found, certified
+                return best
             self._descend(*stage)
 
     def _descend(self, width, max_iter):
@@ -235,6 +231,29 @@ class _Search:
 
 def _keys(patterns):
     return [column.tobytes() for column in np.packbits(patterns, axis=0).T]
+
+
+def _best_of(one, other, tol):
+    """The better network, the better feasible point and the better bound of two results.
+
+    Both are about the same program, unless `other` is of the sampled convex program.
+    """
+    network = min(one, other, key=lambda result: result.objective)
+    best = replace(other, network=network.network, objective=network.objective)
+    if one.bounds_of != other.bounds_of:
+        return best
+    upper = min(one, other, key=lambda result: result.upper_bound)
+    lower = max(one, other, key=lambda result: result.lower_bound)
+    gap = min(one.gap, other.gap, relative_gap(upper.upper_bound, lower.lower_bound))
+    point = upper.solution
+    return replace(
+        best,
+        upper_bound=upper.upper_bound,
+        lower_bound=lower.lower_bound,
+        gap=gap,
+        status="optimal" if gap <= tol else other.status,
+        solution=Solution(point.v, point.w, point.bias, lower.solution.slopes),
+    )
 
 
 def _result(program, search, certified, tol):

@@ -123,7 +123,7 @@ class Descent:
         """Root mean square of the pre-activations; 1 where they vanish next to the rows."""
         squares = (self.program.rows @ self.directions) ** 2
         size = float(np.sqrt((self.program.weights @ squares).mean())) if squares.size else 0.0
-        return size if size > 1e-6 else 1.0
+        return size if size > 1e-100 else 1.0
 
 
 class _SmoothObjective:
