@@ -132,7 +132,8 @@ def _measure_fold(estimator, X, y, sample_weight, train, test, model, alphas, se
         test = test[sample_weight[test] > 0]
         weights = sample_weight[test]
     scores, extra = [], []
-    for alpha, fit in zip(alphas, solve_path(estimator, programs, alphas, rng), strict=True):
+    fits = solve_path(estimator, programs, alphas, rng, certified=False)
+    for alpha, fit in zip(alphas, fits, strict=True):
         model.alpha = model.alpha_ = alpha
         _install(model, fit.network)
         scores.append(estimator._score(model, X[test], y[test], weights))
@@ -150,7 +151,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
 
     Parameters
     ----------
-    alphas : int or array-like of shape (n_alphas,), default=30
+    alphas : int or array-like of shape (n_alphas,), default=10
         Penalties to try, > 0; or their number: evenly spaced in their logarithm from `alpha_max`
         of all data down to `eps` times that.
 
@@ -180,8 +181,9 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         Whether neurons have (penalised) biases and the output a (free) one.
 
     tol : float, default=1e-2
-        Relative duality gap to reach, in the fit on all data. Along the paths of the folds it is
-        relative to the objective of the constant network, see `convex_relu_path`.
+        Relative duality gap to reach, in the fit on all data. Networks of folds are as good, but
+        with adaptive patterns nothing is proved about them; with others their gap is relative to
+        the objective of the constant network, see `convex_relu_path`.
 
     max_iter : int, default=10000
         Bound on the iterations of every fit.
@@ -289,7 +291,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     def __init__(
         self,
         *,
-        alphas=30,
+        alphas=10,
         eps=1e-3,
         cv=None,
         scoring=None,
@@ -377,7 +379,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
 
     Parameters
     ----------
-    alphas : int or array-like of shape (n_alphas,), default=30
+    alphas : int or array-like of shape (n_alphas,), default=10
         Penalties to try, > 0; or their number: evenly spaced in their logarithm from `alpha_max`
         of all data down to `eps` times that.
 
@@ -408,8 +410,9 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         Whether neurons have (penalised) biases and the output a (free) one.
 
     tol : float, default=1e-2
-        Relative duality gap to reach, in the fit on all data. Along the paths of the folds it is
-        relative to the objective of the constant network, see `convex_relu_path`.
+        Relative duality gap to reach, in the fit on all data. Networks of folds are as good, but
+        with adaptive patterns nothing is proved about them; with others their gap is relative to
+        the objective of the constant network, see `convex_relu_path`.
 
     max_iter : int, default=10000
         Bound on the iterations of every fit.
@@ -522,7 +525,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     def __init__(
         self,
         *,
-        alphas=30,
+        alphas=10,
         eps=1e-3,
         cv=None,
         scoring=None,

@@ -305,7 +305,7 @@ def check_alphas(alphas):
     return np.sort(alphas.astype(np.float64))[::-1]
 
 
-def solve_path(model, programs, alphas, rng, *, verbose=False):
+def solve_path(model, programs, alphas, rng, *, certified=True, verbose=False):
     """Fits of decreasing penalties, each from the last.
 
     Parameters
@@ -317,6 +317,9 @@ def solve_path(model, programs, alphas, rng, *, verbose=False):
     alphas : ndarray of shape (n_alphas,)
         Decreasing.
     rng : RandomState
+    certified : bool, default=True
+        Whether to reach the tolerance. Adaptive patterns give a network that is hardly worse before
+        they can tell how good it is, and do so for less.
     verbose : bool or int, default=False
 
     Returns
@@ -324,7 +327,7 @@ def solve_path(model, programs, alphas, rng, *, verbose=False):
     list of PathFit
     """
     seed = int(rng.randint(2**31 - 1))
-    walks = [_Walk(program, model, seed) for program in programs]
+    walks = [_Walk(program, model, seed, certified) for program in programs]
     fits = []
     for i, alpha in enumerate(alphas):
         steps = [walk.step(alpha) for walk in walks]
@@ -348,8 +351,10 @@ def solve_path(model, programs, alphas, rng, *, verbose=False):
 class _Walk:
     """One output on its way from large to small penalties."""
 
-    def __init__(self, program, model, seed):
+    def __init__(self, program, model, seed, certified):
         self.program, self.model, self.seed = program, model, seed
+        # any gap will do
+        self.tol = model.tol if certified or not model._adaptive else 1.0
         self.largest = largest_alpha(program, np.random.RandomState(seed), _FEW_STARTS)
         bias, _ = _constant(program)
         losses = program.loss.value(np.full_like(program.y, bias), program.y)
@@ -361,7 +366,7 @@ class _Walk:
         program = self.program.with_target(self.program.y, alpha=alpha)
         objective = self.constant if self.last is None else self.last.objective
         # the objective to come is smaller still
-        tol = self.model.tol
+        tol = self.tol
         if objective < self.constant:
             tol = max(tol, min(tol * self.constant / objective, _LARGEST_GAP))
         options = {"tol": tol, "max_iter": self.model.max_iter, "random_state": self.seed}
