@@ -1,5 +1,6 @@
 """Estimators that choose their penalty by cross-validation along the regularisation path."""
 
+import copy
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.utils import check_random_state
 from ._base import BaseConvexReLU
 from ._compat import Interval, StrOptions, check_sample_weight, fit_context
 from .classifier import ConvexReLUClassifier, _signs
-from .path import alpha_grid, check_alphas, path_programs, solve_path
+from .path import alpha_grid, check_alphas, draw_seed, path_programs, solve_path
 from .regressor import ConvexReLURegressor, _columns
 
 _BASE = BaseConvexReLU._parameter_constraints
@@ -50,15 +51,14 @@ class _AlphaByCrossValidation:
 
         `template` is a base estimator with the fitted attributes that are no outcome of a fit.
         """
-        loss = self._loss()
         rng = check_random_state(self.random_state)
         # one seed: the penalties of a fold do not depend on the other folds
-        seed = int(rng.randint(2**31 - 1))
+        seed = draw_seed(rng)
         if isinstance(self.alphas, Integral):
-            everything = np.arange(len(X))
-            drawn = np.random.RandomState(seed)
-            programs = self._fold_programs(X, y, sample_weight, everything, template, loss, drawn)
-            alphas = alpha_grid(programs, self.alphas, self.eps, drawn)
+            programs = self._fold_programs(
+                X, y, sample_weight, np.arange(len(X)), template, np.random.RandomState(seed)
+            )
+            alphas = alpha_grid(programs, self.alphas, self.eps, seed)
         else:
             alphas = check_alphas(self.alphas)
         cv = check_cv(self.cv, y, classifier=is_classifier(self))
@@ -90,12 +90,12 @@ class _AlphaByCrossValidation:
         attributes = {"alphas_": alphas, "scores_": scores, "best_score_": float(means[best])}
         return attributes, extra
 
-    def _fold_programs(self, X, y, sample_weight, train, template, loss, rng):
+    def _fold_programs(self, X, y, sample_weight, train, template, rng):
         """The programs of the rows `train`."""
         X, y = X[train], y[train]
         weights = None if sample_weight is None else sample_weight[train]
         targets, weights = self._encode(X, y, weights, template)
-        return path_programs(self, X, targets, weights, loss, rng)
+        return path_programs(self, X, targets, weights, self._loss(), rng)
 
     def _alphas(self, rows, outputs, weights, loss):
         return np.full(outputs.shape[1], self._chosen_alpha)
@@ -123,8 +123,11 @@ class _AlphaByCrossValidation:
 
 def _measure_fold(estimator, X, y, sample_weight, train, test, model, alphas, seed):
     """Scores, and what else the estimator wants to know, of all penalties on one fold."""
+    # folds may be measured in threads of one process
+    model = copy.copy(model)
     rng = np.random.RandomState(seed)
-    programs = estimator._fold_programs(X, y, sample_weight, train, model, estimator._loss(), rng)
+    seed = draw_seed(rng)
+    programs = estimator._fold_programs(X, y, sample_weight, train, model, rng)
     weights = None
     if sample_weight is not None:
         # a row without weight does not exist
@@ -132,7 +135,7 @@ def _measure_fold(estimator, X, y, sample_weight, train, test, model, alphas, se
         test = test[sample_weight[test] > 0]
         weights = sample_weight[test]
     scores, extra = [], []
-    fits = solve_path(estimator, programs, alphas, rng, certified=False)
+    fits = solve_path(estimator, programs, alphas, seed, certified=False)
     for alpha, fit in zip(alphas, fits, strict=True):
         model.alpha = model.alpha_ = alpha
         _install(model, fit.network)

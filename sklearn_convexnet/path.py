@@ -30,6 +30,8 @@ from .solvers.units import Units
 _STARTS = 200
 # and, with every path, to see where it leaves the constant
 _FEW_STARTS = 50
+# steps of an ascent: enough to end on the maximum
+_STEPS = 100
 # in normalised units an alpha_max below this is rounding
 _NOTHING = 1e-12
 # no relative gap above this counts as a solution
@@ -121,8 +123,9 @@ def alpha_max(X, y, *, loss="squared", sample_weight=None, fit_intercept=True, r
     X, targets, weights, loss = _prepare(X, y, loss, sample_weight)
     model = ConvexReLURegressor(n_patterns=1, fit_intercept=fit_intercept)
     rng = check_random_state(random_state)
+    seed = draw_seed(rng)
     programs = path_programs(model, X, targets, weights, loss, rng)
-    return max(largest_alpha(program, rng) for program in programs)
+    return max(largest_alpha(program, seed) for program in programs)
 
 
 @validate_params(
@@ -184,9 +187,9 @@ def convex_relu_path(
         has left a network to start from.
     tol : float, default=1e-2
         Duality gap to reach, relative to the objective of the constant network as in
-        `sklearn.linear_model.lasso_path`; and half of the network's own objective at most. (The
-        `tol` of the estimators is relative to the network's own objective: stricter for small
-        penalties.)
+        `sklearn.linear_model.lasso_path`, but at most half of the network's own objective. The
+        `tol` of the estimators is relative to the network's own objective, which is stricter for
+        small penalties.
     max_iter : int, default=10000
         Bound on the iterations for one penalty.
     fit_intercept : bool, default=True
@@ -231,10 +234,11 @@ def convex_relu_path(
         max_iter=max_iter,
     )
     rng = check_random_state(random_state)
+    seed = draw_seed(rng)
     programs = path_programs(model, X, targets, weights, loss, rng)
     if alphas is None:
-        alphas = alpha_grid(programs, n_alphas, eps, rng)
-    solved = solve_path(model, programs, alphas, rng, verbose=verbose)
+        alphas = alpha_grid(programs, n_alphas, eps, seed)
+    solved = solve_path(model, programs, alphas, seed, verbose=verbose)
     unsolved = sum(not fit.converged for fit in solved)
     if unsolved:
         warnings.warn(
@@ -263,6 +267,11 @@ class PathFit:
     converged: bool
 
 
+def draw_seed(rng):
+    """A seed for all outputs: each is treated as it would be alone."""
+    return int(rng.randint(2**31 - 1))
+
+
 def path_programs(model, X, targets, weights, loss, rng):
     """Programs of the outputs, on canonical rows; their penalty is not set yet."""
     data, first, weights = _canonical(X, targets, weights)
@@ -274,24 +283,27 @@ def path_programs(model, X, targets, weights, loss, rng):
     return model._programs(rows, outputs, weights, gates, patterns, loss, ones)
 
 
-def largest_alpha(program, rng, n_starts=_STARTS):
+def largest_alpha(program, seed, n_starts=_STARTS):
     """The `alpha_max` of one program, found by a search."""
     units = Units(program)
     normalised = units.normalised
     _, slopes = _constant(normalised)
+    rng = np.random.RandomState(seed)
     fresh = draw_gates(
         program.rows, program.weights, n_starts, rng, intercept=program.fit_intercept
     )
     starts = np.concatenate([units.directions(fresh), normalised.gates], axis=1)
-    found = price(normalised, admissible_slopes(normalised, slopes), starts).largest
+    found = price(
+        normalised, admissible_slopes(normalised, slopes), starts, max_iter=_STEPS
+    ).largest
     # the penalty of a program is proportional to that of its normalised form
     return found * program.alpha / normalised.alpha if found > _NOTHING else 0.0
 
 
-def alpha_grid(programs, n_alphas, eps, rng):
+def alpha_grid(programs, n_alphas, eps, seed):
     """Penalties from `alpha_max` down, evenly spaced in their logarithm."""
     # without any slope the constant network is optimal at every penalty
-    largest = max(largest_alpha(program, rng) for program in programs) or 1.0
+    largest = max(largest_alpha(program, seed) for program in programs) or 1.0
     return np.geomspace(largest, eps * largest, n_alphas)
 
 
@@ -305,7 +317,7 @@ def check_alphas(alphas):
     return np.sort(alphas.astype(np.float64))[::-1]
 
 
-def solve_path(model, programs, alphas, rng, *, certified=True, verbose=False):
+def solve_path(model, programs, alphas, seed, *, certified=True, verbose=False):
     """Fits of decreasing penalties, each from the last.
 
     Parameters
@@ -316,7 +328,7 @@ def solve_path(model, programs, alphas, rng, *, certified=True, verbose=False):
         One per output, see `path_programs`.
     alphas : ndarray of shape (n_alphas,)
         Decreasing.
-    rng : RandomState
+    seed : int
     certified : bool, default=True
         Whether to reach the tolerance. Adaptive patterns give a network that is hardly worse before
         they can tell how good it is, and do so for less.
@@ -326,7 +338,6 @@ def solve_path(model, programs, alphas, rng, *, certified=True, verbose=False):
     -------
     list of PathFit
     """
-    seed = int(rng.randint(2**31 - 1))
     walks = [_Walk(program, model, seed, certified) for program in programs]
     fits = []
     for i, alpha in enumerate(alphas):
@@ -355,7 +366,7 @@ class _Walk:
         self.program, self.model, self.seed = program, model, seed
         # any gap will do
         self.tol = model.tol if certified or not model._adaptive else 1.0
-        self.largest = largest_alpha(program, np.random.RandomState(seed), _FEW_STARTS)
+        self.largest = largest_alpha(program, seed, _FEW_STARTS)
         bias, _ = _constant(program)
         losses = program.loss.value(np.full_like(program.y, bias), program.y)
         self.constant = float(program.weights @ losses)
