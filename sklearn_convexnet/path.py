@@ -34,6 +34,9 @@ _FEW_STARTS = 50
 _STEPS = 100
 # in normalised units an alpha_max below this is rounding
 _NOTHING = 1e-12
+# iterations from one penalty to the next where nothing is to be certified; measured, more of them
+# cost two to three times the time and choose the same penalty
+_UNCERTIFIED = 120
 # no relative gap above this counts as a solution
 _LARGEST_GAP = 0.5
 
@@ -364,8 +367,9 @@ class _Walk:
 
     def __init__(self, program, model, seed, certified):
         self.program, self.model, self.seed = program, model, seed
-        # any gap will do
-        self.tol = model.tol if certified or not model._adaptive else 1.0
+        self.certified = certified or not model._adaptive
+        # else any gap will do
+        self.tol = model.tol if self.certified else 1.0
         self.largest = largest_alpha(program, seed, _FEW_STARTS)
         bias, _ = _constant(program)
         losses = program.loss.value(np.full_like(program.y, bias), program.y)
@@ -381,6 +385,8 @@ class _Walk:
         if objective < self.constant:
             tol = max(tol, min(tol * self.constant / objective, _LARGEST_GAP))
         options = {"tol": tol, "max_iter": self.model.max_iter, "random_state": self.seed}
+        if self.last is not None and not self.certified:
+            options["max_iter"] = min(self.model.max_iter, _UNCERTIFIED)
         if alpha >= self.largest or not self.model._adaptive:
             self.last = solve(program, warm_start=self._same_patterns(), **options)
         else:

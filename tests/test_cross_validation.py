@@ -100,6 +100,7 @@ def test_scores_are_those_of_a_loop(make, weighted):
             loss=loss,
             n_patterns=15,
             tol=1.0,
+            max_iter=120,
             sample_weight=weights[train] if weighted else None,
             random_state=seed,
         )
