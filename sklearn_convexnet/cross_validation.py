@@ -421,8 +421,8 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         Bound on the iterations of every fit.
 
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, multiplied with the sample weights in the fits, but not in the
-        scores; "balanced" anew on every fold.
+        Weights of the classes, multiplied with the sample weights in the fits and, where
+        `scoring` is None, in the scores; "balanced" anew on every fold.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the random patterns and searches. Pass an int for reproducible results.
@@ -597,6 +597,8 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         return _signs(y, template.classes_), weights
 
     def _default_score(self, model, X, y, sample_weight):
+        if self.class_weight is not None:
+            sample_weight = self._weights(sample_weight, X, y)
         if self._loss().name == "logistic":
             return _negative_log_loss(model, X, y, sample_weight)
         return model.score(X, y, sample_weight=sample_weight)
