@@ -3,7 +3,9 @@
 from ._version import __version__
 from .certificate import Certificate
 from .classifier import ConvexReLUClassifier
+from .cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from .network import TwoLayerReLU
+from .path import RegularizationPath, alpha_max, convex_relu_path
 from .program.losses import (
     Hinge,
     Huber,
@@ -20,17 +22,22 @@ from .solvers import Result, solve
 __all__ = [
     "Certificate",
     "ConvexReLUClassifier",
+    "ConvexReLUClassifierCV",
     "ConvexReLURegressor",
+    "ConvexReLURegressorCV",
     "Hinge",
     "Huber",
     "Logistic",
     "Loss",
     "Quantile",
+    "RegularizationPath",
     "Result",
     "SampledProgram",
     "Squared",
     "SquaredHinge",
     "TwoLayerReLU",
     "__version__",
+    "alpha_max",
+    "convex_relu_path",
     "solve",
 ]

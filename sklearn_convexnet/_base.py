@@ -263,9 +263,9 @@ class BaseConvexReLU(BaseEstimator):
         if time_limit is not None and not (
             isinstance(time_limit, Real)
             and not isinstance(time_limit, bool)
-            and 0 < time_limit < np.inf
+            and 0 <= time_limit < np.inf
         ):
-            raise ValueError(f"time_limit must be None or a number > 0, got {time_limit!r}.")
+            raise ValueError(f"time_limit must be None or a number >= 0, got {time_limit!r}.")
         if targets.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"y has {targets.shape[1]} outputs, but {type(self).__name__} was fitted with "

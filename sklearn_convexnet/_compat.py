@@ -1,10 +1,17 @@
 """The only module with private or version-dependent names of scikit-learn."""
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-__all__ = ["Interval", "StrOptions", "check_sample_weight", "fit_context", "validate_data"]
+__all__ = [
+    "Interval",
+    "StrOptions",
+    "check_sample_weight",
+    "fit_context",
+    "validate_data",
+    "validate_params",
+]
 
 fit_context = _fit_context
 

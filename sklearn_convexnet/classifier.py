@@ -230,18 +230,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         self : ConvexReLUClassifier
             The fitted estimator.
         """
-        loss = self._loss()
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(y)
-        self._check_class_weight(np.unique(y))
-        weights = self._weights(sample_weight, X, y)
-        classes = np.unique(y[weights > 0])
-        if len(classes) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least two classes of positive weight, "
-                f"got {'1 class' if len(classes) else 'no class'}: {classes.tolist()}."
-            )
-        return self._fit_network(X, _signs(y, classes), weights, loss, classes_=classes)
+        X, y, weights, classes = self._validate(X, y, sample_weight)
+        return self._fit_network(X, _signs(y, classes), weights, self._loss(), classes_=classes)
 
     def decision_function(self, X):
         """Return the outputs of the network.
@@ -327,6 +317,21 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         if unknown.size:
             raise ValueError(f"y holds labels not seen in fit: {unknown[:5].tolist()}.")
         return self._certify(X, _signs(y, self.classes_), weights, self._loss(), time_limit)
+
+    def _validate(self, X, y, sample_weight):
+        """Validated training data, the weights of its samples, and the classes."""
+        self._loss()
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self._check_class_weight(np.unique(y))
+        weights = self._weights(sample_weight, X, y)
+        classes = np.unique(y[weights > 0])
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least two classes of positive weight, "
+                f"got {'1 class' if len(classes) else 'no class'}: {classes.tolist()}."
+            )
+        return X, y, weights, classes
 
     def _weights(self, sample_weight, X, y):
         """Weights of the samples times those of their classes."""

@@ -10,10 +10,20 @@ from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 
 import sklearn_convexnet
-from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet import (
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+)
 
 PUBLIC = [name for name in sklearn_convexnet.__all__ if not name.startswith("_")]
-ESTIMATORS = [ConvexReLUClassifier, ConvexReLURegressor]
+ESTIMATORS = [
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+]
 
 # What scikit-learn does not ask for either: a type alone in Returns, and two rules about blank
 # lines; of a method, an example, "See Also" and a second paragraph.

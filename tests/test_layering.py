@@ -21,6 +21,7 @@ OPTIONAL = {"matplotlib", "rich", "onnx", "onnxruntime", "pandas", "polars"}
 
 CONVEX = {"network", "program", "solvers", "certificate", "robustness"}
 BASE = CONVEX | {"_base", "_compat"}
+ABOVE = {"classifier", "regressor", "robust", "path", "cross_validation"}
 
 # A module, or a subpackage, of PACKAGE: what it may import of PACKAGE, and of third parties.
 # The standard library is free for all. A new module needs a row here.
@@ -36,7 +37,9 @@ LAYERS = {
     "classifier": (BASE, LEARN | OPTIONAL),
     "regressor": (BASE, LEARN | OPTIONAL),
     "robust": (BASE, LEARN | OPTIONAL),
-    "__init__": (BASE | {"_version", "classifier", "regressor", "robust"}, set()),
+    "path": (BASE | {"classifier", "regressor"}, LEARN),
+    "cross_validation": (BASE | {"classifier", "regressor", "path"}, LEARN),
+    "__init__": (BASE | ABOVE | {"_version"}, set()),
 }
 
 

@@ -101,7 +101,11 @@ def solve_adaptive(
             random_state=rng,
             warm_start=result if solver == "admm" else None,
             on_check=lambda entry: record.append(
-                {**entry, "iteration": done + entry["iteration"], "time": record.elapsed}
+                {
+                    **entry,
+                    "iteration": min(done + entry["iteration"], max_iter),
+                    "time": record.elapsed,
+                }
             ),
         )
         final = replace(final, n_iter=min(done + final.n_iter, max_iter), history=record.history)

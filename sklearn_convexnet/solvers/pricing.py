@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # an ascent whose steps shrink to this has arrived; so has one that gains less than this
-_SMALLEST_STEP, _NO_PROGRESS = 1e-3, 1e-9
+_SMALLEST_STEP, _NO_PROGRESS = 1e-5, 1e-12
 
 
 @dataclass(frozen=True)

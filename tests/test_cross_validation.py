@@ -1,0 +1,302 @@
+"""The estimators that choose their penalty by cross-validation."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from joblib import parallel_backend
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, make_scorer, mean_absolute_error
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    parametrize_with_checks,
+)
+
+from sklearn_convexnet import (
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    alpha_max,
+    convex_relu_path,
+)
+
+SMALL = {"alphas": 4, "eps": 0.02, "cv": 3, "n_patterns": 15, "random_state": 0}
+Regressor = partial(ConvexReLURegressorCV, **SMALL)
+Classifier = partial(ConvexReLUClassifierCV, **SMALL)
+BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+
+
+def data(make=Regressor, n=45, d=3, seed=0):
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((n, d))
+    y = np.abs(X[:, 0]) - X[:, 1] + 0.3 * rng.standard_normal(n)
+    return X, y if make is Regressor else np.where(y > 0.5, "yes", "no")
+
+
+def assert_same(one, other):
+    assert one.alpha_ == other.alpha_
+    np.testing.assert_array_equal(one.alphas_, other.alphas_)
+    np.testing.assert_array_equal(one.scores_, other.scores_)
+    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# check_class_weight_classifiers: 1000 iterations for class weights of a ratio of 1e7
+@pytest.mark.filterwarnings("ignore:ConvexReLUClassifierCV stopped")
+@parametrize_with_checks(
+    [ConvexReLUClassifierCV(alphas=2, cv=2), ConvexReLURegressorCV(alphas=2, cv=2)]
+)
+def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:ConvexReLUClassifierCV stopped")
+@parametrize_with_checks([ConvexReLUClassifierCV(), ConvexReLURegressorCV()])
+def test_sklearn_checks_with_default_parameters(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("cls", [ConvexReLUClassifierCV, ConvexReLURegressorCV])
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_param_validation,
+        check_dataframe_column_names_consistency,
+        check_inplace_ensure_writeable,
+    ],
+)
+def test_sklearn_checks_that_check_estimator_leaves_out(cls, check):
+    check(cls.__name__, cls(alphas=2))
+
+
+# ------------------------------------------------------------------------------------------------
+# What is chosen, and by which scores
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@BOTH
+def test_scores_are_those_of_a_loop(make, weighted):
+    X, y = data(make)
+    weights = np.random.RandomState(0).randint(0, 4, len(y)) if weighted else None
+    model = make().fit(X, y, sample_weight=weights)
+    loss = model.loss
+    largest = alpha_max(X, y, loss=loss, sample_weight=weights, random_state=1)
+    np.testing.assert_allclose(model.alphas_, np.geomspace(largest, 0.02 * largest, 4), rtol=1e-3)
+    seed = np.random.RandomState(0).randint(2**31 - 1)
+    folds = (KFold if make is Regressor else StratifiedKFold)(3).split(X, y)
+    for k, (train, test) in enumerate(folds):
+        # nothing is certified on the folds
+        path = convex_relu_path(
+            X[train],
+            y[train],
+            alphas=model.alphas_,
+            loss=loss,
+            n_patterns=15,
+            tol=1.0,
+            max_iter=120,
+            sample_weight=weights[train] if weighted else None,
+            random_state=seed,
+        )
+        w = weights[test] if weighted else np.ones(len(test))
+        for i, network in enumerate(path.networks):
+            f = network(X[test])[:, 0]
+            if make is Regressor:
+                expected = -np.average((f - y[test]) ** 2, weights=w)
+                assert model.mse_path_[i, k] == -model.scores_[i, k]
+            else:
+                signs = np.where(y[test] == "yes", 1, -1)
+                expected = -np.average(np.logaddexp(0, -signs * f), weights=w)
+            assert model.scores_[i, k] == pytest.approx(expected)
+    means = model.scores_.mean(axis=1)
+    assert model.best_score_ == means.max()
+    assert model.alpha_ == model.alphas_[means.argmax()]
+
+
+@BOTH
+def test_network_is_that_of_the_base_estimator(make):
+    X, y = data(make)
+    model = make().fit(X, y)
+    cls = ConvexReLURegressor if make is Regressor else ConvexReLUClassifier
+    base = cls(alpha=model.alpha_, n_patterns=15, random_state=0).fit(X, y)
+    for a, b in zip(model.coefs_ + model.intercepts_, base.coefs_ + base.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert model.objective_ == base.objective_
+    assert model.certificate(X, y) == model.certificate_ == base.certificate_
+    np.testing.assert_array_equal(model.predict(X), base.predict(X))
+    assert model.score(X, y) == base.score(X, y)
+    if make is Classifier:
+        np.testing.assert_array_equal(model.predict_proba(X), base.predict_proba(X))
+
+
+def test_default_scores_of_other_losses():
+    X, y = data()
+    model = Regressor(loss="quantile").fit(X, y)
+    assert not np.allclose(model.scores_, -model.mse_path_)
+    X, y = data(Classifier)
+    model = Classifier(loss="hinge").fit(X, y)
+    assert ((0 <= model.scores_) & (model.scores_ <= 1)).all()
+    np.testing.assert_array_equal(
+        model.scores_, Classifier(loss="hinge", scoring="accuracy").fit(X, y).scores_
+    )
+
+
+def test_scoring():
+    X, y = data()
+    model = Regressor(scoring="neg_mean_absolute_error").fit(X, y)
+    scorer = make_scorer(mean_absolute_error, greater_is_better=False)
+    assert_same(model, Regressor(scoring=scorer).fit(X, y))
+    assert model.alpha_ == model.alphas_[model.scores_.mean(axis=1).argmax()]
+    # of equals the largest penalty; the scorer sees the penalty
+    assert Regressor(scoring=lambda model, X, y: 1.0).fit(X, y).alpha_ == model.alphas_[0]
+    assert Regressor(scoring=lambda model, X, y: -model.alpha).fit(X, y).alpha_ == model.alphas_[-1]
+    with pytest.raises(ValueError, match="must return finite numbers"):
+        Regressor(scoring=lambda model, X, y: np.nan).fit(X, y)
+    X, y = data(Classifier)
+    one, other = Classifier().fit(X, y), Classifier(scoring="neg_log_loss").fit(X, y)
+    assert_same(one, other)
+
+
+def test_a_test_set_may_lack_a_class():
+    X, _ = data()
+    y = np.arange(45) % 3
+    folds = [(np.arange(30), np.arange(30, 45)[y[30:] < 2]), (np.arange(15, 45), np.arange(15))]
+    model = Classifier(cv=folds).fit(X, y)
+    assert model.scores_.shape == (4, 2)
+    assert model.n_outputs_ == 3
+    # rows without weight do not exist, nor do their classes
+    weights = (y < 2).astype(float)
+    few = Classifier(cv=folds).fit(X, y, sample_weight=weights)
+    assert few.classes_.tolist() == [0, 1]
+
+
+def test_several_outputs():
+    X, y = data()
+    model = Regressor().fit(X, np.c_[y, X[:, 2]])
+    assert model.mse_path_.shape == (4, 3)
+    assert model.predict(X).shape == (45, 2)
+    assert isinstance(model.alpha_, float)
+
+
+@pytest.mark.parametrize("patterns", ["random", "all"])
+def test_other_patterns(patterns):
+    X, y = data(n=18, d=2)
+    model = Regressor(patterns=patterns).fit(X, y)
+    assert model.dual_gap_ <= model.tol
+    assert model.mse_path_[0].mean() > model.mse_path_.mean(axis=1).min()
+    assert (model.certificate_.kind == "exact") == (patterns == "all")
+
+
+def test_class_weight():
+    X, y = data(Classifier)
+    model = Classifier(class_weight="balanced").fit(X, y)
+    share = (y == "yes").mean()
+    weights = np.where(y == "yes", 0.5 / share, 0.5 / (1 - share))
+    largest = alpha_max(X, y, loss="logistic", sample_weight=weights, random_state=0)
+    assert model.alphas_[0] == pytest.approx(largest, rel=1e-3)
+    # the scores are weighted too: a class that weighs nothing may be missed
+    test = Classifier(class_weight={"no": 1e3, "yes": 1e-4}).fit(X, y)
+    assert (test.predict(X) == "no").mean() > 0.9
+    np.testing.assert_allclose(model.scores_[0], -np.log(2), rtol=0.1)
+
+
+# ------------------------------------------------------------------------------------------------
+# Conventions
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+@BOTH
+def test_result_does_not_depend_on_n_jobs(make, backend):
+    X, y = data(make)
+    alone = make().fit(X, y)
+    with parallel_backend(backend):
+        assert_same(alone, make(n_jobs=2).fit(X, y))
+    assert_same(alone, clone(alone).fit(X, y))
+
+
+@BOTH
+def test_weights_are_repetitions(make):
+    X, y = data(make)
+    counts = np.random.RandomState(1).randint(0, 3, len(y))
+    groups = np.arange(len(y)) % 3
+    rows = np.repeat(np.arange(len(y)), counts)
+
+    def folds(groups):
+        return [(np.flatnonzero(groups != k), np.flatnonzero(groups == k)) for k in range(3)]
+
+    weighted = make(cv=folds(groups)).fit(X, y, sample_weight=counts)
+    repeated = make(cv=folds(groups[rows])).fit(X[rows], y[rows])
+    np.testing.assert_allclose(weighted.scores_, repeated.scores_, rtol=1e-10)
+    np.testing.assert_array_equal(weighted.coefs_[0], repeated.coefs_[0])
+
+
+@BOTH
+def test_in_a_pipeline_with_frames(make):
+    X, y = data(make)
+    X = pd.DataFrame(100 * X, columns=["a", "b", "c"])
+    model = make_pipeline(StandardScaler(), make()).fit(X, y)
+    assert model.score(X, y) > 0.6
+    assert make().fit(X, y).feature_names_in_.tolist() == ["a", "b", "c"]
+    if make is Classifier:
+        assert accuracy_score(y, model.predict(X)) == model.score(X, y)
+
+
+def test_given_alphas():
+    X, y = data()
+    model = Regressor(alphas=[0.01, 1.0, 0.1]).fit(X, y)
+    assert model.alphas_.tolist() == [1.0, 0.1, 0.01]
+    assert model.alpha_ in model.alphas_
+    assert Regressor(alphas=1).fit(X, y).mse_path_.shape == (1, 3)
+
+
+def test_verbose_prints_the_scores(capsys):
+    X, y = data()
+    model = Regressor(verbose=True).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("score" in line for line in lines) == 4
+    assert len(lines) == 4 + 1 + len(model.history_)
+
+
+def test_warning_of_the_last_fit():
+    X, y = data()
+    with pytest.warns(ConvergenceWarning, match="ConvexReLURegressorCV stopped") as caught:
+        Regressor(max_iter=2).fit(X, y)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"alphas": [-1.0]}, "alphas must be positive"),
+        ({"alphas": []}, "alphas must be a non-empty"),
+        ({"alphas": 0}, "'alphas' parameter"),
+        ({"eps": 2.0}, "'eps' parameter"),
+        ({"scoring": "no such"}, "'scoring' parameter"),
+        ({"patterns": [[True]]}, "'patterns' parameter"),
+        ({"cv": 100}, "n_splits"),
+    ],
+)
+@BOTH
+def test_bad_parameters(make, params, message):
+    X, y = data(make)
+    with pytest.raises(ValueError, match=message):
+        make(**params).fit(X, y)
+
+
+def test_bad_folds():
+    X, y = data()
+    weights = np.r_[np.zeros(15), np.ones(30)]
+    with pytest.raises(ValueError, match="test set of fold 0 has no sample of positive weight"):
+        Regressor().fit(X, y, sample_weight=weights)
+    with pytest.raises(ValueError, match="at least two classes"):
+        Classifier(cv=KFold(2)).fit(X, np.repeat([0, 1], [23, 22]))
+    with pytest.raises(ValueError, match="loss must be a loss for"):
+        Regressor(loss=ConvexReLUClassifier(loss="hinge")._loss()).fit(X, y)
