@@ -97,7 +97,7 @@ class _AlphaByCrossValidation:
         targets, weights = self._encode(X, y, weights, template)
         return path_programs(self, X, targets, weights, self._loss(), rng)
 
-    def _alphas(self, rows, outputs, weights, loss):
+    def _choose_alphas(self, rows, outputs, weights, loss):
         return np.full(outputs.shape[1], self._chosen_alpha)
 
     def _score(self, model, X, y, sample_weight):
@@ -183,7 +183,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
-    tol : float, default=1e-2
+    tol : float, default=0.05
         Relative duality gap to reach, in the fit on all data. Networks of folds are as good, but
         with adaptive patterns nothing is proved about them; with others their gap is relative to
         the objective of the constant network, see `convex_relu_path`.
@@ -240,7 +240,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         of the outputs.
 
     certificate_ : Certificate
-        What is proved about `objective_` against all networks; see `certificate`.
+        What is known about `objective_` against all networks; see `certificate`.
 
     n_iter_ : int
         Iterations of the solver in the fit on all data; the largest of the outputs.
@@ -302,7 +302,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         patterns="adaptive",
         n_patterns=100,
         fit_intercept=True,
-        tol=1e-2,
+        tol=5e-2,
         max_iter=10_000,
         random_state=None,
         n_jobs=None,
@@ -412,7 +412,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
-    tol : float, default=1e-2
+    tol : float, default=0.05
         Relative duality gap to reach, in the fit on all data. Networks of folds are as good, but
         with adaptive patterns nothing is proved about them; with others their gap is relative to
         the objective of the constant network, see `convex_relu_path`.
@@ -473,7 +473,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         of the outputs.
 
     certificate_ : Certificate
-        What is proved about `objective_` against all networks; see `certificate`.
+        What is known about `objective_` against all networks; see `certificate`.
 
     n_iter_ : int
         Iterations of the solver in the fit on all data; the largest of the outputs.
@@ -536,7 +536,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         patterns="adaptive",
         n_patterns=100,
         fit_intercept=True,
-        tol=1e-2,
+        tol=5e-2,
         max_iter=10_000,
         class_weight=None,
         random_state=None,

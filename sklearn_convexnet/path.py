@@ -155,7 +155,7 @@ def convex_relu_path(
     loss="squared",
     patterns="adaptive",
     n_patterns=100,
-    tol=1e-2,
+    tol=5e-2,
     max_iter=10_000,
     fit_intercept=True,
     sample_weight=None,
@@ -188,7 +188,7 @@ def convex_relu_path(
     n_patterns : int, default=100
         Number of random patterns; with "adaptive" those to start from, where no larger penalty
         has left a network to start from.
-    tol : float, default=1e-2
+    tol : float, default=0.05
         Duality gap to reach, relative to the objective of the constant network as in
         `sklearn.linear_model.lasso_path`, but at most half of the network's own objective. The
         `tol` of the estimators is relative to the network's own objective, which is stricter for

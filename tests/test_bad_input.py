@@ -314,7 +314,9 @@ def test_targets_too_large_to_square_are_refused(scale):
 def test_units_of_the_target_do_not_matter_when_alpha_follows(scale):
     X, y = data(Regressor)
     model = Regressor(**FIXED).fit(X, y)
-    scaled = check_fit(Regressor(**FIXED | {"alpha": model.alpha * scale}), X, scale * y, converged=True)
+    scaled = check_fit(
+        Regressor(**FIXED | {"alpha": model.alpha * scale}), X, scale * y, converged=True
+    )
     np.testing.assert_allclose(scaled.predict(X) / scale, model.predict(X), rtol=1e-6, atol=1e-8)
     np.testing.assert_array_equal(scaled.patterns_, model.patterns_)
 
@@ -324,7 +326,9 @@ def test_units_of_the_target_do_not_matter_when_alpha_follows(scale):
 def test_units_of_the_features_do_not_matter_when_alpha_follows(make, scale):
     X, y = data(make)
     model = make(**FIXED, fit_intercept=False).fit(X, y)
-    scaled = check_fit(make(**FIXED | {"alpha": model.alpha * scale}, fit_intercept=False), scale * X, y)
+    scaled = check_fit(
+        make(**FIXED | {"alpha": model.alpha * scale}, fit_intercept=False), scale * X, y
+    )
     assert scaled.objective_ == pytest.approx(model.objective_, rel=2 * model.tol)
     np.testing.assert_array_equal(scaled.patterns_, model.patterns_)
 
