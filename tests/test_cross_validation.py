@@ -52,7 +52,10 @@ def assert_same(one, other):
 # check_class_weight_classifiers: 1000 iterations for class weights of a ratio of 1e7
 @pytest.mark.filterwarnings("ignore:ConvexReLUClassifierCV stopped")
 @parametrize_with_checks(
-    [ConvexReLUClassifierCV(alphas=2, eps=0.05, cv=2), ConvexReLURegressorCV(alphas=2, cv=2)]
+    [
+        ConvexReLUClassifierCV(alphas=2, eps=0.05, cv=2),
+        ConvexReLURegressorCV(alphas=2, eps=0.05, cv=2),
+    ]
 )
 def test_sklearn_checks(estimator, check):
     check(estimator)
