@@ -59,8 +59,7 @@ def solve_adaptive(
         Solver for the program over the patterns found, see `solve`. "admm" runs only where the
         descent has not reached the tolerance by itself.
     tol : float, default=0.05
-        Relative duality gap to reach on the patterns found. A round of new neurons must lower the
-        objective by a tenth of it to be followed by another.
+        Relative duality gap to reach on the patterns found.
     max_iter : int, default=10000
         Bound on the iterations, of L-BFGS and of the solver.
     random_state : int or RandomState, default=None
