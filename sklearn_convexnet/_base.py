@@ -108,7 +108,7 @@ class BaseConvexReLU(BaseEstimator):
             exhaustive=self._all_patterns,
         )
         return [
-            program.with_target(np.ascontiguousarray(column), alpha=alpha)
+            program.with_target(column.copy(), alpha=alpha)
             for column, alpha in zip(outputs.T, alphas, strict=True)
         ]
 

@@ -182,11 +182,11 @@ def test_labels_of_any_kind(three_classes, labels):
 
 def test_one_against_the_rest(three_classes):
     X, y = three_classes
-    model = Classifier().fit(X, y)
+    model = Classifier(**FIXED).fit(X, y)
     for k in range(3):
-        alone = Classifier().fit(X, y == k)
+        alone = Classifier(**FIXED).fit(X, y == k)
         np.testing.assert_allclose(
-            model.decision_function(X)[:, k], alone.decision_function(X), atol=1e-12
+            model.decision_function(X)[:, k], alone.decision_function(X), atol=1e-6
         )
     assert model.score(X, y) > 0.9
 

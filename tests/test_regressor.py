@@ -11,6 +11,8 @@ from sklearn.neural_network import MLPRegressor
 from sklearn_convexnet import ConvexReLURegressor, Hinge, Huber, Quantile, Squared
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
+# one convex program, whose solution moves with the data; adaptive patterns may jump
+FIXED = {"patterns": "random", "alpha": 1e-2, "tol": 1e-4}
 
 # of residuals f - y, written from their definitions
 LOSSES = {
@@ -105,21 +107,32 @@ def test_objective_of_the_other_solvers(data):
 def test_several_outputs_equal_separate_fits(data):
     X, y = data
     Y = np.stack([y, X[:, 0] ** 2, np.full(len(X), 7.0)], axis=1)
-    together = Regressor().fit(X, Y)
-    separate = [Regressor().fit(X, column) for column in Y.T]
+    together = Regressor(**FIXED).fit(X, Y)
+    separate = [Regressor(**FIXED).fit(X, column) for column in Y.T]
     for k, model in enumerate(separate):
-        np.testing.assert_allclose(model.predict(X), together.predict(X)[:, k], atol=1e-12)
+        np.testing.assert_allclose(model.predict(X), together.predict(X)[:, k], atol=1e-8)
     assert together.objective_ == pytest.approx(sum(model.objective_ for model in separate))
     assert together.lower_bound_ == pytest.approx(sum(model.lower_bound_ for model in separate))
-    assert together.dual_gap_ == max(model.dual_gap_ for model in separate)
+    assert together.dual_gap_ == pytest.approx(max(model.dual_gap_ for model in separate))
     assert together.n_neurons_ == sum(model.n_neurons_ for model in separate)
     assert together.certificate_.lower_bound == pytest.approx(
         sum(model.certificate_.lower_bound for model in separate)
     )
     # one output as a column keeps its shape
-    column = Regressor().fit(X, Y[:, :1])
+    column = Regressor(**FIXED).fit(X, Y[:, :1])
     assert column.predict(X).shape == (len(X), 1)
-    np.testing.assert_array_equal(column.predict(X)[:, 0], separate[0].predict(X))
+    np.testing.assert_allclose(column.predict(X)[:, 0], separate[0].predict(X), atol=1e-8)
+
+
+def test_several_outputs_with_adaptive_patterns(data):
+    X, y = data
+    Y = np.stack([y, X[:, 0] ** 2], axis=1)
+    together = Regressor().fit(X, Y)
+    separate = [Regressor().fit(X, column) for column in Y.T]
+    # rounding may lead to other patterns, as good as these
+    objective = sum(model.objective_ for model in separate)
+    assert together.objective_ == pytest.approx(objective, rel=1e-2)
+    np.testing.assert_allclose(together.alpha_, [model.alpha_ for model in separate])
 
 
 def test_quantile_has_its_coverage():
