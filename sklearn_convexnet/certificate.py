@@ -156,10 +156,10 @@ def certify_network(programs, objectives, slopes, detail=None, *, time_limit=Non
         lower = min(lower, objective)
         detail |= {"exhaustive": True, "proved_lower_bound": lower}
         return Certificate("exact", objective, lower, relative_gap(objective, lower), detail)
-    rng = np.random.RandomState(0)
     with one_blas_pool(large=False):
+        # every output is searched as it would be alone
         duals = [
-            search_dual(p, s, rng, n_starts=_FEW_STARTS)
+            search_dual(p, s, np.random.RandomState(0), n_starts=_FEW_STARTS)
             for p, s in zip(programs, slopes, strict=True)
         ]
     if time_limit is None:
@@ -167,7 +167,7 @@ def certify_network(programs, objectives, slopes, detail=None, *, time_limit=Non
     else:
         share = time_limit / len(programs)
         parts = [
-            _enclose(program, dual, one, share, rng)
+            _enclose(program, dual, one, share)
             for program, dual, one in zip(programs, duals, objectives, strict=True)
         ]
         kind = "exact" if all(part.exact for part in parts) else "bound"
@@ -212,8 +212,9 @@ class _Enclosed:
     n_cones: int
 
 
-def _enclose(program, dual, objective, time_limit, rng):
+def _enclose(program, dual, objective, time_limit):
     """Column generation and branch and bound by turns, each with half of the time left."""
+    rng = np.random.RandomState(1)
     deadline = time.perf_counter() + time_limit
     units = Units(program)
     normalised = units.normalised
