@@ -241,7 +241,8 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
             Weights of the samples.
         time_limit : float, default=None
             Seconds to spend on a better certificate than that of the fit: dual variables by column
-            generation, and a proof by branch and bound (practical up to some seven features).
+            generation, and a proof by branch and bound, whose work grows exponentially with the
+            number of features.
 
         Returns
         -------
