@@ -21,7 +21,8 @@ searched
     the largest value that local ascents have found: an estimate, not a proof. If none of N ascents
     from independent random directions finds more, then with confidence :math:`1 - \psi` the share
     of directions from which an ascent would find more is at most :math:`1 - \psi^{1/N}`: a share
-    :math:`\xi` escapes all N with probability :math:`(1 - \xi)^N`.
+    :math:`\xi` escapes all N with probability :math:`(1 - \xi)^N`. For K outputs each gets
+    :math:`\psi / K`, and the N directions are drawn after the dual variables were chosen.
 """
 
 import time
@@ -40,7 +41,7 @@ from .solvers.units import Units
 TOLERANCE = 1e-2
 # confidence of the statement about what a search may have missed
 CONFIDENCE = 0.99
-# random ascents for a certificate made in a fit, and for one asked for
+# random ascents, but for a certificate with a time limit
 _FEW_STARTS = 100
 
 
@@ -181,7 +182,7 @@ def certify_network(programs, objectives, slopes, detail=None, *, time_limit=Non
         "searched_lower_bound": searched,
         "n_starts": n_starts,
         "confidence": CONFIDENCE,
-        "share": 1.0 - (1.0 - CONFIDENCE) ** (1.0 / n_starts),
+        "share": 1.0 - ((1.0 - CONFIDENCE) / len(programs)) ** (1.0 / n_starts),
     }
     lower = searched if kind == "searched" else proved
     return Certificate(kind, objective, lower, relative_gap(objective, lower), detail)
@@ -248,9 +249,11 @@ def _enclose(program, dual, objective, time_limit):
         lower = units.objective_scale * dual_value(normalised, dual.slopes, upper)
         if lower >= proved:
             proved, exact = lower, all(one.finished for one in enclosures)
-        # what branch and bound has found and the search has not
-        missed = [one for one in enclosures if one.lower > dual.largest * (1.0 + 1e-6)]
+        # with what branch and bound has found; and anew, because the best of several searches is
+        # not one to be confident in
+        found = units.user_directions(np.stack([one.direction for one in enclosures], axis=1))
+        known, largest = np.concatenate([dual.directions, found], axis=1), dual.largest
+        dual = search_dual(program, dual.slopes * units.slope_scale, rng, extra=known)
+        missed = dual.largest > largest * (1.0 + 1e-6)
         if not missed or time.perf_counter() >= deadline:
             return _Enclosed(proved, exact, dual, cones)
-        found = units.user_directions(np.stack([one.direction for one in missed], axis=1))
-        dual = search_dual(program, dual.slopes * units.slope_scale, rng, extra=found)

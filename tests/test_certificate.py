@@ -1,5 +1,7 @@
 """Certificates: nothing is below a proved bound, and the sentences say what the numbers do."""
 
+import dataclasses
+import importlib
 import pickle
 from functools import partial
 
@@ -374,3 +376,37 @@ def test_no_certificate_without_rows(make):
     model = make(fit_intercept=False).fit(X, y)
     with pytest.raises(ValueError, match="X must have a row that is not zero"):
         model.certificate(np.zeros_like(X), y)
+
+
+def test_what_branch_and_bound_finds_the_search_knows(monkeypatch):
+    """A searched bound above what is known to be wrong is no estimate."""
+    X, y = data(Regressor, n=30)
+    model = Regressor(patterns="random", n_patterns=3, alpha=0.02).fit(X, y)
+    module = importlib.import_module("sklearn_convexnet.certificate")
+    # dual variables that plainly violate the condition, and a search that sees nothing
+    honest = module.search_dual
+    calls = []
+
+    def search_dual(program, slopes, rng, *, n_starts=50, extra=None):
+        calls.append(extra)
+        dual = honest(program, slopes, rng, n_starts=n_starts, extra=extra)
+        return (
+            dual if extra is not None else dataclasses.replace(dual, largest=0.0, lower_bound=1e9)
+        )
+
+    monkeypatch.setattr(module, "search_dual", search_dual)
+    monkeypatch.setattr(module, "tighten", lambda program, dual, *args, **how: dual)
+    detail = model.certificate(X, y, time_limit=5.0).detail
+    assert calls[-1] is not None
+    # the proof is within its tolerance of the truth; the estimate is no more above it
+    assert detail["searched_lower_bound"] <= detail["proved_lower_bound"] * (1 + 1e-2)
+
+
+def test_confidence_covers_all_outputs():
+    X, y = data(Regressor)
+    one = Regressor().fit(X, y).certificate_.detail
+    two = Regressor().fit(X, np.stack([y, y**2], axis=1)).certificate_.detail
+    missed = [(1.0 - detail["share"]) ** detail["n_starts"] for detail in (one, two)]
+    # the chance that any of the outputs escapes its search is that of one
+    assert missed[0] == pytest.approx(1.0 - one["confidence"])
+    assert 2 * missed[1] == pytest.approx(1.0 - two["confidence"])
