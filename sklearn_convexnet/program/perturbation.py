@@ -1,0 +1,102 @@
+r"""Sets of perturbed inputs, and the worst that they can do to a linear function.
+
+A row x may move to :math:`x + r \circ \eta`, :math:`\|\eta\|_p \le 1`, with radii r per feature
+(and per row, where a box of valid values cuts the ball). The worst case of a linear function is
+then closed form: :math:`\min_\eta\, (x + r \circ \eta)^\top u = x^\top u - \|r \circ u\|_*`, with
+the dual norm.
+"""
+
+from numbers import Real
+
+import numpy as np
+
+_DUAL = {np.inf: 1, 2: 2, 1: np.inf}
+
+
+class Perturbation:
+    """What may be done to a row.
+
+    Parameters
+    ----------
+    epsilon : float or array-like of shape (n_features,)
+        Radius, >= 0; zero for a feature that cannot be changed.
+    norm : {inf, 2, 1}, default=inf
+        Norm p of the ball. With radii per feature: of the perturbation in units of them.
+    bounds : (low, high), default=None
+        Valid values of the features, numbers or arrays of shape (n_features,); only with
+        ``norm=inf``. Rows that lie outside count as moved to the nearest valid value.
+    """
+
+    def __init__(self, epsilon, norm=np.inf, bounds=None):
+        self.epsilon = _radii(epsilon)
+        if isinstance(norm, bool) or not isinstance(norm, Real) or norm not in _DUAL:
+            raise ValueError(f"norm must be numpy.inf, 2 or 1, got {norm!r}.")
+        self.norm = norm
+        self.dual = _DUAL[norm]
+        self.bounds = None if bounds is None else _interval(bounds)
+        if self.bounds is not None and norm != np.inf:
+            raise ValueError(f"bounds need norm=numpy.inf, got norm={norm!r}.")
+
+    def balls(self, X):
+        """Centres and radii of the perturbed rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+
+        Returns
+        -------
+        centres : ndarray of shape (n, d)
+        radii : ndarray of shape (n, d)
+        """
+        d = X.shape[1]
+        if self.epsilon.ndim and self.epsilon.shape != (d,):
+            raise ValueError(
+                f"epsilon must be a number or have one entry per feature ({d}), got shape "
+                f"{self.epsilon.shape}."
+            )
+        radii = np.broadcast_to(self.epsilon, X.shape)
+        if self.bounds is None:
+            return X, radii
+        low, high = self.bounds
+        X = np.clip(X, low, high)
+        below, above = np.maximum(X - radii, low), np.minimum(X + radii, high)
+        return 0.5 * (below + above), 0.5 * (above - below)
+
+    def reach(self, radii, directions):
+        """How far the perturbations move linear functions: dual norms of ``radii * direction``.
+
+        Parameters
+        ----------
+        radii : ndarray of shape (n, d)
+        directions : ndarray of shape (d, m)
+
+        Returns
+        -------
+        ndarray of shape (n, m)
+        """
+        if self.dual == 1:
+            return radii @ np.abs(directions)
+        if self.dual == 2:
+            return np.sqrt(radii**2 @ directions**2)
+        return np.max(radii[:, :, None] * np.abs(directions), axis=1, initial=0.0)
+
+
+def _radii(epsilon):
+    epsilon = np.asarray(epsilon, dtype=np.float64)
+    if epsilon.ndim > 1 or not np.isfinite(epsilon).all() or (epsilon < 0).any():
+        raise ValueError(
+            f"epsilon must be a finite number >= 0, or an array of them per feature, got {epsilon}."
+        )
+    return epsilon
+
+
+def _interval(bounds):
+    try:
+        low, high = (np.asarray(bound, dtype=np.float64) for bound in bounds)
+        ordered = bool(np.all(low <= high))
+    except (TypeError, ValueError):
+        ordered = False
+    if not ordered:
+        raise ValueError(f"bounds must be a pair (low, high) with low <= high, got {bounds!r}.")
+    return low, high
