@@ -5,6 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
+# single precision resolves columns whose spread is at least the largest entries over this
+_RESOLVED = 1e3
+
 
 class Geometry:
     """Rows, weights and patterns, with what is computed from them alone.
@@ -53,10 +56,21 @@ class Geometry:
         return scale if scale > 1e-150 else 1.0
 
     @cached_property
+    def precision(self):
+        """The dtype that is enough for a search: single, unless a column's spread is lost in it."""
+        means = self.weights @ self.rows
+        spreads = np.sqrt(self.weights @ (self.rows - means) ** 2)
+        # a column without spread, such as an intercept, has none to lose
+        varying = spreads > 1e-12 * np.abs(means)
+        sizes = np.maximum(np.abs(means), spreads)
+        resolved = sizes.max() <= _RESOLVED * spreads[varying].min(initial=np.inf)
+        return np.float32 if resolved else np.float64
+
+    @cached_property
     def normalised(self):
         """The same geometry with rows of size one, in no more coordinates than there are rows."""
         normalised = copy.copy(self)
-        for name in ("cone_rows", "row_scale", "row_spectrum"):
+        for name in ("cone_rows", "row_scale", "row_spectrum", "precision"):
             normalised.__dict__.pop(name, None)
         normalised.rows = self.rows / self.row_scale
         n, d = self.rows.shape

@@ -31,8 +31,11 @@ _INITIAL_SIZE = 0.3
 _DESCENT = ((0.3, 60), (0.1, 60), (0.03, 60))
 _ROUND = (0.02, 60)
 _SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
-# share of the objective that a round must gain to be followed by another
-_WORTH_A_ROUND = 5e-4
+# smoothing at which single precision, where it resolves the rows, is still exact enough
+_SINGLE_DOWN_TO = 0.003
+# share of the objective that a round must gain, per row that it costs and at most, to be followed
+# by another
+_WORTH_PER_ROW, _WORTH_A_ROUND = 1e-6, 1e-3
 # random directions to climb from, and new neurons of each sign, in a round: at least so many, or
 # a share of those that are there, so that a network that has to grow does so in few rounds
 _STARTS, _JOINING, _GROWTH = 64, 15, 0.25
@@ -129,6 +132,9 @@ class _Search:
         self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
         self.best = None
         n = self.normalised
+        # line searches on the steep envelope of a kink notice the rounding of single precision
+        smooth = np.isfinite(n.loss.curvature)
+        self.precision = n.geometry.precision if smooth else np.float64
         self.bias, _ = constant_network(n.y, n.weights, n.loss, fit_intercept=n.fit_intercept)
         self.constant = float(n.weights @ n.loss.value(np.full_like(n.y, self.bias), n.y))
 
@@ -162,9 +168,10 @@ class _Search:
     def rounds(self):
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
         program = self.normalised
+        worth = min(_WORTH_PER_ROW * program.n_samples, _WORTH_A_ROUND)
         for _ in range(_MOST_ROUNDS):
             slopes = admissible_slopes(program, self.descent.slopes)
-            priced = price(program, slopes, self._starts())
+            priced = price(program, slopes, self._starts(), dtype=self.precision)
             above = program.alpha + 0.1 * (priced.largest - program.alpha)
             most = max(_JOINING, int(_GROWTH * self.descent.outputs.size))
             joining = distinct(program, priced, above=above, most=most)
@@ -173,7 +180,7 @@ class _Search:
             before = self.best.objective
             self.descent.add(priced.directions[:, joining], priced.signs[joining])
             self._descend(*_ROUND)
-            if self.best.objective > before * (1.0 - _WORTH_A_ROUND):
+            if self.best.objective > before * (1.0 - worth):
                 return
 
     def certify(self):
@@ -196,7 +203,8 @@ class _Search:
 
     def _descend(self, width, max_iter):
         descent = self.descent
-        descent.run(width * self.scale, max(min(max_iter, self.left), 1))
+        dtype = self.precision if width >= _SINGLE_DOWN_TO else np.float64
+        descent.run(width * self.scale, max(min(max_iter, self.left), 1), dtype)
         if self.best is None or descent.objective <= self.best.objective:
             self.best = copy.copy(descent)
         self.record("descent", descent.n_iter, _Uncertified(self.best.objective))

@@ -55,11 +55,14 @@ class Descent:
         self.n_iter = 0
         self.width = 0.0
 
-    def run(self, width, max_iter):
-        """Descend with the kinks smoothed over `width`, then balance and prune the neurons."""
+    def run(self, width, max_iter, dtype=np.float64):
+        """Descend with the kinks smoothed over `width`, then balance and prune the neurons.
+
+        The activations are computed in precision `dtype`, their sums over the rows in blocks.
+        """
         d, m = self.directions.shape
         self.width = width
-        objective = _SmoothObjective(self.program, width, m)
+        objective = _SmoothObjective(self.program, width, m, dtype)
         start = np.concatenate([self.directions.ravel(), self.outputs, [self.bias]])
         # L-BFGS-B measures progress on the scale of one
         unit = max(objective(start)[0], np.finfo(float).tiny)
@@ -129,18 +132,20 @@ class Descent:
 class _SmoothObjective:
     """Value and gradient of the smoothed objective, in blocks of rows that stay in the cache."""
 
-    def __init__(self, program, width, m):
+    def __init__(self, program, width, m, dtype=np.float64):
         self.program, self.width, self.m = program, width, m
         rows = program.rows
         # a column for the half in the slope (z + width) / (2 width)
-        self.rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
-        self.buffers = np.empty((3, min(_BLOCK, len(rows)), m))
+        self.rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1).astype(dtype)
+        self.buffers = np.empty((3, min(_BLOCK, len(rows)), m), dtype)
 
     def __call__(self, point):
         program, width, m = self.program, self.width, self.m
         d = program.rows.shape[1]
         directions, outputs = point[: d * m].reshape(d, m), point[d * m : -1]
         scaled = np.concatenate([directions / (2.0 * width), np.full((1, m), 0.5)])
+        scaled = scaled.astype(self.rows.dtype)
+        heights = (width * outputs).astype(self.rows.dtype)
         value = 0.5 * program.alpha * (point[:-1] @ point[:-1])
         gradient = program.alpha * point
         gradient[-1] = 0.0
@@ -157,13 +162,14 @@ class _SmoothObjective:
             np.multiply(slope, slope, out=hidden)
             np.add(hidden, over, out=hidden)
             np.add(hidden, over, out=hidden)
-            f = hidden @ (width * outputs) + point[-1]
+            f = hidden @ heights + point[-1]
             losses, slopes = smooth_loss(program.loss, f, program.y[part], width)
             pull = weights * slopes
             value += weights @ losses
+            gradient[-1] += pull.sum()
+            pull = pull.astype(rows.dtype)
             by_direction += ((pull * rows[:, :-1].T) @ slope) * outputs
             gradient[d * m : -1] += width * (pull @ hidden)
-            gradient[-1] += pull.sum()
         if not program.fit_intercept:
             gradient[-1] = 0.0
         return value, gradient

@@ -37,7 +37,7 @@ class Priced:
         return float(self.values.max(initial=0.0))
 
 
-def price(program, slopes, starts, *, max_iter=30):
+def price(program, slopes, starts, *, max_iter=30, dtype=np.float64):
     """Climb to valuable directions of both signs.
 
     Parameters
@@ -50,13 +50,18 @@ def price(program, slopes, starts, *, max_iter=30):
         Directions to climb from.
     max_iter : int, default=30
         Steps of every ascent.
+    dtype : dtype, default=numpy.float64
+        Precision of the ascents; the values found are in double precision always.
 
     Returns
     -------
     Priced
     """
     multipliers = -program.weights * slopes
-    found = [ascend(program.rows, s * multipliers, starts, max_iter=max_iter) for s in (1.0, -1.0)]
+    found = [
+        ascend(program.rows, sign * multipliers, starts, max_iter=max_iter, dtype=dtype)
+        for sign in (1.0, -1.0)
+    ]
     values = np.concatenate([values for values, _ in found])
     order = np.argsort(-values, kind="stable")
     return Priced(
@@ -66,7 +71,7 @@ def price(program, slopes, starts, *, max_iter=30):
     )
 
 
-def ascend(rows, multipliers, starts, *, max_iter):
+def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64):
     r"""Local ascents of :math:`h(u) = \lambda^\top (X u)_+` on the unit sphere.
 
     On the cone of its pattern h is linear, with gradient :math:`X^\top D \lambda`: an ascent goes
@@ -77,14 +82,15 @@ def ascend(rows, multipliers, starts, *, max_iter):
     values : ndarray of shape (k,)
     directions : ndarray of shape (d, k)
     """
-    best = _unit_columns(starts)
+    exact_rows, weighted = rows, (multipliers * rows.T).astype(dtype, copy=False)
+    rows = rows.astype(dtype, copy=False)
+    best = _unit_columns(starts.astype(dtype, copy=False))
     values = np.full(best.shape[1], -np.inf)
-    weighted = multipliers * rows.T
     climbing = np.arange(best.shape[1])
     points, goals, steps = best, best, np.ones(len(climbing))
     for _ in range(max_iter):
         # a product with booleans would not be one of BLAS
-        gradients = weighted @ (rows @ points >= 0).astype(np.float64)
+        gradients = weighted @ (rows @ points >= 0).astype(dtype)
         reached = np.einsum("ji,ji->i", gradients, points)
         higher = reached > values[climbing] * (1.0 + _NO_PROGRESS)
         values[climbing[higher]] = reached[higher]
@@ -96,8 +102,11 @@ def ascend(rows, multipliers, starts, *, max_iter):
         if climbing.size == 0:
             break
         points = best[:, climbing]
-        points = _unit_columns(points + steps * (goals - points))
-    return values, best
+        points = _unit_columns(points + steps.astype(dtype) * (goals - points))
+    if dtype == np.float64:
+        return values, best
+    best = _unit_columns(best.astype(np.float64))
+    return multipliers @ np.maximum(exact_rows @ best, 0.0), best
 
 
 def distinct(program, priced, *, above, most):

@@ -145,3 +145,19 @@ def test_rows_of_zeros_stay_zero_in_fewer_coordinates():
     assert normalised.rows.shape[1] <= 5
     np.testing.assert_array_equal(normalised.rows[[0, 3]], 0.0)
     assert not normalised.visible[[0, 3]].any() and normalised.visible[[1, 2, 4]].all()
+
+
+def test_single_precision_only_where_it_resolves_the_rows():
+    rng = np.random.RandomState(0)
+    rows = np.column_stack([rng.standard_normal((50, 2)), np.ones(50)])
+
+    def precision(offset, factor=1.0):
+        gates = np.eye(3)
+        moved = [factor, 1.0, 1.0] * rows + [offset, 0.0, 0.0]
+        patterns = activation_patterns(moved, gates)
+        return Geometry(moved, np.full(50, 0.02), patterns, gates, gates).normalised.precision
+
+    assert precision(0.0) == precision(100.0) == np.float32
+    assert precision(1e5) == precision(-1e5) == np.float64
+    assert precision(0.0, 0.1) == np.float32
+    assert precision(0.0, 1e-5) == precision(0.0, 1e5) == np.float64

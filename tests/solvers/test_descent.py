@@ -282,3 +282,14 @@ def test_properties_are_those_of_the_network(loss, intercept):
     hidden = units.normalised.rows @ descent.directions
     mean = sum(w * (row**2).mean() for w, row in zip(program.weights, hidden, strict=True))
     assert descent.typical_activation == pytest.approx(np.sqrt(mean), rel=1e-12)
+
+
+def test_single_precision_descends_as_far():
+    program = draw_program(11, n=300, d=4).normalised()[0]
+    reached = []
+    for dtype in (np.float64, np.float32):
+        descent = descent_of(program, 30)
+        descent.run(0.1, 300, dtype)
+        assert descent.directions.dtype == np.float64
+        reached.append(descent.objective)
+    assert reached[1] == pytest.approx(reached[0], rel=1e-2)

@@ -178,3 +178,21 @@ def test_nothing_is_gained_without_multipliers():
     slopes = program.loss.derivative(np.zeros(program.n_samples), program.y)
     from_zero = price(program, slopes, np.zeros((4, 1)))
     assert np.isfinite(from_zero.directions).all() and np.isfinite(from_zero.values).all()
+
+
+@settings(max_examples=15)
+@given(seed=seeds)
+def test_single_precision_finds_about_the_same(seed):
+    rows, multipliers, starts = draw(seed, d=4)
+    kept = starts.copy()
+    expected, _ = ascend(rows, multipliers, starts, max_iter=30)
+    values, directions = ascend(rows, multipliers, starts, max_iter=30, dtype=np.float32)
+    assert values.dtype == directions.dtype == np.float64
+    # the values are those of the directions, to double precision
+    np.testing.assert_allclose(
+        values, multipliers @ np.maximum(rows @ directions, 0.0), rtol=0, atol=1e-12
+    )
+    found = np.linalg.norm(directions, axis=0) > 0
+    np.testing.assert_allclose(np.linalg.norm(directions[:, found], axis=0), 1.0, rtol=1e-12)
+    assert values.max() >= 0.99 * expected.max()
+    np.testing.assert_array_equal(starts, kept)
