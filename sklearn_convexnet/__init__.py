@@ -1,5 +1,6 @@
 """Two-layer ReLU networks trained by convex optimisation, with certificates."""
 
+from ._show_versions import show_versions
 from ._version import __version__
 from .certificate import Certificate
 from .classifier import ConvexReLUClassifier
@@ -39,5 +40,6 @@ __all__ = [
     "__version__",
     "alpha_max",
     "convex_relu_path",
+    "show_versions",
     "solve",
 ]

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._compat import Interval, StrOptions, check_sample_weight, validate_data
+from ._version import __version__
 from .certificate import certify_network
 from .network import TwoLayerReLU
 from .program.canonical import canonical_rows
@@ -48,6 +49,21 @@ class BaseConvexReLU(BaseEstimator):
         "n_jobs": [None, Integral],
         "verbose": ["verbose"],
     }
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_pickled_by": __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_pickled_by", "unknown")
+        if version != __version__:
+            warnings.warn(
+                f"{type(self).__name__} was pickled by sklearn_convexnet {version} and is read by "
+                f"{__version__}: it may not work as it did; fit it again.",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
 
     def _fit_network(self, X, targets, sample_weight, loss, **attributes):
         """Fit one program per column of `targets`, then set all fitted attributes.

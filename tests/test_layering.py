@@ -27,19 +27,21 @@ ABOVE = {"classifier", "regressor", "robust", "path", "cross_validation"}
 # The standard library is free for all. A new module needs a row here.
 LAYERS = {
     "_version": (set(), set()),
+    "_show_versions": ({"_version"}, {"sklearn"}),
     "_compat": (set(), LEARN),
     "network": (set(), NUMERIC),
     "program": ({"program", "network"}, NUMERIC),
     "solvers": ({"solvers", "program", "network"}, NUMERIC | {"threadpoolctl"}),
     "robustness": ({"program", "network"}, NUMERIC),
     "certificate": ({"solvers", "program", "network"}, NUMERIC),
-    "_base": (CONVEX - {"robustness"} | {"_compat"}, LEARN | OPTIONAL),
+    "_base": (CONVEX - {"robustness"} | {"_compat", "_version"}, LEARN | OPTIONAL),
     "classifier": (BASE, LEARN | OPTIONAL),
     "regressor": (BASE, LEARN | OPTIONAL),
     "robust": (BASE, LEARN | OPTIONAL),
+    "export": ({"network", "program", "_version"}, LEARN | OPTIONAL),
     "path": (BASE | {"classifier", "regressor"}, LEARN),
     "cross_validation": (BASE | {"classifier", "regressor", "path"}, LEARN),
-    "__init__": (BASE | ABOVE | {"_version"}, set()),
+    "__init__": (BASE | ABOVE | {"_version", "_show_versions"}, set()),
 }
 
 

@@ -50,11 +50,17 @@ def through_joblib(model, path):
     ]
 
 
+def through_skops(model, path):
+    skops = pytest.importorskip("skops.io")
+    stored = skops.dumps(model)
+    return [skops.loads(stored, trusted=skops.get_untrusted_types(data=stored))]
+
+
 def through_copy(model, path):
     return [copy.deepcopy(model), copy.copy(model)]
 
 
-@pytest.mark.parametrize("through", [through_pickle, through_joblib, through_copy])
+@pytest.mark.parametrize("through", [through_pickle, through_joblib, through_skops, through_copy])
 def test_copies_predict_the_same_and_can_be_fitted_again(fitted, through, tmp_path):
     model, X, y = fitted
     for other in through(model, tmp_path):
@@ -115,3 +121,13 @@ def test_a_pickle_holds_little_more_than_patterns_and_solution():
     P = model.patterns_.shape[1]
     # patterns as bytes, one value of the dual variables a row, blocks of both signs
     assert len(pickle.dumps(model)) < 400 * P + 8 * 400 + 2 * 8 * 4 * P + 8 * 400 + 20_000
+
+
+def test_a_pickle_of_another_version_warns(fitted):
+    model, X, _ = fitted
+    state = model.__getstate__()
+    other = type(model).__new__(type(model))
+    with pytest.warns(UserWarning, match="pickled by sklearn_convexnet 0.0.1"):
+        other.__setstate__({**state, "_pickled_by": "0.0.1"})
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    assert "_pickled_by" in state and not hasattr(other, "_pickled_by")

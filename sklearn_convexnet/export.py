@@ -1,0 +1,244 @@
+"""Fitted networks for use elsewhere: scikit-learn's perceptrons, ONNX, plain arrays."""
+
+import json
+
+import numpy as np
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_is_fitted
+
+from ._version import __version__
+from .network import TwoLayerReLU
+from .program.losses import get_loss
+
+# what ONNX and the runtimes of these years understand
+_OPSET, _IR_VERSION = 18, 10
+
+
+def to_mlp(estimator):
+    """Convert a fitted estimator to a multi-layer perceptron of scikit-learn.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted estimator of this package.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        With the same predictions. Probabilities are the same for two classes; for more classes
+        the perceptron has a softmax where our classifiers normalise logistic functions. Its
+        ``partial_fit`` goes on training from the network.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from sklearn_convexnet import ConvexReLURegressor
+    >>> from sklearn_convexnet.export import to_mlp
+    >>> X, y = make_friedman1(n_samples=50, random_state=0)
+    >>> model = ConvexReLURegressor(random_state=0).fit(X, y)
+    >>> bool(abs(to_mlp(model).predict(X) - model.predict(X)).max() < 1e-12)
+    True
+    """
+    network, classes = _fitted(estimator)
+    make = MLPRegressor if classes is None else MLPClassifier
+    mlp = make(hidden_layer_sizes=(network.n_neurons,), random_state=0)
+    mlp.coefs_ = [network.hidden_weights.copy(), network.output_weights.copy()]
+    mlp.intercepts_ = [network.hidden_biases.copy(), network.output_biases.copy()]
+    mlp.n_features_in_ = estimator.n_features_in_
+    if hasattr(estimator, "feature_names_in_"):
+        mlp.feature_names_in_ = estimator.feature_names_in_
+    mlp.n_layers_, mlp.n_outputs_ = 3, len(network.output_biases)
+    mlp.out_activation_ = "identity"
+    if classes is not None:
+        mlp.classes_ = classes
+        mlp._label_binarizer = LabelBinarizer().fit(classes)
+        mlp.out_activation_ = "logistic" if len(classes) == 2 else "softmax"
+    # the state of a training that is about to start
+    mlp.n_iter_, mlp.t_, mlp._no_improvement_count = 0, 0, 0
+    mlp.loss_, mlp.best_loss_, mlp.loss_curve_ = np.inf, np.inf, []
+    mlp.validation_scores_, mlp.best_validation_score_ = None, None
+    return mlp
+
+
+def to_onnx(estimator, *, dtype=np.float64):
+    """Convert a fitted estimator to an ONNX model; needs the package onnx.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted estimator of this package.
+    dtype : {numpy.float64, numpy.float32}, default=numpy.float64
+        Of the input ``X`` of shape (n_samples, n_features), and of the arithmetic.
+
+    Returns
+    -------
+    onnx.ModelProto
+        For a regressor with the output ``variable`` of shape (n_samples, n_outputs); for a
+        classifier with ``label``, of integers or strings, ``scores`` of shape
+        (n_samples, n_outputs) and, where there is `predict_proba`, ``probabilities`` of shape
+        (n_samples, n_classes).
+
+    Examples
+    --------
+    >>> import pytest
+    >>> onnx = pytest.importorskip("onnx")
+    >>> from sklearn.datasets import make_moons
+    >>> from sklearn_convexnet import ConvexReLUClassifier
+    >>> from sklearn_convexnet.export import to_onnx
+    >>> X, y = make_moons(n_samples=50, random_state=0)
+    >>> model = to_onnx(ConvexReLUClassifier(random_state=0).fit(X, y))
+    >>> [output.name for output in model.graph.output]
+    ['label', 'scores', 'probabilities']
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(
+            "to_onnx needs the package onnx: install it, e.g. with pip install "
+            "'sklearn-convexnet[onnx]'."
+        ) from error
+    dtype = np.dtype(dtype)
+    if dtype not in (np.float64, np.float32):
+        raise ValueError(f"dtype must be numpy.float64 or numpy.float32, got {dtype}.")
+    network, classes = _fitted(estimator)
+    graph = _Graph(onnx, dtype)
+    hidden = graph.node(
+        "Gemm", ["X", graph.constant(network.hidden_weights), graph.constant(network.hidden_biases)]
+    )
+    rectified = graph.node("Relu", [hidden])
+    last = [graph.constant(network.output_weights), graph.constant(network.output_biases)]
+    scores = graph.node("Gemm", [rectified, *last], "variable" if classes is None else "scores")
+    n_outputs = len(network.output_biases)
+    if classes is None:
+        graph.output(scores, graph.float_type, n_outputs)
+        return graph.model(network.hidden_weights.shape[0])
+    labels = graph.labels(scores, classes)
+    graph.output(labels, graph.label_type(classes))
+    graph.output(scores, graph.float_type, n_outputs)
+    if get_loss(estimator.loss).name == "logistic":
+        graph.output(graph.probabilities(scores, n_outputs), graph.float_type, len(classes))
+    return graph.model(network.hidden_weights.shape[0])
+
+
+def to_dict(estimator):
+    """Convert a fitted estimator to a dictionary of arrays.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted estimator of this package.
+
+    Returns
+    -------
+    dict
+        With ``hidden_weights`` of shape (n_features, n_neurons), ``hidden_biases`` of shape
+        (n_neurons,), ``output_weights`` of shape (n_neurons, n_outputs), ``output_biases`` of
+        shape (n_outputs,), and ``classes`` of a classifier: outputs are
+        ``maximum(X @ hidden_weights + hidden_biases, 0) @ output_weights + output_biases``.
+        ``numpy.savez(file, **to_dict(model))`` stores it.
+    """
+    network, classes = _fitted(estimator)
+    arrays = {name: np.array(getattr(network, name)) for name in TwoLayerReLU.__dataclass_fields__}
+    return arrays if classes is None else {**arrays, "classes": np.array(classes)}
+
+
+def to_json(estimator):
+    """Convert a fitted estimator to JSON: the arrays of `to_dict` as nested lists.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted estimator of this package.
+
+    Returns
+    -------
+    str
+        Floats are written such that they are read back exactly.
+    """
+    lists = {name: array.tolist() for name, array in to_dict(estimator).items()}
+    return json.dumps({"sklearn_convexnet": __version__, **lists})
+
+
+def _fitted(estimator):
+    """The network of a fitted estimator and its classes, None for a regressor."""
+    network = getattr(estimator, "network_", None)
+    if isinstance(network, TwoLayerReLU):
+        return network, getattr(estimator, "classes_", None)
+    if type(estimator).__module__.split(".")[0] == __package__:
+        check_is_fitted(estimator, "network_")
+    raise TypeError(f"estimator must be a fitted convex ReLU network, got {estimator!r}.")
+
+
+class _Graph:
+    """An ONNX graph that grows."""
+
+    def __init__(self, onnx, dtype):
+        self.onnx, self.dtype = onnx, dtype
+        self.float_type = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+        self.nodes, self.constants, self.outputs = [], [], []
+
+    def constant(self, array):
+        array = np.asarray(array)
+        if array.dtype.kind == "f":
+            array = array.astype(self.dtype)
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def node(self, operator, inputs, output=None, **attributes):
+        output = output or f"value_{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def output(self, name, kind, *shape):
+        described = self.onnx.helper.make_tensor_value_info(name, kind, [None, *shape])
+        self.outputs.append(described)
+
+    def label_type(self, classes):
+        kind = self.onnx.TensorProto
+        return kind.INT64 if classes.dtype.kind in "biu" else kind.STRING
+
+    def labels(self, scores, classes):
+        """Labels of the largest output, or of a positive one."""
+        if classes.dtype.kind in "biu":
+            table = self.constant(classes.astype(np.int64))
+        else:
+            table = self.constant(np.array([str(label) for label in classes], dtype=object))
+        if len(classes) == 2:
+            positive = self.node("Greater", [scores, self.constant(np.zeros(1))])
+            column = self.node("Cast", [positive], to=self.onnx.TensorProto.INT64)
+            place = self.node("Reshape", [column, self.constant(np.array([-1]))])
+        else:
+            place = self.node("ArgMax", [scores], axis=1, keepdims=0)
+        return self.node("Gather", [table, place], "label")
+
+    def probabilities(self, scores, n_outputs):
+        """Logistic functions of the outputs, normalised over more than two classes."""
+        if n_outputs == 1:
+            negative = self.node("Sigmoid", [self.node("Neg", [scores])])
+            both = [negative, self.node("Sigmoid", [scores])]
+            return self.node("Concat", both, "probabilities", axis=1)
+        # -softplus is the logarithm of the logistic function: its softmax cannot vanish
+        return self.node(
+            "Softmax",
+            [self.node("Neg", [self.node("Softplus", [self.node("Neg", [scores])])])],
+            "probabilities",
+            axis=1,
+        )
+
+    def model(self, n_features):
+        helper = self.onnx.helper
+        features = helper.make_tensor_value_info("X", self.float_type, [None, n_features])
+        graph = helper.make_graph(
+            self.nodes, "two_layer_relu", [features], self.outputs, self.constants
+        )
+        model = helper.make_model(
+            graph,
+            producer_name="sklearn_convexnet",
+            producer_version=__version__,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+        )
+        self.onnx.checker.check_model(model)
+        return model
