@@ -1,9 +1,9 @@
 r"""Lower bounds on functions of a network over balls: linear relaxation of the hidden neurons.
 
 A query is to minimise :math:`g(\eta) = \kappa + q^\top \eta + \sum_j p_j (z_j)_+` over the
-unit ball, where the pre-activations :math:`z_j = \bar z_j + w_j^\top (r \circ \eta)` range over intervals
-:math:`[l_j, h_j]` that are exact. Neurons that do not change sign there are part of the linear
-function. Of the others, those with :math:`p_j > 0` help the bound and those with
+unit ball, where the pre-activations :math:`z_j = \bar z_j + w_j^\top (r \circ \eta)` range over
+intervals :math:`[l_j, h_j]` that are exact. Neurons that do not change sign there are part of the
+linear function. Of the others, those with :math:`p_j > 0` help the bound and those with
 :math:`p_j < 0` hurt it:
 
 .. math:: (z)_+ \ge s z \;\text{ for any slope } s \in [0, 1], \qquad

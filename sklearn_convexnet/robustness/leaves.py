@@ -77,19 +77,20 @@ def _follow_path(gradients, output, centre, moves, queries):
     size = np.where(size > 0, size, 1.0)
     points = np.full((n, d), 0.5 / d if simplex else 0.0)
     leaves = _Leaves({np.inf: _box, 2: _ball, 1: _simplex}[queries.norm], centre, moves)
-    weight = FIRST
+    weight, slopes = FIRST, np.zeros_like(output)
     while weight >= LAST:
         # in units of the barrier's weight
         linear, convex = (part / (weight * size)[:, None] for part in (gradients, output))
         todo = np.arange(n)
         for _ in range(STEPS):
-            points[todo], decrement = leaves.newton(points[todo], linear[todo], convex[todo], todo)
+            points[todo], decrement, slopes[todo] = leaves.newton(
+                points[todo], linear[todo], convex[todo], todo
+            )
             todo = todo[decrement > DECREMENT]
             if not len(todo):
                 break
         weight *= FACTOR
-    activations = centre + np.einsum("nd,ndh->nh", points, moves)
-    slopes = _smooth(activations, convex)[0] / np.where(output > 0, convex, 1.0)
+    slopes /= np.where(output > 0, convex, 1.0)
     if simplex:
         points = points[:, : d // 2] - points[:, d // 2 :]
     return np.clip(slopes, 0.0, 1.0), points
@@ -102,31 +103,43 @@ class _Leaves:
         self.barrier, self.centre, self.moves = barrier, centre, moves
 
     def newton(self, points, linear, convex, todo):
-        """One Newton step; the points after it and the decrements before it."""
+        """One Newton step: the points after it, the decrements before it, and slopes."""
         centre, moves = self.centre[todo], self.moves[todo]
 
         def derivatives(points):
             first, second = _smooth(centre + np.einsum("nd,ndh->nh", points, moves), convex)
             barrier = self.barrier(points)
-            return linear + np.einsum("ndh,nh->nd", moves, first) + barrier[1], second, barrier
+            gradient = linear + np.einsum("ndh,nh->nd", moves, first) + barrier[1]
+            return gradient, first, second, barrier
 
-        gradient, second, (_, _, diagonal, outer, curvature) = derivatives(points)
-        hessian = (moves * second[:, None, :]) @ moves.transpose(0, 2, 1)
-        hessian += curvature[:, None, None] * outer[:, :, None] * outer[:, None, :]
-        index = np.arange(points.shape[1])
-        hessian[:, index, index] += diagonal
-        step = -np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        gradient, first, second, (_, _, diagonal, outer, curvature) = derivatives(points)
+        # the Hessian is that of a least-squares problem; its condition may be 1e24
+        root = np.linalg.qr(
+            np.concatenate(
+                [
+                    np.sqrt(diagonal)[:, :, None] * np.eye(points.shape[1]),
+                    (moves * np.sqrt(second)[:, None, :]).transpose(0, 2, 1),
+                    (np.sqrt(curvature)[:, None] * outer)[:, None],
+                ],
+                axis=1,
+            ),
+            mode="r",
+        )
+        half = np.linalg.solve(root.transpose(0, 2, 1), gradient[:, :, None])
+        step = -np.linalg.solve(root, half)[:, :, 0]
+        # linear in the step, these slopes balance the gradient to more digits than those at its end
+        slopes = first + second * np.einsum("nd,ndh->nh", step, moves)
         decrement = np.sqrt(np.maximum(-np.sum(step * gradient, axis=1), 0.0))
         # this length keeps a self-concordant function in its domain and decreases it
         safe = 1.0 / (1.0 + decrement)
         length = np.ones_like(decrement)
         while True:
             trial = points + length[:, None] * step
-            gradient, _, (inside, *_) = derivatives(trial)
+            gradient, _, _, (inside, *_) = derivatives(trial)
             descends = np.sum(gradient * step, axis=1) <= 0.1 * decrement**2
             shorter = (length > safe) & ~(inside & descends)
             if not shorter.any():
-                return trial, decrement
+                return trial, decrement, slopes
             length[shorter] = np.maximum(0.5 * length[shorter], safe[shorter])
 
 

@@ -74,9 +74,10 @@ def minimise_query(queries, k, *, decide=False, time_limit=None):
     point = None if result.x is None else result.x[:d]
     if point is not None and polyhedral:
         point = point[: d // 2] - point[d // 2 :]
-    bound = -np.inf
-    if decide and result.status == 2:
-        bound = 0.5 * tolerance
-    elif not decide and result.mip_dual_bound is not None:
-        bound = float(queries.constant[k] + unit * result.mip_dual_bound - queries.slack[k])
-    return bound, point
+    # a linear program has no dual bound
+    proved = result.fun if not hurts.any() else result.mip_dual_bound
+    if decide:
+        bound = 0.5 * tolerance if result.status == 2 else -np.inf
+    else:
+        bound = -np.inf if proved is None else float(queries.constant[k] + unit * proved)
+    return bound - queries.slack[k], point

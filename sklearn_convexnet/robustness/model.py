@@ -161,10 +161,11 @@ def _perceptron(estimator, name):
         )
     if getattr(estimator, "activation", "relu") != "relu":
         raise ValueError(f"estimator must have activation='relu', got {estimator.activation!r}.")
-    classes = getattr(estimator, "classes_", None)
-    if classes is not None and getattr(estimator, "out_activation_", "") == "logistic":
-        if len(estimator.intercepts_[1]) != 1:
-            raise ValueError(f"{name} must have one label per sample, it is fitted to many.")
+    last = getattr(estimator, "out_activation_", None)
+    if last == "logistic" and len(estimator.intercepts_[1]) != 1:
+        raise ValueError(f"{name} must have one label per sample, it was fitted to many.")
+    if last not in (None, "identity", "logistic", "softmax"):
+        raise ValueError(f"estimator must not transform its outputs, got out_activation_={last!r}.")
     arrays = [*estimator.coefs_, *estimator.intercepts_]
     hidden, output, biases, shift = (np.asarray(array, dtype=np.float64) for array in arrays)
     return TwoLayerReLU(hidden, biases, output, shift)
