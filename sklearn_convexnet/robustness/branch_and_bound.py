@@ -20,6 +20,8 @@ from .leaves import minimise_leaves
 
 # Nodes bounded at once, and the largest number of floats in a temporary array (16 MB).
 BATCH, CHUNK = 1024, 2**21
+# Leaves wait for others until so many can be solved at once.
+LEAVES = 128
 # Subgradient steps for the slopes of a node; how far beyond the target they aim.
 STEPS, OVERSHOOT = 2, 0.3
 # The slopes of fixed neurons lie in [-BEYOND, 1 + BEYOND].
@@ -84,29 +86,33 @@ def branch_and_bound(
     bounds : ndarray of shape (T,)
     """
     tree = _Tree(queries, groups, incumbents, target)
-    nodes, stack = tree.roots(bounds), []
+    nodes, stack, leaves = tree.roots(bounds), [], []
     settled, counts = np.full(len(queries), np.inf), np.zeros(len(queries))
 
     def settle(nodes):
         np.minimum.at(settled, nodes.query, nodes.bound)
 
-    while True:
+    while len(nodes):
         counts += np.bincount(nodes.query, minlength=len(queries))
-        closed = tree.bound(nodes)
+        tree.bound(nodes)
+        closed, leaf = tree.closed(nodes), nodes.depth == tree.n_hurting[nodes.query]
         settle(nodes.take(closed))
-        stack.append(nodes.take(~closed))
+        stack.append(nodes.take(~closed & ~leaf))
+        leaves.append(nodes.take(~closed & leaf))
         if progress is not None:
             progress()
         if time.perf_counter() >= deadline:
             break
         # the last nodes are the deepest, so that few are open at a time
         nodes = _pop(stack, max(1, tree.batch // 2))
-        if not len(nodes):
-            break
+        if not len(nodes) or sum(map(len, leaves)) >= LEAVES:
+            solved = _pop(leaves, np.inf)
+            tree.solve(solved)
+            settle(solved)
         closed, given_up = tree.closed(nodes), counts[nodes.query] >= max_nodes
         settle(nodes.take(closed | given_up))
         nodes = tree.split(nodes.take(~(closed | given_up)))
-    for nodes in stack:
+    for nodes in stack + leaves:
         settle(nodes)
     return np.maximum(bounds, settled)
 
@@ -179,20 +185,32 @@ class _Tree:
             np.concatenate(children),
         )
 
-    def closed(self, nodes):
-        return nodes.bound >= self.target(self.groups[nodes.query])
+    def closed(self, nodes, part=slice(None)):
+        """Whether the bounds of nodes are enough."""
+        return nodes.bound[part] >= self.target(self.groups[nodes.query[part]])
 
     def bound(self, nodes):
-        """Raise the bounds of nodes in place, solving leaves; whether they are closed."""
+        """Raise the bounds of nodes in place."""
         for start in range(0, len(nodes), self.batch):
             part = np.arange(start, min(start + self.batch, len(nodes)))
             for k in range(STEPS + 1):
-                part = part[~self.closed(nodes.take(part))]
+                part = part[~self.closed(nodes, part)]
                 if len(part):
                     self._climb(nodes, part, move=k < STEPS)
-        leaves = nodes.depth == self.n_hurting[nodes.query]
-        self._solve(nodes, np.flatnonzero(leaves & ~self.closed(nodes)))
-        return leaves | self.closed(nodes)
+
+    def solve(self, nodes):
+        """Make the bounds of leaves exact, in place."""
+        for start in range(0, len(nodes), self.batch):
+            part = np.arange(start, min(start + self.batch, len(nodes)))
+            part = part[~self.closed(nodes, part)]
+            if not len(part):
+                continue
+            queries, intercepts, fixed = self._lines(nodes, part)
+            lines = np.where(fixed, nodes.slopes[part] >= 1.0, 0.0)
+            _, gradients = queries.affine(lines, intercepts)
+            helping = np.maximum(queries.output, 0.0)
+            slopes, points = minimise_leaves(queries, gradients, helping)
+            self._evaluate(nodes, part, queries, lines + slopes, intercepts, points)
 
     def _lines(self, nodes, part):
         """Queries and the lines of some nodes, and which neurons are fixed there."""
@@ -201,16 +219,23 @@ class _Tree:
         intercepts = np.where(fixed, 0.0, self.chord_intercepts[query])
         return self.queries.take(query), intercepts, fixed
 
+    def _evaluate(self, nodes, part, queries, slopes, intercepts, points=None):
+        """Bounds of some nodes for given lines, and pre-activations at the minimisers of these."""
+        values, gradients = queries.affine(slopes, intercepts)
+        bounds = values - dual_norm(gradients, queries.norm) - queries.slack
+        nodes.bound[part] = np.maximum(nodes.bound[part], bounds)
+        if points is None:
+            points = steepest(gradients, queries.norm)
+        activations = queries.activations(points)
+        values = queries.values(points, activations)
+        self.incumbents.update(self.groups[nodes.query[part]], values, points)
+        return bounds, activations
+
     def _climb(self, nodes, part, move):
         """Bounds of some nodes; then one subgradient step for their slopes."""
         queries, intercepts, fixed = self._lines(nodes, part)
         slopes, query = nodes.slopes[part], nodes.query[part]
-        values, gradients = queries.affine(slopes, intercepts)
-        bounds = values - dual_norm(gradients, queries.norm) - queries.slack
-        nodes.bound[part] = np.maximum(nodes.bound[part], bounds)
-        points = steepest(gradients, queries.norm)
-        activations = queries.activations(points)
-        self.incumbents.update(self.groups[query], queries.values(points, activations), points)
+        bounds, activations = self._evaluate(nodes, part, queries, slopes, intercepts)
         if not move:
             return
         helps = self.helps[query]
@@ -225,19 +250,3 @@ class _Tree:
         steps = np.maximum(missing, 0.0) / np.where(square > 0, square, 1.0)
         moved = np.clip(slopes + steps[:, None] * ascent, lowest, highest)
         nodes.slopes[part] = np.where(fixed | helps, moved, slopes)
-
-    def _solve(self, nodes, part):
-        """Exact bounds of leaves."""
-        for start in range(0, len(part), self.batch):
-            some = part[start : start + self.batch]
-            queries, intercepts, fixed = self._lines(nodes, some)
-            query = nodes.query[some]
-            lines = np.where(fixed, nodes.slopes[some] >= 1.0, 0.0)
-            values, gradients = queries.affine(lines, intercepts)
-            helping = np.maximum(queries.output, 0.0)
-            slopes, points = minimise_leaves(queries, gradients, helping)
-            values, gradients = queries.affine(lines + slopes, intercepts)
-            bounds = values - dual_norm(gradients, queries.norm) - queries.slack
-            nodes.bound[some] = np.maximum(nodes.bound[some], bounds)
-            values = queries.values(points, queries.activations(points))
-            self.incumbents.update(self.groups[query], values, points)

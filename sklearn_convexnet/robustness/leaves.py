@@ -12,10 +12,10 @@ slopes :math:`\phi_\mu' / p` are admissible in the linear relaxation, so that th
 
 import numpy as np
 
-# Weights of the barrier, relative to the size of the function: first, factor and last.
-FIRST, FACTOR, LAST = 0.1, 0.1, 1e-12
-# Newton steps for one weight, at most; the decrement at which the next weight follows.
-STEPS, DECREMENT = 12, 1e-2
+# Weights of the barrier, relative to the size of the function.
+WEIGHTS = 10.0 ** np.arange(-1, -13, -1)
+# Newton steps for one weight, at most; the decrements at which the next weight follows, or the end.
+STEPS, CENTRED, CONVERGED = 12, 0.5, 1e-2
 # Floats in the largest temporary array (32 MB).
 CHUNK = 2**22
 
@@ -77,8 +77,8 @@ def _follow_path(gradients, output, centre, moves, queries):
     size = np.where(size > 0, size, 1.0)
     points = np.full((n, d), 0.5 / d if simplex else 0.0)
     leaves = _Leaves({np.inf: _box, 2: _ball, 1: _simplex}[queries.norm], centre, moves)
-    weight, slopes = FIRST, np.zeros_like(output)
-    while weight >= LAST:
+    slopes = np.zeros_like(output)
+    for weight in WEIGHTS:
         # in units of the barrier's weight
         linear, convex = (part / (weight * size)[:, None] for part in (gradients, output))
         todo = np.arange(n)
@@ -86,10 +86,9 @@ def _follow_path(gradients, output, centre, moves, queries):
             points[todo], decrement, slopes[todo] = leaves.newton(
                 points[todo], linear[todo], convex[todo], todo
             )
-            todo = todo[decrement > DECREMENT]
+            todo = todo[decrement > (CENTRED if weight > WEIGHTS[-1] else CONVERGED)]
             if not len(todo):
                 break
-        weight *= FACTOR
     slopes /= np.where(output > 0, convex, 1.0)
     if simplex:
         points = points[:, : d // 2] - points[:, d // 2 :]
