@@ -84,6 +84,8 @@ class Model:
         d = self.network.hidden_weights.shape[0]
         if X.ndim != 2 or X.shape[1] != d:
             raise ValueError(f"X must have shape (n_samples, {d}), got {X.shape}.")
+        if not len(X):
+            raise ValueError("X must have at least one row, got none.")
         if not np.isfinite(X).all():
             raise ValueError("X must be finite, got NaN or infinity.")
         return X

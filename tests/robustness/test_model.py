@@ -43,7 +43,8 @@ def test_labels_are_those_of_the_estimator(estimator, n_classes):
 
 
 @pytest.mark.parametrize(
-    "estimator", [MLPRegressor(hidden_layer_sizes=6, max_iter=20, random_state=0), ConvexReLURegressor()]
+    "estimator",
+    [MLPRegressor(hidden_layer_sizes=6, max_iter=20, random_state=0), ConvexReLURegressor()],
 )
 def test_outputs_are_those_of_the_regressor(estimator):
     X, _ = draw_data()
