@@ -49,11 +49,15 @@ class OutputBounds:
 
     Attributes
     ----------
-    lower, upper : ndarray of shape (n_samples,)
-        Proved bounds: all outputs lie between them.
-    lowest, highest : ndarray of shape (n_samples, n_features)
-        Perturbed inputs with the least and the greatest output found; for several outputs, of
-        shape (n_samples, n_outputs, n_features).
+    lower : ndarray of shape (n_samples,)
+        Proved lower bounds on the outputs.
+    upper : ndarray of shape (n_samples,)
+        Proved upper bounds.
+    lowest : ndarray of shape (n_samples, n_features)
+        Perturbed inputs with the least output found; for several outputs, of shape (n_samples,
+        n_outputs, n_features).
+    highest : ndarray of shape (n_samples, n_features)
+        Those with the greatest.
     """
 
     lower: np.ndarray
