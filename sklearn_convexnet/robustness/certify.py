@@ -132,7 +132,8 @@ def certify(
     Notes
     -----
     Work grows exponentially with the number of neurons that may change sign and that lower the
-    margin when they are active; up to some 40 of them are no obstacle.
+    margin when they are active; up to some 40 of them are no obstacle. With ``norm=2`` the last
+    resort, mixed-integer programs, does not exist; give a `time_limit` there.
     Linear relaxation is that of [1]_, branch and bound with optimised slopes as in [2]_, the
     mixed-integer program as in [3]_, with a binary for half of the neurons only.
 
