@@ -183,6 +183,9 @@ def test_bounds_cut_the_ball(seed):
         radius = 0.5 * (high[k] - low[k])
         plain = certify(estimator, [low[k] + radius], y[[k]], radius, method="exact")
         np.testing.assert_allclose(boxed.lower[k], plain.lower[0], atol=1e-7)
+    # the inputs themselves are among the perturbed ones, though not at the centres of the boxes
+    cheap = certify(estimator, X, y, 0.4, bounds=bounds, method="interval")
+    assert np.all(cheap.upper <= margins_of(estimator, valid, y) + 1e-9)
     attacked = pgd(estimator, X, y, 0.4, bounds=bounds, random_state=0)
     assert np.all((attacked >= low) & (attacked <= high))
     assert np.all(margins_of(estimator, attacked, y) >= boxed.lower - 1e-9)
