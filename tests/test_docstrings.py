@@ -10,6 +10,7 @@ from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 
 import sklearn_convexnet
+import sklearn_convexnet.robustness
 from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLUClassifierCV,
@@ -17,7 +18,13 @@ from sklearn_convexnet import (
     ConvexReLURegressorCV,
 )
 
-PUBLIC = [name for name in sklearn_convexnet.__all__ if not name.startswith("_")]
+MODULES = [sklearn_convexnet, sklearn_convexnet.robustness]
+PUBLIC = {
+    name: getattr(module, name)
+    for module in MODULES
+    for name in module.__all__
+    if not name.startswith("_")
+}
 ESTIMATORS = [
     ConvexReLUClassifier,
     ConvexReLUClassifierCV,
@@ -50,8 +57,7 @@ def public_members(cls):
 
 
 def docstrings():
-    for name in PUBLIC:
-        obj = getattr(sklearn_convexnet, name)
+    for name, obj in PUBLIC.items():
         yield name, None
         if inspect.isclass(obj):
             yield from ((name, member) for member in public_members(obj))
@@ -74,15 +80,13 @@ def not_asked(obj, member):
 
 @pytest.mark.parametrize(("name", "member"), docstrings())
 def test_docstring_is_valid(name, member):
-    obj = getattr(sklearn_convexnet, name)
+    obj = PUBLIC[name]
     path = f"{obj.__module__}.{name}" + (f".{member}" if member else "")
     errors = dict(validate(path)["errors"])
     assert {code: errors[code] for code in errors.keys() - not_asked(obj, member)} == {}
 
 
-@pytest.mark.parametrize(
-    "cls", [obj for obj in vars(sklearn_convexnet).values() if inspect.isclass(obj)]
-)
+@pytest.mark.parametrize("cls", [obj for obj in PUBLIC.values() if inspect.isclass(obj)])
 def test_every_parameter_of_a_class_is_documented(cls):
     if inspect.isabstract(cls):
         return
@@ -109,7 +113,8 @@ def test_fitted_attributes_are_those_documented(cls):
     assert documented(cls, "Attributes") == fitted
 
 
-def test_package_exports_what_it_names():
-    assert len(set(sklearn_convexnet.__all__)) == len(sklearn_convexnet.__all__)
-    for name in sklearn_convexnet.__all__:
-        assert hasattr(sklearn_convexnet, name)
+@pytest.mark.parametrize("module", MODULES)
+def test_package_exports_what_it_names(module):
+    assert len(set(module.__all__)) == len(module.__all__)
+    for name in module.__all__:
+        assert hasattr(module, name)

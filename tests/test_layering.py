@@ -32,7 +32,7 @@ LAYERS = {
     "network": (set(), NUMERIC),
     "program": ({"program", "network"}, NUMERIC),
     "solvers": ({"solvers", "program", "network"}, NUMERIC | {"threadpoolctl"}),
-    "robustness": ({"program", "network"}, NUMERIC),
+    "robustness": ({"robustness", "program", "network"}, NUMERIC),
     "certificate": ({"solvers", "program", "network"}, NUMERIC),
     "_base": (CONVEX - {"robustness"} | {"_compat", "_version"}, LEARN | OPTIONAL),
     "classifier": (BASE, LEARN | OPTIONAL),

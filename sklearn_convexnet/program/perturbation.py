@@ -37,12 +37,14 @@ class Perturbation:
         if self.bounds is not None and norm != np.inf:
             raise ValueError(f"bounds need norm=numpy.inf, got norm={norm!r}.")
 
-    def balls(self, X):
+    def balls(self, X, scale=1.0):
         """Centres and radii of the perturbed rows.
 
         Parameters
         ----------
         X : ndarray of shape (n, d)
+        scale : float or ndarray of shape (n,), default=1.0
+            Factors of epsilon, one for all rows or one for each.
 
         Returns
         -------
@@ -55,13 +57,34 @@ class Perturbation:
                 f"epsilon must be a number or have one entry per feature ({d}), got shape "
                 f"{self.epsilon.shape}."
             )
-        radii = np.broadcast_to(self.epsilon, X.shape)
+        radii = np.broadcast_to(np.asarray(scale)[..., None] * self.epsilon, X.shape)
         if self.bounds is None:
             return X, radii
         low, high = self.bounds
-        X = np.clip(X, low, high)
+        X = self.nominal(X)
         below, above = np.maximum(X - radii, low), np.minimum(X + radii, high)
         return 0.5 * (below + above), 0.5 * (above - below)
+
+    def nominal(self, X):
+        """The rows as they are without a perturbation: moved to the nearest valid values.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+        """
+        if self.bounds is None:
+            return X
+        for bound in self.bounds:
+            if bound.ndim and bound.shape != X.shape[1:]:
+                raise ValueError(
+                    f"bounds must be numbers or have one entry per feature ({X.shape[1]}), got "
+                    f"shape {bound.shape}."
+                )
+        return np.clip(X, *self.bounds)
 
     def reach(self, radii, directions):
         """How far the perturbations move linear functions: dual norms of ``radii * direction``.
@@ -79,21 +102,30 @@ class Perturbation:
             return radii @ np.abs(directions)
         if self.dual == 2:
             return np.sqrt(radii**2 @ directions**2)
-        return np.max(radii[:, :, None] * np.abs(directions), axis=1, initial=0.0)
+        reach = np.zeros((len(radii), directions.shape[1]))
+        # a feature at a time: all at once would be an array of shape (n, d, m)
+        for radius, row in zip(radii.T, np.abs(directions), strict=True):
+            np.maximum(reach, radius[:, None] * row, out=reach)
+        return reach
 
 
 def _radii(epsilon):
-    epsilon = np.asarray(epsilon, dtype=np.float64)
-    if epsilon.ndim > 1 or not np.isfinite(epsilon).all() or (epsilon < 0).any():
+    try:
+        radii = np.array(epsilon, dtype=np.float64)
+        valid = radii.ndim <= 1 and bool(np.all(np.isfinite(radii) & (radii >= 0)))
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
         raise ValueError(
-            f"epsilon must be a finite number >= 0, or an array of them per feature, got {epsilon}."
+            "epsilon must be a finite number >= 0, or an array of them per feature, got "
+            f"{epsilon!r}."
         )
-    return epsilon
+    return radii
 
 
 def _interval(bounds):
     try:
-        low, high = (np.asarray(bound, dtype=np.float64) for bound in bounds)
+        low, high = (np.array(bound, dtype=np.float64) for bound in bounds)
         ordered = bool(np.all(low <= high))
     except (TypeError, ValueError):
         ordered = False

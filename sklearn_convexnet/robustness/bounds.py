@@ -1,0 +1,186 @@
+r"""Lower bounds on functions of a network over balls: linear relaxation of the hidden neurons.
+
+A query is to minimise :math:`g(\eta) = \kappa + q^\top \eta + \sum_j p_j (z_j)_+` over the
+unit ball, where the pre-activations :math:`z_j = \bar z_j + w_j^\top (r \circ \eta)` range over
+intervals :math:`[l_j, h_j]` that are exact. Neurons that do not change sign there are part of the
+linear function. Of the others, those with :math:`p_j > 0` help the bound and those with
+:math:`p_j < 0` hurt it:
+
+.. math:: (z)_+ \ge s z \;\text{ for any slope } s \in [0, 1], \qquad
+    (z)_+ \le \tfrac{h}{h - l} (z - l) .
+
+The lines add up to one affine function of :math:`\eta`, whose minimum over the ball is closed form
+(Zhang et al., NeurIPS 2018: CROWN; Wong & Kolter, ICML 2018, with other slopes).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .balls import dual_norm
+
+# Rounding of a sum over neurons and features, relative to the sum of magnitudes.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    r"""Functions to minimise over balls, T of them, of one network with H hidden neurons.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (d, H)
+        Of the hidden layer.
+    radii : ndarray of shape (T, d)
+    constant : ndarray of shape (T,)
+        The :math:`\kappa`.
+    linear : ndarray of shape (T, d)
+        The q.
+    output : ndarray of shape (T, H)
+        The p; zero for neurons that are part of the linear function.
+    centre : ndarray of shape (T, H)
+        Pre-activations at the centres of the balls.
+    reach : ndarray of shape (T, H)
+        How far they move.
+    slack : ndarray of shape (T,)
+        Bound on what rounding does to a value.
+    norm : {inf, 2, 1}
+    """
+
+    weights: np.ndarray
+    radii: np.ndarray
+    constant: np.ndarray
+    linear: np.ndarray
+    output: np.ndarray
+    centre: np.ndarray
+    reach: np.ndarray
+    slack: np.ndarray
+    norm: float
+
+    @classmethod
+    def build(cls, model, perturbation, centres, radii, rows, directions):
+        """The queries of some directions at some rows.
+
+        Parameters
+        ----------
+        model : Model
+        perturbation : Perturbation
+        centres, radii : ndarray of shape (n, d)
+            The balls.
+        rows : ndarray of int of shape (T,)
+            The ball of each query.
+        directions : ndarray of shape (T, n_outputs)
+            What is minimised is ``directions @ f(x)``.
+        """
+        network = model.network
+        weights, output = network.hidden_weights, directions @ network.output_weights.T
+        balls, place = np.unique(rows, return_inverse=True)
+        middle, radius = centres[balls], radii[balls]
+        centre = middle @ weights + network.hidden_biases
+        reach = perturbation.reach(radius, weights)
+        size = (np.abs(middle) + radius) @ np.abs(weights) + np.abs(network.hidden_biases)
+        constant = directions @ network.output_biases
+        slack = np.abs(directions) @ np.abs(network.output_biases)
+        slack += np.sum(size[place] * np.abs(output), axis=1)
+        centre, reach, radius = centre[place], reach[place], radius[place]
+
+        always = np.zeros_like(output)  # output weights of neurons in their linear regime
+        first, second, ratios = model.pairs
+        if len(first):
+            one, other = output[:, first], output[:, second] * ratios
+            shared = np.minimum(np.abs(one), np.abs(other)) * (one * other < 0) * np.sign(one)
+            always[:, first] = shared
+            output[:, first] -= shared
+            output[:, second] += shared / ratios
+        active = centre - reach >= 0
+        always += output * active
+        output *= ~active & (centre + reach > 0)
+        constant = constant + np.sum(always * centre, axis=1)
+        linear = radius * (always @ weights.T)
+        return cls(
+            weights,
+            radius,
+            constant,
+            linear,
+            output,
+            centre,
+            reach,
+            ROUNDING * slack,
+            perturbation.norm,
+        )
+
+    def take(self, chosen):
+        """Some of the queries."""
+        return Queries(
+            self.weights,
+            self.radii[chosen],
+            self.constant[chosen],
+            self.linear[chosen],
+            self.output[chosen],
+            self.centre[chosen],
+            self.reach[chosen],
+            self.slack[chosen],
+            self.norm,
+        )
+
+    def __len__(self):
+        return len(self.constant)
+
+    def sizes(self):
+        """How far the functions could move, were it not for signs; (T,)."""
+        return dual_norm(self.linear, self.norm) + np.sum(np.abs(self.output) * self.reach, axis=1)
+
+    def chords(self):
+        """Slopes and intercepts of the neurons that hurt, from l to h; (T, H) each."""
+        hurts = self.output < 0
+        width = np.where(hurts, 2.0 * self.reach, 1.0)
+        slopes = np.where(hurts, (self.centre + self.reach) / width, 0.0)
+        return slopes, -slopes * (self.centre - self.reach)
+
+    def affine(self, slopes, intercepts):
+        """Value at the centre and gradient of the function with lines in place of neurons."""
+        weighted = self.output * slopes
+        values = self.constant + np.sum(weighted * self.centre + self.output * intercepts, axis=1)
+        return values, self.linear + self.radii * (weighted @ self.weights.T)
+
+    def activations(self, points):
+        """Pre-activations at points of the ball, one for each query."""
+        return self.centre + (self.radii * points) @ self.weights
+
+    def values(self, points, activations):
+        """The functions at points of the ball, one for each query."""
+        active = np.maximum(activations, 0.0)
+        return (
+            self.constant
+            + np.sum(self.linear * points, axis=1)
+            + np.sum(self.output * active, axis=1)
+        )
+
+
+def interval_bound(queries):
+    """Lower bounds with every neuron that may change sign in the range of its values.
+
+    Returns
+    -------
+    bounds : ndarray of shape (T,)
+    gradients : ndarray of shape (T, d)
+        Of the linear functions behind the bounds.
+    """
+    highest = np.where(queries.output < 0, queries.centre + queries.reach, 0.0)
+    values, gradients = queries.affine(np.zeros_like(highest), highest)
+    return values - dual_norm(gradients, queries.norm) - queries.slack, gradients
+
+
+def linear_bound(queries):
+    """Lower bounds with a line in place of every neuron that may change sign.
+
+    Returns
+    -------
+    bounds : ndarray of shape (T,)
+    gradients : ndarray of shape (T, d)
+        Of the linear functions behind the bounds.
+    """
+    slopes, intercepts = queries.chords()
+    slopes[(queries.output > 0) & (queries.centre > 0)] = 1.0
+    values, gradients = queries.affine(slopes, intercepts)
+    return values - dual_norm(gradients, queries.norm) - queries.slack, gradients

@@ -1,0 +1,84 @@
+r"""A query as a mixed-integer linear program, for what branch and bound leaves open.
+
+Only neurons that hurt need a binary variable (Tjeng, Xiao & Tedrake, ICLR 2019, have one for each):
+with :math:`y \le z - l (1 - s)` and :math:`y \le h s` the least :math:`-|p| y` is
+:math:`-|p| (z)_+`, while :math:`t \ge z, t \ge 0` give :math:`p\, t = p (z)_+`.
+"""
+
+import numpy as np
+from scipy.optimize import LinearConstraint, milp
+
+# What HiGHS may be wrong by, relative to the size of the function.
+TOLERANCE = 1e-6
+# Units of the objective per size of the function: HiGHS stops at an absolute gap of 1e-6.
+UNITS = 1e3
+
+
+def minimise_query(queries, k, *, decide=False, time_limit=None):
+    r"""Minimum of one query over its ball of norm infinity or 1.
+
+    Parameters
+    ----------
+    queries : Queries
+    k : int
+    decide : bool, default=False
+        Ask only whether there is a value that is not positive.
+    time_limit : float, default=None
+        In seconds.
+
+    Returns
+    -------
+    bound : float
+        Lower bound, up to the tolerance of the solver; minus infinity if none was proved.
+    point : ndarray of shape (d,) or None
+        The best point found.
+    """
+    polyhedral = queries.norm == 1
+    neurons = np.flatnonzero(queries.output[k])
+    # activations in units of how far they move
+    reach = queries.reach[k, neurons]
+    output, centre = queries.output[k, neurons] * reach, queries.centre[k, neurons] / reach
+    moves = (queries.radii[k][:, None] * queries.weights[:, neurons] / reach).T
+    linear = queries.linear[k]
+    if polyhedral:
+        # the ball of norm 1: differences of non-negative parts with a sum of at most one
+        moves, linear = np.hstack([moves, -moves]), np.concatenate([linear, -linear])
+    hurts, d, m = output < 0, len(linear), len(neurons)
+    size = np.abs(linear).sum() + np.abs(output).sum()
+    unit = size / UNITS if size > 0 else 1.0
+    tolerance = TOLERANCE * size
+
+    # variables: the point, an activation for each neuron, a binary for each that hurts
+    eye, binaries = np.eye(m), np.eye(m)[:, hurts]
+    none = np.zeros_like(binaries)
+    cost = np.concatenate([linear, output, np.zeros(len(none.T))]) / unit
+    rows = [
+        (np.hstack([moves, -eye, none])[~hurts], -centre[~hurts]),
+        (np.hstack([-moves, eye, (1.0 - centre)[:, None] * binaries])[hurts], np.ones(hurts.sum())),
+        (np.hstack([0.0 * moves, eye, -(centre + 1.0)[:, None] * binaries])[hurts], 0.0),
+    ]
+    if polyhedral:
+        rows.append((np.concatenate([np.ones(d), np.zeros(len(cost) - d)])[None], 1.0))
+    if decide:
+        rows.append((cost[None], (tolerance - queries.constant[k]) / unit))
+    lowest = np.concatenate([np.full(d, -1.0 + polyhedral), np.zeros(len(cost) - d)])
+    highest = np.concatenate([np.ones(d), centre + 1.0, np.ones(len(none.T))])
+    options = {"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit})
+    # HiGHS decides sooner with the objective than without
+    result = milp(
+        cost,
+        integrality=np.repeat([0, 1], [d + m, len(none.T)]),
+        bounds=(lowest, highest),
+        constraints=[LinearConstraint(A, -np.inf, b) for A, b in rows if len(A)],
+        options=options,
+    )
+    point = None if result.x is None else result.x[:d]
+    if point is not None and polyhedral:
+        point = point[: d // 2] - point[d // 2 :]
+    # a linear program has no dual bound
+    proved = result.fun if not hurts.any() else result.mip_dual_bound
+    if decide:
+        bound = 0.5 * tolerance if result.status == 2 else -np.inf
+    else:
+        bound = -np.inf if proved is None else float(queries.constant[k] + unit * proved)
+    return bound - queries.slack[k], point
