@@ -39,6 +39,7 @@ LAYERS = {
     "regressor": (BASE, LEARN | OPTIONAL),
     "robust": (BASE, LEARN | OPTIONAL),
     "export": ({"network", "program", "_version"}, LEARN | OPTIONAL),
+    "plotting": ({"robustness"}, {"numpy", "matplotlib"}),
     "path": (BASE | {"classifier", "regressor"}, LEARN),
     "cross_validation": (BASE | {"classifier", "regressor", "path"}, LEARN),
     "__init__": (BASE | ABOVE | {"_version", "_show_versions"}, set()),
