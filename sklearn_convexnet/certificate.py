@@ -40,7 +40,7 @@ from .solvers.units import Units
 # what a certificate with a time limit aims at
 TOLERANCE = 1e-2
 # what is aimed at in its units, for rounding; what may be left to the dual variables
-_AIM, _DUAL_SHARE = 0.98, 0.2
+_AIM, _DUAL_SHARE = 0.98, 0.1
 # confidence of the statement about what a search may have missed
 CONFIDENCE = 0.99
 # random ascents, but for a certificate with a time limit
