@@ -15,7 +15,9 @@ slope :math:`s_k \in [0, 1]`. What remains is linear, and over the part of the c
 
 Multipliers a come from an active-set method, slopes from Frank-Wolfe steps towards those of the
 maximiser :math:`u = \Pi_K(v)`, at which the concave terms are then exact. A cone that may hold more
-than is asked for is cut through the middle of the edge that is interpolated worst.
+than is asked for is cut through the middle of the edge that is interpolated worst. Its halves share
+all rays but one: they inherit the gradients of the convex terms at the rays, which tell c and how
+much these terms bend between two rays, and R^-1 but for two rows.
 
 Whatever the slopes and the multipliers, the bound holds; it is computed in batches of cones, with
 the residual of :math:`R^\top R^{-\top} = I` and the rounding of sums over all rows on top.
@@ -29,10 +31,8 @@ import numpy as np
 
 # Rounding of a sum over all rows, relative to the sum of magnitudes; of merged and projected rows.
 ROUNDING = 1e-12
-# Cones split at once, and the largest number of floats in a temporary array (16 MB).
-BATCH, CHUNK = 1024, 2**22
-# Floats of a temporary array that stays in the cache.
-CACHE = 2**16
+# Cones split at once; floats of an array of matrices (16 MB), and of one that stays in the cache.
+BATCH, CHUNK, CACHE = 1024, 2**21, 2**15
 # Open cones are held in this many floats (512 MB); beyond, those nearest to be settled come first.
 MEMORY = 2**26
 # Frank-Wolfe steps on the slopes, at most; steps of the first active-set search.
@@ -156,7 +156,7 @@ class _Pricing:
     @property
     def batch(self):
         """Number of cones to split at once."""
-        return int(np.clip(CHUNK // (2 * max(1, self.positive.size)), 8, BATCH))
+        return int(np.clip(CHUNK // (2 * len(self.linear) ** 2), 8, BATCH))
 
     def value(self, points):
         """Values at the columns of `points`."""
@@ -299,7 +299,7 @@ class _Cones:
     inverse : ndarray of shape (B, r, r)
         Inverses of the matrices with the rays as columns.
     gradients : ndarray of shape (B, r, r)
-        Of the linear and convex terms at the rays, a row each.
+        Of the linear and convex terms at the rays, a row for each ray.
     bounds : ndarray of shape (B,)
     edges : ndarray of int of shape (B, 2)
         Pairs of rays to cut between.

@@ -118,6 +118,17 @@ def test_the_best_bound_is_kept(monkeypatch):
     assert bounds == []
 
 
+@LOSSES
+def test_it_ends_where_nothing_is_left_to_gain(loss, monkeypatch):
+    """An objective out of reach costs no more rounds than the optimum of all networks."""
+    every, best, some = problem(loss, True)
+    bounds = record_bounds(monkeypatch)
+    start = search_dual(some, 0.0 * every.y, np.random.RandomState(0))
+    found = tightened(some, start, 3.0 * best.upper_bound, tol=1e-2)
+    assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-2
+    assert 0 < len(bounds) <= 10
+
+
 def test_a_start_that_is_better_than_all_rounds_is_kept(monkeypatch):
     every, best, some = problem("squared", True)
     dual = search_dual(some, best.solution.slopes, np.random.RandomState(0))
