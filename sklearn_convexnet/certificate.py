@@ -9,7 +9,8 @@ ReLU network of any width has an objective of at least
 The inner maximum ("pricing") decides what kind of statement that is:
 
 exact
-    all activation patterns are in the program, or branch and bound has enclosed the maximum.
+    all activation patterns are in the program, or branch and bound has enclosed the maximum as
+    closely as the tolerance needs.
 bound
     branch and bound was stopped, or a closed form was used: a proved upper bound on the maximum.
     The closed form is
@@ -39,7 +40,8 @@ from .solvers.units import Units
 
 # what a certificate with a time limit aims at
 TOLERANCE = 1e-2
-# what is aimed at in its units, for rounding; what may be left to the dual variables
+# shares of it: the gap that branch and bound is asked for, to be below after rounding; what the
+# dual variables may lose of it before
 _AIM, _DUAL_SHARE = 0.98, 0.1
 # confidence of the statement about what a search may have missed
 CONFIDENCE = 0.99

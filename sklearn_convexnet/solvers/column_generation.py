@@ -26,8 +26,8 @@ from .units import Units
 
 # random directions to climb from, and new neurons of each sign, in a round
 _STARTS, _JOINING = 200, 100
-# share of the tolerance to which a lasso is solved; neurons whose lasso is proved optimal among
-# all networks to this share of the tolerance leave nothing to gain
+# shares of the tolerance: to which a lasso is solved, and to which it has to be above the best
+# lower bound for another round to gain anything
 _MASTER, _NOTHING_LEFT = 0.1, 0.2
 
 
@@ -126,7 +126,7 @@ def tighten(program, dual, objective, *, tol, deadline, rng):
         if dual.lower_bound > best.lower_bound:
             best = dual
         # the neurons of the solution, and those found
-        used = np.any((result.solution.v != 0) | (result.solution.w != 0), axis=0)
+        used = np.flatnonzero(np.any((result.solution.v != 0) | (result.solution.w != 0), axis=0))
         new = dual.directions[:, program.n_patterns :]
         nothing_left = relative_gap(result.upper_bound, best.lower_bound) <= _NOTHING_LEFT * tol
         if new.shape[1] == 0 or nothing_left:

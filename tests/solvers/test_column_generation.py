@@ -129,6 +129,23 @@ def test_it_ends_where_nothing_is_left_to_gain(loss, monkeypatch):
     assert 0 < len(bounds) <= 10
 
 
+def test_useless_neurons_of_one_pattern_are_no_obstacle():
+    """A first lasso whose optimum is the constant, with more neurons than patterns."""
+    every = exhaustive_program(1, loss="squared", alpha=0.05, intercept=True)
+    least = every.patterns.sum(axis=0).argmin()
+    gate = every.gates[:, [least]]
+    some = every.with_gates(np.concatenate([gate, gate, gate], axis=1))
+    assert some.n_patterns == 1 and some.geometry.directions.shape[1] == 3
+    constant = solve(some, "scp", tol=1e-4)
+    assert constant.network.n_neurons == 0
+    best = solve(every, tol=1e-6)
+    assert best.network.n_neurons > 0
+    dual = search_dual(some, constant.solution.slopes, np.random.RandomState(0))
+    start = module.SearchedDual(dual.slopes, dual.largest, 0.0, some.geometry.directions, 1)
+    found = tightened(some, start, best.upper_bound)
+    assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
+
+
 def test_a_start_that_is_better_than_all_rounds_is_kept(monkeypatch):
     every, best, some = problem("squared", True)
     dual = search_dual(some, best.solution.slopes, np.random.RandomState(0))
