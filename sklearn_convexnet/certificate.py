@@ -9,7 +9,8 @@ ReLU network of any width has an objective of at least
 The inner maximum ("pricing") decides what kind of statement that is:
 
 exact
-    all activation patterns are in the program, or branch and bound has enclosed the maximum.
+    all activation patterns are in the program, or branch and bound has enclosed the maximum as
+    closely as the tolerance needs.
 bound
     branch and bound was stopped, or a closed form was used: a proved upper bound on the maximum.
     The closed form is
@@ -39,6 +40,9 @@ from .solvers.units import Units
 
 # what a certificate with a time limit aims at
 TOLERANCE = 1e-2
+# shares of it: the gap that branch and bound is asked for, to be below after rounding; what the
+# dual variables may lose of it before
+_AIM, _DUAL_SHARE = 0.98, 0.1
 # confidence of the statement about what a search may have missed
 CONFIDENCE = 0.99
 # random ascents, but for a certificate with a time limit
@@ -213,24 +217,48 @@ class _Enclosed:
     n_cones: int
 
 
+def _affordable(program, slopes, wanted):
+    """Largest pricing value with which slopes still prove what is wanted; alpha if none does.
+
+    The dual value is concave along the ray of the slopes.
+    """
+
+    def proves(share):
+        return share > 0.0 and dual_value(program, slopes, program.alpha / share) >= wanted
+
+    if not proves(1.0):
+        return program.alpha
+    enough, short = 1.0, 0.0
+    for _ in range(30):
+        middle = 0.5 * (enough + short)
+        enough, short = (middle, short) if proves(middle) else (enough, middle)
+    return program.alpha / enough
+
+
 def _enclose(program, dual, objective, time_limit):
-    """Column generation and branch and bound by turns, each with half of the time left."""
+    """Column generation and branch and bound by turns, each with half of the time left.
+
+    The better the dual variables, the looser the bound on pricing that is enough, and the fewer
+    cones it takes: what tolerance column generation leaves over is for branch and bound.
+    """
     rng = np.random.RandomState(1)
     deadline = time.perf_counter() + time_limit
     units = Units(program)
     normalised = units.normalised
     proved, exact, cones = _closed_form(program, dual), False, 0
+    wanted = (1.0 - _AIM * TOLERANCE) * objective
     while True:
         left = deadline - time.perf_counter()
         dual = tighten(
             program,
             dual,
             objective,
-            tol=0.5 * TOLERANCE,
+            tol=_DUAL_SHARE * TOLERANCE,
             deadline=deadline - 0.5 * left,
             rng=rng,
         )
         multipliers = normalised.weights * dual.slopes
+        enough = _affordable(normalised, dual.slopes, wanted / units.objective_scale)
         enclosures = []
         for remaining, sign in ((2, 1.0), (1, -1.0)):
             left = max(deadline - time.perf_counter(), 0.0) / remaining
@@ -239,13 +267,14 @@ def _enclose(program, dual, objective, time_limit):
                     normalised.rows,
                     sign * multipliers,
                     tol=0.25 * TOLERANCE,
-                    stop_below=max(normalised.alpha, dual.largest),
+                    stop_below=max(enough, dual.largest),
                     start=units.directions(dual.directions),
                     time_limit=left,
                 )
             )
         cones += sum(one.n_cones for one in enclosures)
         upper = max(one.upper for one in enclosures)
+        upper = min(upper, pricing_bound(normalised.rows, multipliers))
         lower = units.objective_scale * dual_value(normalised, dual.slopes, upper)
         if lower >= proved:
             proved, exact = lower, all(one.finished for one in enclosures)
@@ -254,6 +283,6 @@ def _enclose(program, dual, objective, time_limit):
         found = units.user_directions(np.stack([one.direction for one in enclosures], axis=1))
         known, largest = np.concatenate([dual.directions, found], axis=1), dual.largest
         dual = search_dual(program, dual.slopes * units.slope_scale, rng, extra=known)
-        missed = dual.largest > largest * (1.0 + 1e-6)
-        if not missed or time.perf_counter() >= deadline:
+        done = proved >= wanted or dual.largest <= max(largest * (1.0 + 1e-6), enough)
+        if done or time.perf_counter() >= deadline:
             return _Enclosed(proved, exact, dual, cones)

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -24,9 +24,10 @@ from sklearn_convexnet import (
     TwoLayerReLU,
     solve,
 )
-from sklearn_convexnet.certificate import certify_network, pricing_bound
+from sklearn_convexnet.certificate import _affordable, certify_network, pricing_bound
 from sklearn_convexnet.program.patterns import activation_patterns, enumerate_gates
 from sklearn_convexnet.program.sampled import SampledProgram
+from sklearn_convexnet.solvers.bounds import dual_value
 
 LOSSES = [Squared(), Huber(0.5), Quantile(0.3), Logistic(), Hinge(), SquaredHinge()]
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
@@ -275,6 +276,48 @@ def test_certificate_without_the_time_for_it(make):
         searched, proved = str(certificate).splitlines()
         assert searched.startswith("Searched: ") and proved.startswith("Proved: no two-layer")
         assert f"{certificate.lower_bound:.6g}" in proved
+
+
+@BOTH
+def test_branch_and_bound_is_asked_for_what_the_tolerance_needs(make, monkeypatch):
+    X, y = data(make, n=40)
+    model = make(patterns="adaptive", alpha=0.02, tol=1e-3).fit(X, y)
+    module = importlib.import_module("sklearn_convexnet.certificate")
+    honest, asked = module.pricing_maximum, []
+
+    def pricing_maximum(rows, multipliers, *, stop_below, **how):
+        asked.append(stop_below)
+        return honest(rows, multipliers, stop_below=stop_below, **how)
+
+    monkeypatch.setattr(module, "pricing_maximum", pricing_maximum)
+    certificate = model.certificate(X, y, time_limit=ENOUGH)
+    assert certificate.kind == "exact" and certificate.gap <= module.TOLERANCE
+    assert len(asked) == 2 and asked[0] == asked[1]
+    wide = certificate.detail["n_cones"]
+    monkeypatch.setattr(module, "TOLERANCE", 1e-3)
+    certificate = model.certificate(X, y, time_limit=ENOUGH)
+    assert asked[2] < asked[0] and certificate.detail["n_cones"] > wide
+
+
+@given(seed=st.integers(0, 10**6), loss=st.sampled_from(LOSSES), share=st.floats(0.1, 1.2))
+@settings(max_examples=20)
+def test_affordable_pricing_value(seed, loss, share):
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((8, 2))
+    y = rng.choice([-1.0, 1.0], 8) if loss.target == "sign" else rng.standard_normal(8)
+    gates = enumerate_gates(X, max_patterns=100)
+    program = SampledProgram(X, y, activation_patterns(X, gates), loss=loss, alpha=0.05)
+    slopes = loss.derivative(rng.standard_normal(8), y)
+    value = dual_value(program, slopes, program.alpha)
+    assume(value > 0.0)
+    largest = _affordable(program, slopes, share * value)
+    if share > 1.0:
+        assert largest == program.alpha
+    else:
+        assert largest >= program.alpha
+        # it proves as much, and no larger one does
+        assert dual_value(program, slopes, largest) >= share * value
+        assert dual_value(program, slopes, largest * (1 + 1e-6)) <= share * value * (1 + 1e-12)
 
 
 def test_certificate_with_time_of_several_outputs():

@@ -15,7 +15,9 @@ slope :math:`s_k \in [0, 1]`. What remains is linear, and over the part of the c
 
 Multipliers a come from an active-set method, slopes from Frank-Wolfe steps towards those of the
 maximiser :math:`u = \Pi_K(v)`, at which the concave terms are then exact. A cone that may hold more
-than is asked for is cut through the middle of the edge that is interpolated worst.
+than is asked for is cut through the middle of the edge that is interpolated worst. Its halves share
+all rays but one: they inherit the gradients of the convex terms at the rays, which tell c and how
+much these terms bend between two rays, and R^-1 but for two rows.
 
 Whatever the slopes and the multipliers, the bound holds; it is computed in batches of cones, with
 the residual of :math:`R^\top R^{-\top} = I` and the rounding of sums over all rows on top.
@@ -29,8 +31,8 @@ import numpy as np
 
 # Rounding of a sum over all rows, relative to the sum of magnitudes; of merged and projected rows.
 ROUNDING = 1e-12
-# Cones split at once, and the largest number of floats in a temporary array (16 MB).
-BATCH, CHUNK = 512, 2**21
+# Cones split at once; floats of an array of matrices (16 MB), and of one that stays in the cache.
+BATCH, CHUNK, CACHE = 1024, 2**21, 2**15
 # Open cones are held in this many floats (512 MB); beyond, those nearest to be settled come first.
 MEMORY = 2**26
 # Frank-Wolfe steps on the slopes, at most; steps of the first active-set search.
@@ -39,6 +41,7 @@ SLOPE_STEPS, ACTIVE_STEPS = 20, 3
 LARGEST_RANK = 64
 # A cone with a ray this close to the span of the others is not split any further.
 THINNEST = 1e-6
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -108,23 +111,22 @@ def pricing_maximum(
     target = stop_below / scale - slack if stop_below else 0.0
 
     best = pricing.ascend(_starts(basis, start))
-    rays = _fan(basis.shape[1])
-    bounds, n_cones, pool = np.full(len(rays), pricing.crude_bound()), 0, _Pool()
-    settled = 0.0 if len(rays) else pricing.crude_bound()
-    while len(rays):
+    cones, n_cones, pool = _fan(pricing), 0, _Pool()
+    settled = 0.0 if len(cones) else pricing.crude_bound()
+    while len(cones):
         threshold = max(best[0] * (1.0 + tol) + slack, target)
-        cones = _bound_cones(pricing, rays, bounds, threshold)
-        n_cones += len(rays)
-        best = max(best, pricing.ascend(cones.promising(pricing)), key=lambda found: found[0])
+        cones.bound(pricing, threshold)
+        n_cones += len(cones)
+        best = max(best, _look_at(pricing, cones, best[0]), key=lambda found: found[0])
         threshold = max(best[0] * (1.0 + tol) + slack, target)
         unsettled = (cones.bounds > threshold) & ~cones.thin
         settled = max(settled, cones.bounds[~unsettled].max(initial=0.0))
-        pool.push(cones.bounds[unsettled], rays[unsettled], cones.worst_edges(unsettled))
+        pool.push(cones[unsettled])
         if n_cones >= max_cones or time.perf_counter() >= deadline:
             break
-        bounds, rays, edges, discarded = pool.pop(pricing.batch, threshold)
+        cones, discarded = pool.pop(pricing.batch, threshold)
         settled = max(settled, discarded)
-        bounds, rays = np.tile(bounds, 2), _halve(rays, edges)
+        cones = cones.halves(pricing) if len(cones) else cones
 
     upper = float(scale * (max(best[0], settled, pool.largest_bound()) + slack))
     direction = basis @ best[1]
@@ -154,12 +156,31 @@ class _Pricing:
     @property
     def batch(self):
         """Number of cones to split at once."""
-        return int(np.clip(CHUNK // (2 * max(1, self.positive.size)), 8, BATCH))
+        return int(np.clip(CHUNK // (2 * len(self.linear) ** 2), 8, BATCH))
 
     def value(self, points):
         """Values at the columns of `points`."""
         gains = np.maximum(self.positive.T @ points, 0.0).sum(axis=0)
         return self.linear @ points + gains - np.maximum(self.negative.T @ points, 0.0).sum(axis=0)
+
+    def convex_gradients(self, points):
+        """Gradients of the linear and the convex terms at the rows of `points`."""
+        return self.linear + _weighted_sums(self.positive, points, _activity)
+
+    def tangents(self, points):
+        """Gradients of the concave terms at the rows of `points`."""
+        return -_weighted_sums(self.negative, points, _activity)
+
+    def chords(self, centres, radii):
+        """Sums of linear functions above the concave terms, good in balls around unit rows."""
+
+        def slopes(products, part):
+            # in a small ball a term crosses zero about where its value at the centre says
+            products /= 2.0 * (radii[part, None] + ROUNDING) * self.widths
+            products += 0.5
+            np.clip(products, 0.0, 1.0, out=products)
+
+        return -_weighted_sums(self.negative, centres, slopes)
 
     def crude_bound(self):
         """Bound over the ball, by the Cauchy-Schwarz inequality for the convex terms."""
@@ -189,6 +210,25 @@ class _Pricing:
             return 0.0, np.zeros(len(points))
         k = values.argmax()
         return float(values[k]), points[:, k]
+
+
+def _weighted_sums(columns, points, weigh):
+    """Sums of columns, a row for each row of `points`, in blocks that stay in the cache.
+
+    `weigh` turns products of points and columns into weights, in place.
+    """
+    sums = np.empty(points.shape)
+    size = max(1, CACHE // max(1, columns.shape[1]))
+    for start in range(0, len(points), size):
+        part = slice(start, start + size)
+        products = points[part] @ columns
+        weigh(products, part)
+        np.matmul(products, columns.T, out=sums[part])
+    return sums
+
+
+def _activity(products, _):
+    np.greater(products, 0.0, out=products, casting="unsafe")
 
 
 def _reduce(rows, multipliers):
@@ -248,123 +288,166 @@ def _unit_columns(points):
 # Cones
 
 
-def _fan(r):
-    """Rays of the cones over the faces of a regular simplex, which cover the space."""
-    if r > LARGEST_RANK:
-        return np.zeros((0, r, r))
-    ones = np.ones((r + 1, 1))
-    corners = np.linalg.qr(np.hstack([ones, np.eye(r + 1, r)]))[0][:, 1:].T
-    return np.stack([np.delete(_unit_columns(corners), k, axis=1) for k in range(r + 1)])
-
-
-def _halve(rays, edges):
-    """Rays of the two halves of each cone, cut through the middle of an edge."""
-    cones = np.arange(len(rays))
-    middle = rays[cones, :, edges[:, 0]] + rays[cones, :, edges[:, 1]]
-    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
-    halves = np.concatenate([rays, rays])
-    halves[cones, :, edges[:, 0]] = middle
-    halves[cones + len(rays), :, edges[:, 1]] = middle
-    return halves
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Cones:
-    """Cones and what is known about them."""
+    """Cones, what their halves inherit, and what is known about them.
 
-    rays: np.ndarray  # (B, r, r), unit columns
-    gram: np.ndarray  # (B, r, r), of the rays
-    inverse: np.ndarray  # (B, r, r), of the matrices of rays
-    heights: np.ndarray  # (B, r, n+), inner products of the rays with the positive columns
-    bounds: np.ndarray  # (B,)
-    maximisers: np.ndarray  # (B, r), unit vectors or zero; in the cones up to what is not solved
+    Attributes
+    ----------
+    rays : ndarray of shape (B, r, r)
+        Unit rows.
+    inverse : ndarray of shape (B, r, r)
+        Inverses of the matrices with the rays as columns.
+    gradients : ndarray of shape (B, r, r)
+        Of the linear and convex terms at the rays, a row for each ray.
+    bounds : ndarray of shape (B,)
+    edges : ndarray of int of shape (B, 2)
+        Pairs of rays to cut between.
+    points : ndarray of shape (B, r)
+        Unit vectors or zero: where the relaxed function is largest, about.
+    hopes : ndarray of shape (B,)
+        Bounds on the values there.
+    """
+
+    rays: np.ndarray
+    inverse: np.ndarray
+    gradients: np.ndarray
+    bounds: np.ndarray
+    edges: np.ndarray
+    points: np.ndarray
+    hopes: np.ndarray
+
+    def __len__(self):
+        return len(self.bounds)
+
+    def __getitem__(self, which):
+        return _Cones(*(part[which] for part in vars(self).values()))
+
+    @classmethod
+    def joined(cls, parts):
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
+        return cls(*map(np.concatenate, columns))
 
     @property
     def thin(self):
         """Whether a ray is in the span of the others, as far as rounding can tell."""
-        return np.square(self.inverse).sum(axis=2).max(axis=1) > THINNEST**-2
+        return _dot(self.inverse, self.inverse).max(axis=1) > THINNEST**-2
 
-    def promising(self, pricing, count=4):
-        """The best of the maximisers, as columns."""
-        values = pricing.value(self.maximisers.T)
-        return self.maximisers[np.argsort(-values, kind="stable")[:count]].T
+    def halves(self, pricing):
+        """The two halves of each cone, cut through the middle of an edge."""
+        cones, (one, other) = np.arange(len(self)), self.edges.T
+        middle = self.rays[cones, one] + self.rays[cones, other]
+        lengths = np.sqrt(_dot(middle, middle))[:, None]
+        middle /= lengths
+        gradients = pricing.convex_gradients(middle)
+        halves = _Cones.joined([self, self])
+        for first, kept, replaced in ((0, one, other), (len(self), other, one)):
+            half = first + cones
+            halves.rays[half, replaced] = middle
+            halves.gradients[half, replaced] = gradients
+            halves.inverse[half, kept] -= self.inverse[cones, replaced]
+            halves.inverse[half, replaced] *= lengths
+        return halves
 
-    def worst_edges(self, which):
+    def bound(self, pricing, threshold):
+        """Bound the function on the cones, the better the closer to the threshold.
+
+        Parameters
+        ----------
+        pricing : _Pricing
+        threshold : float
+            Bounds below need not be improved.
+        """
+        rays, inverse = self.rays, self.inverse
+        at_rays = _dot(self.gradients, rays)
+        gram = rays @ rays.transpose(0, 2, 1)
+        centres = _unit_rows(rays.sum(axis=1))
+        radii = np.sqrt(np.maximum(2.0 - 2.0 * _apply(rays, centres).min(axis=1), 0.0))
+        concave = pricing.chords(centres, radii)
+        linear = _combine(at_rays, inverse)
+        forms = linear + concave
+        free = _apply(inverse, forms) > 0.0
+        points, free = _project(forms, rays, gram, inverse, free, ACTIVE_STEPS)
+        norms = np.sqrt(_dot(points, points))
+        self.hopes = np.minimum(norms, self.bounds)
+        live = np.flatnonzero(norms > threshold)
+        for _ in range(SLOPE_STEPS):
+            if len(live) == 0:
+                break
+            steps = pricing.tangents(points[live]) - concave[live]
+            # The value of all concave terms at the maximiser: no slopes make the bound any smaller.
+            self.hopes[live] = _dot(forms[live] + steps, points[live]) / norms[live]
+            hopeful = self.hopes[live] <= threshold
+            live, steps = live[hopeful], steps[hopeful]
+            length = -_dot(steps, points[live]) / np.maximum(_dot(steps, steps), TINY)
+            steps *= np.clip(length, 0.0, 1.0)[:, None]
+            concave[live] += steps
+            forms[live] = linear[live] + concave[live]
+            points[live], free[live] = _project(
+                forms[live], rays[live], gram[live], inverse[live], free[live], 1
+            )
+            norms[live] = np.sqrt(_dot(points[live], points[live]))
+            live = live[norms[live] > threshold]
+
+        # `linear` is at most `points - concave` at the rays, but for the rounding of inverses;
+        # the coefficients of a point of the cone in the ball sum up to at most 1 / reach.
+        wanted = at_rays - _apply(rays, points - concave)
+        reach = _apply(rays, centres).min(axis=1)
+        rounding = np.maximum(wanted.max(axis=1), 0.0) / np.maximum(reach, TINY)
+        self.bounds = np.minimum(self.bounds, norms + rounding)
+        self.points = _unit_rows(points)
+        self.edges = self._worst_edges(gram)
+
+    def _worst_edges(self, gram):
         """Pair of rays between which the convex terms bend most, next to the maximiser."""
-        rays, heights, inverse = self.rays[which], self.heights[which], self.inverse[which]
-        r = rays.shape[2]
+        r = gram.shape[1]
+        if r == 1:
+            return np.zeros((len(self), 2), dtype=int)
         first, second = np.triu_indices(r, 1)
-        above = np.maximum(heights, 0.0)
-        bends = above @ (above - heights).transpose(0, 2, 1)
-        bends = (bends + bends.transpose(0, 2, 1))[:, first, second]
-        shares = np.maximum(_apply(inverse, self.maximisers[which]), 0.0)
-        shares /= np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        products = self.gradients @ self.rays.transpose(0, 2, 1)
+        at_rays = np.einsum("bii->bi", products)
+        bends = at_rays[:, first] + at_rays[:, second]
+        bends -= products[:, first, second] + products[:, second, first]
+        np.maximum(bends, 0.0, out=bends)
+        shares = np.maximum(_apply(self.inverse, self.points), 0.0)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), TINY)
         scores = bends * (1.0 / r**2 + shares[:, first] * shares[:, second])
         # No cone may get arbitrarily thin, nor stay as it is if only concave terms are loose.
-        lengths = 1.0 - self.gram[which][:, first, second]
-        scores += (0.01 * scores.max(axis=1, keepdims=True, initial=0.0) + ROUNDING) * lengths
-        worst = scores.argmax(axis=1) if r > 1 else np.zeros(len(rays), dtype=int)
+        lengths = 1.0 - gram[:, first, second]
+        scores += (0.01 * scores.max(axis=1, keepdims=True) + ROUNDING) * lengths
+        worst = scores.argmax(axis=1)
         return np.stack([first[worst], second[worst]], axis=1)
 
 
-def _bound_cones(pricing, rays, bounds, threshold):
-    """Bound the function on cones, the better the closer to the threshold.
+def _fan(pricing):
+    """Cones over the faces of a regular simplex, which cover the space."""
+    r = len(pricing.linear)
+    B = r + 1 if r <= LARGEST_RANK else 0
+    rays = np.zeros((B, r, r))
+    if B:
+        ones = np.ones((r + 1, 1))
+        corners = np.linalg.qr(np.hstack([ones, np.eye(r + 1, r)]))[0][:, 1:]
+        corners = _unit_rows(corners)
+        rays = np.stack([np.delete(corners, k, axis=0) for k in range(r + 1)])
+    return _Cones(
+        rays,
+        np.linalg.inv(rays.transpose(0, 2, 1)),
+        pricing.convex_gradients(rays.reshape(B * r, r)).reshape(B, r, r),
+        np.full(B, pricing.crude_bound()),
+        np.zeros((B, 2), dtype=int),
+        np.zeros((B, r)),
+        np.zeros(B),
+    )
 
-    Parameters
-    ----------
-    pricing : _Pricing
-    rays : ndarray of shape (B, r, r)
-    bounds : ndarray of shape (B,)
-        Known bounds.
-    threshold : float
-        Bounds below need not be improved.
 
-    Returns
-    -------
-    _Cones
-    """
-    B, r, _ = rays.shape
-    negative = pricing.negative
-    flat = np.ascontiguousarray(rays.transpose(0, 2, 1)).reshape(B * r, r)
-    heights = (flat @ pricing.positive).reshape(B, r, -1)
-    at_rays = np.maximum(heights, 0.0).sum(axis=2) + (flat @ pricing.linear).reshape(B, r)
-    gram, inverse = rays.transpose(0, 2, 1) @ rays, np.linalg.inv(rays)
-    linear = _apply(inverse.transpose(0, 2, 1), at_rays)
-
-    # On a small cone a term crosses zero about where its value at the centre says.
-    centres = rays.sum(axis=2)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    radii = np.linalg.norm(rays - centres[:, :, None], axis=1).max(axis=1, keepdims=True)
-    slopes = np.clip(0.5 + 0.5 * (centres @ negative) / ((radii + ROUNDING) * pricing.widths), 0, 1)
-    forms = linear - slopes @ negative.T
-
-    free = _apply(inverse, forms) > 0.0
-    points, free = _project(forms, rays, gram, inverse, free, ACTIVE_STEPS)
-    norms = np.linalg.norm(points, axis=1)
-    live = np.arange(B)
-    for _ in range(SLOPE_STEPS):
-        live = live[norms[live] > threshold]
-        if len(live) == 0:
-            break
-        steps = linear[live] - (points[live] @ negative > 0.0) @ negative.T - forms[live]
-        # The value of all concave terms at the maximiser: no slopes make the bound any smaller.
-        least = _dot(forms[live] + steps, points[live])
-        hopeful = least <= threshold * norms[live]
-        live, steps = live[hopeful], steps[hopeful]
-        length = -_dot(steps, points[live]) / np.maximum(_dot(steps, steps), np.finfo(float).tiny)
-        forms[live] += np.clip(length, 0.0, 1.0)[:, None] * steps
-        points[live], free[live] = _project(
-            forms[live], rays[live], gram[live], inverse[live], free[live], 1
-        )
-        norms[live] = np.linalg.norm(points[live], axis=1)
-
-    # `forms` is at most `points` at the rays, but for the rounding of inverses; the coefficients of
-    # a point of the cone in the ball sum up to at most 1 / reach.
-    wanted = at_rays - _apply(rays.transpose(0, 2, 1), linear - forms + points)
-    reach = np.einsum("bi,bij->bj", centres, rays).min(axis=1)
-    rounding = np.maximum(wanted.max(axis=1), 0.0) / np.maximum(reach, np.finfo(float).tiny)
-    bounds = np.minimum(bounds, norms + rounding)
-    return _Cones(rays, gram, inverse, heights, bounds, _unit_columns(points.T).T)
+def _look_at(pricing, cones, best, count=4):
+    """The best value near the places where cones promise most."""
+    points = cones.points[np.argsort(-cones.hopes, kind="stable")[:count]].T
+    values = pricing.value(points)
+    k = values.argmax()
+    if values[k] > 0.9 * best:
+        return pricing.ascend(points)
+    return 0.0, points[:, k]
 
 
 def _project(forms, rays, gram, inverse, free, steps):
@@ -380,7 +463,7 @@ def _project(forms, rays, gram, inverse, free, steps):
     free : ndarray of bool, shape (B, r)
         The next guess.
     """
-    at_rays = _apply(rays.transpose(0, 2, 1), forms)
+    at_rays = _apply(rays, forms)
     points, shortest = forms.copy(), _dot(forms, forms)
     identity = np.eye(rays.shape[1])
     for _ in range(steps):
@@ -388,7 +471,7 @@ def _project(forms, rays, gram, inverse, free, steps):
         system = np.where(both, gram, identity * ~free[:, :, None])
         t = np.linalg.solve(system, np.where(free, at_rays, 0.0)[:, :, None])[:, :, 0]
         lack = _apply(gram, t) - at_rays
-        trials = forms + _apply(inverse.transpose(0, 2, 1), np.where(free, 0.0, lack.clip(0.0)))
+        trials = forms + _combine(np.where(free, 0.0, lack.clip(0.0)), inverse)
         lengths = _dot(trials, trials)
         shorter = lengths < shortest
         points[shorter], shortest[shorter] = trials[shorter], lengths[shorter]
@@ -397,11 +480,20 @@ def _project(forms, rays, gram, inverse, free, steps):
 
 
 def _apply(matrices, vectors):
-    return (matrices @ vectors[:, :, None])[:, :, 0]
+    return np.einsum("bij,bj->bi", matrices, vectors)
+
+
+def _combine(coefficients, matrices):
+    return np.einsum("bi,bij->bj", coefficients, matrices)
 
 
 def _dot(a, b):
-    return np.einsum("bi,bi->b", a, b)
+    return np.einsum("...i,...i->...", a, b)
+
+
+def _unit_rows(points):
+    norms = np.sqrt(_dot(points, points))[:, None]
+    return points / np.where(norms > 0.0, norms, 1.0)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -418,34 +510,33 @@ class _Pool:
         """Largest bound of the open cones, 0 if there are none."""
         return self.blocks[-1][0] if self.blocks else 0.0
 
-    def push(self, bounds, rays, edges):
-        """Add cones with the edges to cut."""
-        order = np.argsort(-bounds, kind="stable")
-        for part in np.array_split(order, -(-len(order) // (BATCH // 2))) if len(order) else []:
+    def push(self, cones):
+        """Add cones."""
+        if len(cones) == 0:
+            return
+        order = np.argsort(-cones.bounds, kind="stable")
+        for part in np.array_split(order, -(-len(order) // (BATCH // 2))):
             self.count += 1
-            block = bounds[part], rays[part], edges[part]
             # the count decides between equal bounds
-            insort(self.blocks, (float(bounds[part[0]]), self.count, block))
-            self.size += rays[part].size
+            insort(self.blocks, (float(cones.bounds[part[0]]), self.count, cones[part]))
+            self.size += 3 * cones.rays[part].size
 
     def pop(self, number, threshold):
         """Take about `number` of the most promising cones.
 
         Returns
         -------
-        bounds, rays, edges : ndarray
+        cones : _Cones
         discarded : float
             Largest bound of the cones met on the way that are below the threshold.
         """
         taken, discarded, found = [], 0.0, 0
         while self.blocks and found < number:
             last = -1 if self.size <= MEMORY else 0
-            _, _, (bounds, rays, edges) = self.blocks.pop(last)
-            self.size -= rays.size
-            keep = bounds > threshold
-            discarded = max(discarded, bounds[~keep].max(initial=0.0))
-            taken.append((bounds[keep], rays[keep], edges[keep]))
-            found += np.count_nonzero(keep)
-        if not taken:
-            return np.zeros(0), np.zeros((0, 0, 0)), np.zeros((0, 2), dtype=int), discarded
-        return *(np.concatenate(parts) for parts in zip(*taken, strict=True)), discarded
+            _, _, cones = self.blocks.pop(last)
+            self.size -= 3 * cones.rays.size
+            keep = cones.bounds > threshold
+            discarded = max(discarded, cones.bounds[~keep].max(initial=0.0))
+            taken.append(cones[keep])
+            found += len(taken[-1])
+        return _Cones.joined(taken) if taken else (), discarded

@@ -1,9 +1,15 @@
-r"""Better dual variables: exact solutions over patterns that grow until pricing finds no more.
+r"""Better dual variables: exact solutions over neurons that grow until pricing finds no more.
 
 `solve_adaptive` is after a good network, and its slopes are dual variables on the side. A tight
 lower bound on the objective of every network asks for more: slopes that no neuron violates. Here
-the convex program over the patterns is solved exactly, pricing adds the patterns whose neurons
-violate its dual, and so on.
+the output weights of a fixed first layer are solved for exactly (a lasso, see `scp`), pricing adds
+the neurons that violate its dual, and so on. In its dual a neuron u is the half-space
+
+.. math:: \pm \lambda^\top (X u)_+ \le \alpha ,
+
+a cutting plane of the condition on all neurons. A block of the convex program over patterns would
+cut off more, :math:`\|\Pi_K(X^\top D \lambda)\| \le \alpha`, which is the same up to the square of
+the angle between u and the direction that is wanted; but a lasso is solved ten times faster.
 """
 
 import time
@@ -18,8 +24,11 @@ from .result import relative_gap
 from .solve import solve
 from .units import Units
 
-# random directions to climb from, and new patterns of each sign, in a round
-_STARTS, _JOINING = 200, 30
+# random directions to climb from, and new neurons of each sign, in a round
+_STARTS, _JOINING = 200, 100
+# shares of the tolerance: to which a lasso is solved, and to which it has to be above the best
+# lower bound for another round to gain anything
+_MASTER, _NOTHING_LEFT = 0.1, 0.2
 
 
 @dataclass(frozen=True)
@@ -112,14 +121,15 @@ def tighten(program, dual, objective, *, tol, deadline, rng):
         gates, strict = strict_gates(program.rows, directions, rng)
         strict &= (program.rows @ gates >= 0).any(axis=0)
         program = program.with_gates(gates[:, strict])
-        result = solve(program, tol=0.1 * tol)
+        result = solve(program, "scp", tol=_MASTER * tol)
         dual = search_dual(program, result.solution.slopes, rng)
         if dual.lower_bound > best.lower_bound:
             best = dual
-        # the patterns of the solution, and those found
-        used = np.any((result.solution.v != 0) | (result.solution.w != 0), axis=0)
+        # the neurons of the solution, and those found
+        used = np.flatnonzero(np.any((result.solution.v != 0) | (result.solution.w != 0), axis=0))
         new = dual.directions[:, program.n_patterns :]
-        if new.shape[1] == 0:
+        nothing_left = relative_gap(result.upper_bound, best.lower_bound) <= _NOTHING_LEFT * tol
+        if new.shape[1] == 0 or nothing_left:
             break
-        directions = np.concatenate([program.gates[:, used], new], axis=1)
+        directions = np.concatenate([program.geometry.directions[:, used], new], axis=1)
     return best

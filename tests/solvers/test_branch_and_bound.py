@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sklearn_convexnet.program.cones import project_on_cone
 from sklearn_convexnet.program.patterns import enumerate_gates
-from sklearn_convexnet.solvers.branch_and_bound import pricing_maximum
+from sklearn_convexnet.solvers.branch_and_bound import _fan, _reduce, pricing_maximum
 
 
 def value(rows, multipliers, points):
@@ -231,3 +231,37 @@ def test_memory_is_bounded(monkeypatch):
     found = pricing_maximum(rows, multipliers)
     assert found.finished
     check(rows, multipliers, found)
+
+
+@pytest.mark.parametrize("d", [2, 3, 5])
+def test_halves_inherit_the_truth(d):
+    rows, multipliers = draw(11, 50, d, "intercept")
+    pricing, _, _, _ = _reduce(rows, multipliers)
+    cones, rng = _fan(pricing), np.random.RandomState(0)
+    for _ in range(30):
+        cones.bound(pricing, 0.0)
+        cones = cones.halves(pricing)
+        # of each pair of halves one, so that they get small
+        count = len(cones) // 2
+        cones = cones[np.arange(count) + count * rng.randint(2, size=count)]
+        np.testing.assert_allclose(np.linalg.norm(cones.rays, axis=2), 1.0, rtol=1e-14)
+        product = cones.rays @ cones.inverse.transpose(0, 2, 1)
+        assert np.abs(product - np.eye(d)).max() <= 1e-14 * np.abs(cones.inverse).max()
+        fresh = pricing.convex_gradients(cones.rays.reshape(-1, d)).reshape(cones.rays.shape)
+        np.testing.assert_allclose(cones.gradients, fresh, rtol=1e-12, atol=1e-12)
+
+
+def test_no_point_of_a_cone_is_above_its_bound():
+    rows, multipliers = draw(12, 80, 4, "intercept")
+    pricing, _, _, slack = _reduce(rows, multipliers)
+    cones, rng = _fan(pricing), np.random.RandomState(0)
+    for _ in range(8):
+        cones.bound(pricing, threshold=0.5)
+        shares = rng.exponential(size=(50, *cones.rays.shape[:2])) ** 3
+        points = np.einsum("kbi,bij->kbj", shares, cones.rays)
+        points /= np.linalg.norm(points, axis=2, keepdims=True)
+        values = pricing.value(points.reshape(-1, 4).T).reshape(points.shape[:2])
+        assert (values <= cones.bounds + slack).all()
+        # bounds that are far from what is there would be no use
+        assert np.median(cones.bounds - values.max(axis=0)) < 30.0
+        cones = cones.halves(pricing)

@@ -83,10 +83,11 @@ def test_tightening_reaches_the_tolerance(loss, intercept, seed):
     # a bound, but for what the search has missed
     units = Units(every)
     largest = dual_norms(units.normalised, found.slopes, exact_above=0.0).max()
-    assert found.lower_bound <= best.upper_bound * max(largest / units.normalised.alpha, 1.0)
+    missed = max(largest / units.normalised.alpha, 1.0)
+    assert found.lower_bound <= best.upper_bound * missed
     # the network that adaptive patterns find is within reach, too
     _, result = solve_adaptive(some, tol=1e-3, random_state=0)
-    assert found.lower_bound <= result.objective * (1 + 1e-6)
+    assert found.lower_bound <= result.objective * missed * (1 + 1e-6)
 
 
 def record_bounds(monkeypatch):
@@ -115,6 +116,34 @@ def test_the_best_bound_is_kept(monkeypatch):
     bounds.clear()
     assert tightened(program, found, found.lower_bound) is found
     assert bounds == []
+
+
+@LOSSES
+def test_it_ends_where_nothing_is_left_to_gain(loss, monkeypatch):
+    """An objective out of reach costs no more rounds than the optimum of all networks."""
+    every, best, some = problem(loss, True)
+    bounds = record_bounds(monkeypatch)
+    start = search_dual(some, 0.0 * every.y, np.random.RandomState(0))
+    found = tightened(some, start, 3.0 * best.upper_bound, tol=1e-2)
+    assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-2
+    assert 0 < len(bounds) <= 10
+
+
+def test_useless_neurons_of_one_pattern_are_no_obstacle():
+    """A first lasso whose optimum is the constant, with more neurons than patterns."""
+    every = exhaustive_program(1, loss="squared", alpha=0.05, intercept=True)
+    least = every.patterns.sum(axis=0).argmin()
+    gate = every.gates[:, [least]]
+    some = every.with_gates(np.concatenate([gate, gate, gate], axis=1))
+    assert some.n_patterns == 1 and some.geometry.directions.shape[1] == 3
+    constant = solve(some, "scp", tol=1e-4)
+    assert constant.network.n_neurons == 0
+    best = solve(every, tol=1e-6)
+    assert best.network.n_neurons > 0
+    dual = search_dual(some, constant.solution.slopes, np.random.RandomState(0))
+    start = module.SearchedDual(dual.slopes, dual.largest, 0.0, some.geometry.directions, 1)
+    found = tightened(some, start, best.upper_bound)
+    assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
 
 
 def test_a_start_that_is_better_than_all_rounds_is_kept(monkeypatch):
