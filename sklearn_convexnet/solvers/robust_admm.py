@@ -91,7 +91,7 @@ class RobustADMM:
             ]
             if balancing:
                 self._balance(residuals)
-                self.next_balance *= 2
+                self.next_balance = min(2*self.next_balance, self.next_balance+80)
 
     def _linear_step(self):
         d = self.sampled.rows.shape[1]
@@ -122,11 +122,12 @@ class RobustADMM:
         d = self.sampled.rows.shape[1]
         self.epigraphs = point.copy()
         if self.uniform:
-            for side in (0, 1):
-                block, reach = _project_on_epigraphs(
-                    point[side, :d].T, point[side, d], self.radii[:1], self.dual
-                )
-                self.epigraphs[side, :d], self.epigraphs[side, d] = block.T, reach
+            both_sides = np.concatenate(point, axis=1)
+            projected, bounds = _project_on_epigraphs(
+                both_sides[:d].T, both_sides[d], self.radii[:1], self.dual
+            )
+            projected = np.concatenate([projected.T, bounds[None]])
+            self.epigraphs = np.stack(np.split(projected, 2, axis=1))
         else:
             size, bound = np.abs(point[:, :d]), point[:, d:]
             level = np.maximum(0.5 * (size + bound), 0.0)
@@ -257,7 +258,7 @@ def _project_on_epigraphs(points, bounds, radii, dual):
         outside = (new < low) | (new > high)
         new = np.where(outside, 0.5 * (low + np.minimum(high, 1e300)), new)
         new = np.maximum(new, 0.0)
-        if np.all(np.abs(new - step) <= 1e-14 * (1.0 + step)):
+        if np.all(np.abs(new - step) <= 1e-12 * (1.0 + step)):
             break
         step = new
     return shrunk.points, bounds + step

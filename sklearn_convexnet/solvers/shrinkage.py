@@ -13,7 +13,7 @@ to the point where p and e are what they should be: slopes of the loss.
 import numpy as np
 
 _MOST_STEPS = 60
-_ACCURACY = 1e-13
+_ACCURACY = 1e-11
 
 
 class Shrunk:
@@ -185,20 +185,19 @@ class WorstCaseProx:
 
     def _squared_step(self, index, amounts):
         y, rows = self.y[index], self.rows[index]
-        low, high = -amounts, amounts.copy()
+        low, high = -amounts, amounts
         slopes = np.clip(self.slopes[index], low, high)
-        for _ in range(_MOST_STEPS):
+        for attempt in range(_MOST_STEPS):
             shrunk, biases = self._path(index, slopes, amounts)
             residual = np.einsum("kj,kj->k", rows, shrunk.points) + biases - y
             pace = (shrunk.curvature(rows, 0.0) + self.intercept) / self.rho
             low, high = np.where(residual >= 0, slopes, low), np.where(residual <= 0, slopes, high)
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                new = slopes + residual / pace
-            new = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
-            at_end = np.where(residual > 0, slopes >= amounts, slopes <= -amounts)
-            new = np.where(at_end | (residual == 0), slopes, new)
-            # the ends are roots of their own: the bisection need not creep towards them
-            done = np.abs(new - slopes) <= _ACCURACY * (1.0 + np.abs(slopes))
+            new = slopes + residual / np.maximum(pace, 1e-12)
+            # the ends of the slopes may be roots themselves: first look there
+            first = np.clip(new, low, high)
+            later = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
+            new = first if attempt < 4 else later
+            done = np.abs(new - slopes) <= _ACCURACY * (1.0 + amounts)
             slopes = new
             if done.all():
                 break
