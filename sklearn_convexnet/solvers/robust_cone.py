@@ -25,6 +25,8 @@ from .bounds import Certified
 from .constant import constant_network
 from .result import Record, Result, Solution
 from .robust_admm import RobustADMM
+from .robust_interior import RobustBarrier
+SOLVER='ip'
 from .robust_bounds import certify_robust, constant_point
 from .solve import check_arguments, tighter
 
@@ -189,13 +191,15 @@ def _solve(program, tol, max_iter, on_check):
     )
     best = certify_robust(normalised, *constant_point(normalised, bias, slopes))
     record("constant", 1, best)
-    admm, check = RobustADMM(normalised), 50
-    while best.gap > tol and admm.n_iter < max_iter:
-        admm.run(min(check, max_iter) - admm.n_iter)
-        certified = certify_robust(normalised, admm.blocks, admm.bias, admm.multipliers())
+    method = RobustBarrier(normalised) if SOLVER == "ip" else None
+    moving = True
+    while best.gap > tol and method.n_iter < max_iter and moving:
+        moving = method.centre(max_iter - method.n_iter)
+        certified = certify_robust(normalised, method.blocks, method.bias, method.multipliers())
         best = tighter(best, certified)
-        record("admm", admm.n_iter, best)
-        check = int(1.5 * admm.n_iter)
+        record("interior", method.n_iter, best)
+        method.tighten()
+    admm=method
     point = best.solution
     v, w = program.feasible_point(block_scale * point.v, block_scale * point.w)
     bias = target_scale * point.bias
