@@ -91,7 +91,7 @@ class RobustADMM:
             ]
             if balancing:
                 self._balance(residuals)
-                self.next_balance = min(2*self.next_balance, self.next_balance+80)
+                self.next_balance = min(2 * self.next_balance, self.next_balance + 80)
 
     def _linear_step(self):
         d = self.sampled.rows.shape[1]
@@ -132,7 +132,9 @@ class RobustADMM:
             size, bound = np.abs(point[:, :d]), point[:, d:]
             level = np.maximum(0.5 * (size + bound), 0.0)
             outside = size > bound
-            self.epigraphs[:, :d] = np.where(outside, np.copysign(level, point[:, :d]), point[:, :d])
+            self.epigraphs[:, :d] = np.where(
+                outside, np.copysign(level, point[:, :d]), point[:, :d]
+            )
             self.epigraphs[:, d:] = np.where(outside, level, bound)
         self.epigraphs_dual = point - self.epigraphs
         return both - self.epigraphs, self.epigraphs - previous, self.epigraphs, self.epigraphs_dual
@@ -230,9 +232,7 @@ def _shrink_norms(points, threshold, scale):
     inverse = (scale**-2.0)[:, None]
     squares = inverse * points**2
     # the left-hand side is convex and decreasing: Newton from the left stays there
-    nu = np.maximum(
-        np.sqrt(squares.sum(axis=-2)) - threshold * inverse.max(), 0.0
-    )
+    nu = np.maximum(np.sqrt(squares.sum(axis=-2)) - threshold * inverse.max(), 0.0)
     if (scale != 1.0).any():
         for _ in range(50):
             denominator = nu[..., None, :] + threshold * inverse

@@ -16,22 +16,22 @@ from numbers import Integral
 
 import numpy as np
 
+from ..network import TwoLayerReLU
 from ..program.living import candidate_patterns, largest_factors
 from ..program.patterns import check_patterns, distinct_patterns
-from ..program.perturbation import Perturbation
 from ..program.robust_cone import RobustProgram, check_robust_data
-from ..network import TwoLayerReLU
 from .bounds import Certified
 from .constant import constant_network
 from .result import Record, Result, Solution
 from .robust_admm import RobustADMM
-from .robust_interior import RobustBarrier
-SOLVER='ip'
 from .robust_bounds import certify_robust, constant_point
+from .robust_interior import RobustBarrier
 from .solve import check_arguments, tighter
 
 # a cone that lives by less than this is as good as dead: its interior is rounding
 _MARGIN = 1e-6
+# Newton steps after which the barrier method has lost its way
+_MOST_NEWTON = 250
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def solve_robust_cone(
     n_patterns=50,
     n_moved=0,
     fit_intercept=True,
+    solver="interior",
     tol=1e-4,
     max_iter=10_000,
     random_state=None,
@@ -99,10 +100,13 @@ def solve_robust_cone(
     fit_intercept : bool, default=True
         Whether neurons have a (penalised) bias and the output an unpenalised one; neither is
         perturbed.
+    solver : {"interior", "admm"}, default="interior"
+        "interior": the barrier method of `robust_interior`, followed by ADMM should rounding stop
+        it before `tol`. "admm": the ADMM of `robust_admm` alone.
     tol : float, default=1e-4
         Relative duality gap to reach.
     max_iter : int, default=10000
-        Bound on the iterations of ADMM.
+        Bound on the iterations, of both methods together.
     random_state : int or RandomState, default=None
     on_check : callable, default=None
         Called with every new entry of the history.
@@ -116,6 +120,8 @@ def solve_robust_cone(
     ValueError, TypeError
         If an argument is out of range or of the wrong kind.
     """
+    if solver not in ("interior", "admm"):
+        raise ValueError(f"solver must be 'interior' or 'admm', got {solver!r}.")
     check_arguments("admm", tol, max_iter, None)
     for name, count, least in (("n_patterns", n_patterns, 1), ("n_moved", n_moved, 0)):
         if not (isinstance(count, Integral) and count >= least):
@@ -161,7 +167,7 @@ def solve_robust_cone(
         fit_intercept=fit_intercept,
         gates=directions[:, living],
     )
-    best, n_iter, history = _solve(program, tol, max_iter, on_check)
+    best, n_iter, history = _solve(program, solver, tol, max_iter, on_check)
     network = program.network(best.solution.v, best.solution.w, best.solution.bias)
     return RobustResult(
         network=network,
@@ -179,8 +185,8 @@ def solve_robust_cone(
     )
 
 
-def _solve(program, tol, max_iter, on_check):
-    """ADMM with a certificate from time to time; the best point in the user's units."""
+def _solve(program, solver, tol, max_iter, on_check):
+    """The barrier method, then ADMM if rounding stops it; the best point in the user's units."""
     normalised, block_scale, target_scale, objective_scale = program.normalised()
     record = Record(objective_scale, on_check)
     bias, slopes = constant_network(
@@ -191,15 +197,24 @@ def _solve(program, tol, max_iter, on_check):
     )
     best = certify_robust(normalised, *constant_point(normalised, bias, slopes))
     record("constant", 1, best)
-    method = RobustBarrier(normalised) if SOLVER == "ip" else None
-    moving = True
-    while best.gap > tol and method.n_iter < max_iter and moving:
-        moving = method.centre(max_iter - method.n_iter)
-        certified = certify_robust(normalised, method.blocks, method.bias, method.multipliers())
-        best = tighter(best, certified)
-        record("interior", method.n_iter, best)
-        method.tighten()
-    admm=method
+    n_iter = 1
+    if solver == "interior" and best.gap > tol:
+        method, moving = RobustBarrier(normalised), True
+        while best.gap > tol and method.n_iter < min(max_iter, _MOST_NEWTON) and moving:
+            moving = method.centre(min(max_iter, _MOST_NEWTON) - method.n_iter)
+            best = _better(normalised, method, best)
+            record("interior", method.n_iter, best)
+            method.tighten()
+        n_iter = method.n_iter
+    if best.gap > tol and n_iter < max_iter:
+        done, check = n_iter * (solver == "interior"), 50
+        method = RobustADMM(normalised)
+        while best.gap > tol and n_iter < max_iter:
+            method.run(min(check, max_iter - done) - method.n_iter)
+            best = _better(normalised, method, best)
+            n_iter = done + method.n_iter
+            record("admm", n_iter, best)
+            check = int(1.5 * method.n_iter)
     point = best.solution
     v, w = program.feasible_point(block_scale * point.v, block_scale * point.w)
     bias = target_scale * point.bias
@@ -210,7 +225,12 @@ def _solve(program, tol, max_iter, on_check):
         objective_scale * best.lower_bound,
         objective_scale * best.resolution,
     )
-    return best, max(admm.n_iter, 1), record.history
+    return best, n_iter, record.history
+
+
+def _better(program, method, best):
+    certified = certify_robust(program, method.blocks, method.bias, method.multipliers())
+    return tighter(best, certified)
 
 
 def _constant_result(d, y, weights, loss, fit_intercept, on_check, found):

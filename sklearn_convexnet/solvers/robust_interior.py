@@ -10,9 +10,9 @@ blocks, the hinges) is eliminated in closed form, for example
 
 Newton's systems are block-diagonal but for the effective weights. With matrices
 :math:`Q_{v_i}, Q_{w_i}` of size d and the curvature :math:`M_g` of the loss they reduce to one in
-the d P differences :math:`v_i - w_i`,
+the d P differences :math:`v_i - w_i`, with the blocks
 
-.. math:: \big((Q_{v_i}^{-1} + Q_{w_i}^{-1})^{-1}\big)_{ii} + \Big(\sum_g d_{ig} d_{jg} M_g\Big)_{ij} .
+.. math:: \delta_{ij} (Q_{v_i}^{-1} + Q_{w_i}^{-1})^{-1} + \sum_g d_{ig} d_{jg} M_g .
 
 After pruning there are few patterns, and this is much faster than ADMM to a small gap. The
 barriers give multipliers that are admissible in the dual at any iterate, so that
@@ -78,6 +78,7 @@ class RobustBarrier:
         self.degree = 2 * len(rows) + 2 * B + self.signs.size
         self.degree += 2 * self.scale.size * (B + len(first))
         self.mu = max(start, 1e-12) / self.degree
+
     @property
     def theta(self):  # noqa: D102
         return self.x[0]
@@ -116,9 +117,9 @@ class RobustBarrier:
                 direction, decrement = self._newton()
             except np.linalg.LinAlgError:
                 decrement = 0.0
-            step = 1.0 if decrement > 0 else 0.0
+            step = self._step_inside(direction) if decrement > 0 else 0.0
             while step > 1e-6:
-                trial = tuple(a + step * b for a, b in zip(self.x, direction, strict=True))
+                trial = self._moved(direction, step)
                 new = self._value(trial)
                 if new <= value - 0.1 * step * decrement:
                     break
@@ -133,6 +134,27 @@ class RobustBarrier:
             if decrement < 0.1 * self.mu:
                 break
         return True
+
+    def _moved(self, direction, step):
+        return tuple(a + step * b for a, b in zip(self.x, direction, strict=True))
+
+    def _step_inside(self, direction):
+        """A step of at most 1 that keeps a distance from the boundary.
+
+        Newton's method doubles a distance that is too small, step by step.
+        """
+        low, high = 0.0, 1.1
+        if np.isfinite(self._value(self._moved(direction, high))):
+            return 1.0
+        for _ in range(8):
+            middle = 0.5 * (low + high)
+            if np.isfinite(self._value(self._moved(direction, middle))):
+                low = middle
+            else:
+                high = middle
+            if low > 0.8 * high:
+                break
+        return 0.9 * low
 
     def tighten(self):
         """The next barrier parameter."""
@@ -359,7 +381,7 @@ def _equal_rows(patterns):
 def _grams(left, weights, right):
     """The matrices ``left' diag(weights[:, b]) right``, shape (B, i, j)."""
     products = (left[:, :, None] * right[:, None, :]).reshape(len(left), -1)
-    return (weights.T @ products).reshape(-1, left.shape[1], right.shape[1])
+    return (weights.T @ products).reshape(weights.shape[1], left.shape[1], right.shape[1])
 
 
 def _gauge_value(u, T, dual):
