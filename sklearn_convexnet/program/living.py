@@ -205,7 +205,9 @@ def _largest_margin(rows, budget, *, upper):
         bound = np.append(bound, 1.0)
         limits = [(0.0, None)] * d
     else:
-        limits = [(-s / u, s / u) if u > 0 else (None, None) for s, u in zip(size, upper)]
+        limits = [
+            (-s / u, s / u) if u > 0 else (None, None) for s, u in zip(size, upper, strict=True)
+        ]
     result = linprog(
         np.append(np.zeros(d), -1.0), A_ub=matrix, b_ub=bound, bounds=[*limits, (0.0, None)]
     )

@@ -23,10 +23,10 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 # factor of the barrier parameter from one centre to the next, most Newton steps towards one
-_SHRINK, _MOST_STEPS = 0.2, 40
-_REFINEMENTS = 2
+_SHRINK, _MOST_STEPS = 0.3, 40
+_REFINEMENTS = 6
 # what is added to the matrices of the blocks, relative to their largest entry
-_SOFT, _SOFTEST = 1e-10, 1e-4
+_SOFT, _SOFTEST = 1e-9, 1e-4
 
 
 class RobustBarrier:
