@@ -27,6 +27,7 @@ from .robust_admm import RobustADMM
 from .robust_bounds import certify_robust, constant_point
 from .robust_interior import RobustBarrier
 from .solve import check_arguments, tighter
+from .threads import one_blas_pool
 
 # a cone that lives by less than this is as good as dead: its interior is rounding
 _MARGIN = 1e-6
@@ -167,7 +168,9 @@ def solve_robust_cone(
         fit_intercept=fit_intercept,
         gates=directions[:, living],
     )
-    best, n_iter, history = _solve(program, solver, tol, max_iter, on_check)
+    # the factorisation of size d P dominates
+    with one_blas_pool(large=program.n_patterns * rows.shape[1] >= 1000):
+        best, n_iter, history = _solve(program, solver, tol, max_iter, on_check)
     network = program.network(best.solution.v, best.solution.w, best.solution.bias)
     return RobustResult(
         network=network,
