@@ -84,19 +84,8 @@ class SampledProgram:
         gates=None,
         exhaustive=False,
     ):
-        X = _finite_array("X", X, 2)
-        y = _finite_array("y", y, 1)
-        if len(y) != len(X):
-            raise ValueError(f"X and y must have as many rows: got {len(X)} and {len(y)}.")
-        if np.abs(y).max() > 1e150:
-            raise ValueError(f"y must be at most 1e150 in size, got {np.abs(y).max()!r}.")
-        if not (isinstance(alpha, Real) and np.isfinite(alpha) and alpha > 0):
-            raise ValueError(f"alpha must be a positive finite number, got {alpha!r}.")
-        self.loss = get_loss(loss)
-        if self.loss.target == "sign" and not np.isin(y, (-1.0, 1.0)).all():
-            raise ValueError(f"y must hold -1 and +1 only for loss={self.loss.name!r}.")
+        X, y, weights, self.loss = check_data(X, y, loss, alpha, sample_weight)
         patterns = check_patterns(patterns, len(X))
-        weights = _normalised_weights(sample_weight, len(X))
         used = weights > 0
         ones = np.ones((len(X), int(fit_intercept)))
         rows = np.ascontiguousarray(np.concatenate([X, ones], axis=1)[used])
@@ -279,6 +268,22 @@ class SampledProgram:
         if self.loss.target == "real":
             program.alpha = self.alpha * target_scale ** (1.0 - degree) / row_scale
         return program, row_scale, target_scale, target_scale**degree
+
+
+def check_data(X, y, loss, alpha, sample_weight):
+    """Validated data: float arrays X and y, weights that sum to one, and the loss."""
+    X = _finite_array("X", X, 2)
+    y = _finite_array("y", y, 1)
+    if len(y) != len(X):
+        raise ValueError(f"X and y must have as many rows: got {len(X)} and {len(y)}.")
+    if np.abs(y).max() > 1e150:
+        raise ValueError(f"y must be at most 1e150 in size, got {np.abs(y).max()!r}.")
+    if not (isinstance(alpha, Real) and np.isfinite(alpha) and alpha > 0):
+        raise ValueError(f"alpha must be a positive finite number, got {alpha!r}.")
+    loss = get_loss(loss)
+    if loss.target == "sign" and not np.isin(y, (-1.0, 1.0)).all():
+        raise ValueError(f"y must hold -1 and +1 only for loss={loss.name!r}.")
+    return X, y, _normalised_weights(sample_weight, len(X)), loss
 
 
 def _finite_array(name, values, ndim):

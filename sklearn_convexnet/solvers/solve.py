@@ -143,7 +143,7 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
     if not best.upper_bound <= program.objective(zero, zero, bias):
         # rounding, or too few iterations, has left less than where we came from
         constant, _ = certify(program, zero, zero, bias, slopes, tol=tol)
-        best = _tighter(constant, best)
+        best = tighter(constant, best)
         record("constant", n_iter, best)
     return best, n_iter
 
@@ -204,14 +204,14 @@ def _run(program, solver, tol, max_iter, rng, start, record):
         if best is None:
             best = certified
         else:
-            best = _tighter(best, certified)
+            best = tighter(best, certified)
         record("admm", admm.n_iter, best)
         if best.gap <= tol or admm.n_iter >= max_iter:
             return best, admm.n_iter
         check = int(1.5 * admm.n_iter)
 
 
-def _tighter(best, new):
+def tighter(best, new):
     """The better feasible point with the better of the two lower bounds."""
     upper = new if new.upper_bound <= best.upper_bound else best
     lower = new if new.lower_bound >= best.lower_bound else best

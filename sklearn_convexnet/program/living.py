@@ -1,0 +1,223 @@
+r"""Patterns for robust training: which of them live, up to which radius, and where to look.
+
+The robust cone of a pattern with signs :math:`s_k` has an interior exactly if some direction u
+keeps every ball on its side, :math:`s_k x_k^\top u > \|r_k \circ u\|_*`. The largest factor on the
+radii at which one does,
+
+.. math:: \max_u \min_k \frac{s_k x_k^\top u}{\|r_k \circ u\|_*},
+
+is a margin: that of a support vector machine without slack. It is a linear program for the norms
+inf and 1 and a least-squares problem over :math:`a \ge 0` for the norm 2. A pattern that dies has
+blocks zero and nothing else; it costs time and takes the interior from the program. With many more
+rows than features, almost all random patterns die at radii of practical use.
+"""
+
+import numpy as np
+from scipy.optimize import linprog, nnls
+
+from .patterns import activation_patterns, distinct_patterns, realizing_gates, sample_gates
+
+# weight of what the norm 2 leaves free against what it bounds: the margin loses its square
+_FREE = 1e4
+
+
+def slacks(rows, radii, patterns, directions, dual):
+    """Least value on each ball of the functions ``sign * x @ direction``, shape (n, P)."""
+    values = np.where(patterns, 1.0, -1.0) * (rows @ directions)
+    return values - _reaches(radii, directions, dual)
+
+
+def largest_factors(rows, radii, patterns, dual):
+    """How much the balls may grow before each pattern dies.
+
+    Parameters
+    ----------
+    rows, radii : ndarray of shape (n, d)
+        Centres and radii. Without radii per row (norms 2 and 1) all rows of `radii` are equal.
+    patterns : ndarray of bool of shape (n, P)
+    dual : {1, 2, inf}
+        Dual norm.
+
+    Returns
+    -------
+    directions : ndarray of shape (d, P)
+        Where the factor is attained; meaningless where it is zero.
+    factors : ndarray of shape (P,)
+        Non-negative; inf if something that cannot be perturbed, as the intercept, tells the
+        sides apart. The robust cone has an interior if the factor is more than 1.
+    """
+    patterns = np.asarray(patterns, dtype=bool)
+    sided = np.any((rows != 0) | (radii > 0), axis=1)
+    rows, radii, patterns = rows[sided], radii[sided], patterns[sided]
+    directions, factors = _free_directions(rows, radii, patterns)
+    search = {1: _search_absolute, 2: _search_euclidean, np.inf: _search_maximum}[dual]
+    for i in np.flatnonzero(factors == 0):
+        signs = np.where(patterns[:, i], 1.0, -1.0)
+        directions[:, i], factors[i] = search(signs[:, None] * rows, radii)
+    return directions, factors
+
+
+def candidate_patterns(rows, radii, weights, y, n_patterns, rng, *, dual, intercept, n_moved=0):
+    """Patterns with a chance to live, for training on perturbed rows.
+
+    The all-active one (a linear neuron), those of the two sides of y, `n_patterns` random ones
+    and, with an intercept, the `n_patterns` that random directions and single features give with
+    the threshold in a wide gap between the balls; both sides of each.
+
+    Parameters
+    ----------
+    rows, radii : ndarray of shape (n, d)
+    weights, y : ndarray of shape (n,)
+    n_patterns : int
+    rng : numpy.random.RandomState or numpy.random.Generator
+    dual : {1, 2, inf}
+    intercept : bool
+        Whether the last column is the constant one.
+    n_moved : int, default=0
+        How many perturbed copies of the rows every random direction is also applied to, as in
+        Algorithm 4.1 of Bai, Gautam & Sojoudi (arXiv 2201.01965). A living pattern is one of the
+        rows themselves, so that they add nothing but draws.
+
+    Returns
+    -------
+    ndarray of bool of shape (n, n_candidates)
+        Distinct, none empty.
+    """
+    gates = sample_gates(rows, weights, n_patterns, rng, intercept=intercept)
+    sides = y > (weights @ y if np.ptp(np.sign(y)) == 0 else 0.0)
+    parts = [np.ones((len(rows), 1), dtype=bool), sides[:, None], ~sides[:, None]]
+    parts.append(activation_patterns(rows, gates))
+    if intercept:
+        directions = np.concatenate([gates[:-1], np.eye(rows.shape[1] - 1)], axis=1)
+        above = _above_gaps(rows[:, :-1], radii[:, :-1], directions, n_patterns, dual)
+    else:
+        above = activation_patterns(rows, np.eye(rows.shape[1]))
+    parts += [above, ~above]
+    for _ in range(n_moved):
+        moved = rows + radii * np.sign(rng.standard_normal(rows.shape))
+        parts.append(activation_patterns(moved, gates))
+    patterns = np.concatenate(parts, axis=1)
+    return np.ascontiguousarray(patterns[:, distinct_patterns(patterns)])
+
+
+def _above_gaps(points, radii, directions, count, dual):
+    """Rows above the widest gaps between their balls, relative to the reach, over directions."""
+    values, reaches = points @ directions, _reaches(radii, directions, dual)
+    reaches = np.broadcast_to(reaches, values.shape)
+    order = np.argsort(values, axis=0)
+    values, reaches = (np.take_along_axis(a, order, axis=0) for a in (values, reaches))
+    # a ball may reach over several others
+    below = np.maximum.accumulate(values + reaches, axis=0)[:-1]
+    above = np.minimum.accumulate((values - reaches)[::-1], axis=0)[::-1][1:]
+    widths = (above - below) / (np.ptp(values, axis=0) + 1e-300)
+    widest = np.argsort(-widths, axis=None, kind="stable")[:count]
+    cut, column = np.unravel_index(widest, widths.shape)
+    return np.argsort(order, axis=0)[:, column] > cut
+
+
+def _reaches(radii, directions, dual):
+    if dual == 1:
+        return radii @ np.abs(directions)
+    if dual == 2:
+        return np.sqrt(radii**2 @ directions**2)
+    return np.max(radii[:1, :, None] * np.abs(directions), axis=1, initial=0.0)
+
+
+def _free_directions(rows, radii, patterns):
+    """Directions along which nothing is perturbed, for the patterns that have one."""
+    d, P = rows.shape[1], patterns.shape[1]
+    directions, factors = np.zeros((d, P)), np.zeros(P)
+    free = ~radii.any(axis=0)
+    if not free.any():
+        return directions, factors
+    # rows that are equal there must be on one side
+    _, group = np.unique(rows[:, free], axis=0, return_inverse=True)
+    group = group.ravel()
+    counts = np.bincount(group)
+    active = np.zeros((len(counts), P))
+    np.add.at(active, group, patterns.astype(np.float64))
+    possible = np.flatnonzero(np.all((active == 0) | (active == counts[:, None]), axis=0))
+    if possible.size:
+        gates, margins = realizing_gates(rows[:, free], patterns[:, possible])
+        zero = ~rows[:, free].any(axis=1)
+        alive = margins > 1e-9 if not zero.any() else np.zeros(len(possible), dtype=bool)
+        directions[np.ix_(free, possible[alive])] = gates[:, alive]
+        factors[possible[alive]] = np.inf
+    return directions, factors
+
+
+def _search_absolute(signed, radii):
+    """Dual norm 1, radii per row: a linear program, repeated where radii differ by row."""
+    reach = radii.max(axis=0)
+    uniform = bool((radii == reach).all())
+    best, factor = np.zeros(signed.shape[1]), 0.0
+    while True:
+        # Dinkelbach: directions of positive slack at the present factor have a larger one
+        rows = np.concatenate([signed - factor * radii, -signed - factor * radii], axis=1)
+        if uniform:
+            rows = np.concatenate([signed, -signed], axis=1)
+        split = _largest_margin(rows, np.tile(reach, 2), upper=np.inf)
+        direction = split[: len(best)] - split[len(best) :]
+        found = _measured(signed, radii, direction, 1)
+        if not found > (1.0 + 1e-6) * factor:
+            return best, factor
+        best, factor = direction, found
+        if uniform:
+            return best, factor
+
+
+def _search_maximum(signed, radii):
+    """Dual norm inf: a linear program over a box."""
+    direction = _largest_margin(signed, None, upper=radii[0])
+    return direction, _measured(signed, radii, direction, np.inf)
+
+
+def _search_euclidean(signed, radii):
+    """Dual norm 2: the point of the convex hull of the rows that is nearest to zero."""
+    attacked = radii[0] > 0
+    size = np.sqrt(np.mean(signed**2, axis=0))
+    scale = np.where(size > 0, size, 1.0) / _FREE
+    scale[attacked] = radii[0, attacked]
+    scaled = signed / scale
+    unit = np.sqrt(np.mean(scaled[:, attacked] ** 2)) or 1.0
+    scale[attacked] *= unit
+    scaled[:, attacked] /= unit
+    system = np.concatenate([scaled.T, np.ones((1, len(scaled)))])
+    try:
+        multipliers, _ = nnls(system, np.append(np.zeros(len(scale)), 1.0))
+    except RuntimeError:
+        return np.zeros(len(scale)), 0.0
+    direction = (multipliers @ scaled) / scale
+    return direction, _measured(signed, radii, direction, 2)
+
+
+def _largest_margin(rows, budget, *, upper):
+    """The u with the largest ``min(rows @ u)``, from a linear program.
+
+    With a `budget`, u is non-negative and ``budget @ u <= 1``; without one, ``|u| <= 1 / upper``.
+    """
+    n, d = rows.shape
+    size = np.abs(rows).max(axis=0, initial=0.0)
+    size = np.where(size > 0, size, 1.0)
+    matrix, bound = np.concatenate([-rows / size, np.ones((n, 1))], axis=1), np.zeros(n)
+    if budget is not None:
+        matrix = np.concatenate([matrix, np.append(budget / size, 0.0)[None]])
+        bound = np.append(bound, 1.0)
+        limits = [(0.0, None)] * d
+    else:
+        limits = [
+            (-s / u, s / u) if u > 0 else (None, None) for s, u in zip(size, upper, strict=True)
+        ]
+    result = linprog(
+        np.append(np.zeros(d), -1.0), A_ub=matrix, b_ub=bound, bounds=[*limits, (0.0, None)]
+    )
+    return np.zeros(d) if result.x is None else result.x[:d] / size
+
+
+def _measured(signed, radii, direction, dual):
+    """Smallest ratio of value and reach of a direction; zero if a value is not positive."""
+    values = signed @ direction
+    if not values.min() > 0:
+        return 0.0
+    with np.errstate(divide="ignore"):
+        return float(np.min(values / _reaches(radii, direction[:, None], dual)[:, 0]))

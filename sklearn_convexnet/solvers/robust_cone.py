@@ -1,0 +1,261 @@
+r"""Convex adversarial training over sampled patterns: search, prune, solve, certify.
+
+.. math::
+
+    \min_{v, w, c} \sum_k \omega_k \max_{\tilde x \in B_k} \ell\Big(\sum_i d_{ik}
+        \tilde x^\top (v_i - w_i) + c, y_k\Big) + \alpha \sum_i (\|v_i\| + \|w_i\|)
+    \quad \text{s.t.} \quad (2 d_{ik} - 1)\, x_k^\top v_i \ge \|r_k \circ v_i\|_*
+
+and the same for w (Bai, Gautam & Sojoudi, arXiv 2201.01965, Section 4; `RobustProgram`). The
+patterns whose robust cones have no interior are found by one small program each and left out
+first: their blocks are zero.
+"""
+
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+
+from ..network import TwoLayerReLU
+from ..program.living import candidate_patterns, largest_factors
+from ..program.patterns import check_patterns, distinct_patterns
+from ..program.robust_cone import RobustProgram, check_robust_data
+from .bounds import Certified
+from .constant import constant_network
+from .result import Record, Result, Solution
+from .robust_admm import RobustADMM
+from .robust_bounds import certify_robust, constant_point
+from .robust_interior import RobustBarrier
+from .solve import check_arguments, tighter
+from .threads import one_blas_pool
+
+# a cone that lives by less than this is as good as dead: its interior is rounding
+_MARGIN = 1e-6
+# Newton steps after which the barrier method has lost its way
+_MOST_NEWTON = 250
+
+
+@dataclass(frozen=True)
+class RobustResult(Result):
+    """Outcome of `solve_robust_cone`.
+
+    `objective` is the worst-case objective of the network, exact for the training rows;
+    `solution`, `upper_bound` and `lower_bound` are those of the program over the living patterns.
+
+    Attributes
+    ----------
+    patterns : ndarray of bool of shape (n_samples, n_candidates)
+        The patterns that were tried, on the rows of positive weight.
+    factors : ndarray of shape (n_candidates,)
+        How much the radii may grow before each pattern dies (times a scalar epsilon: the largest
+        epsilon at which it lives); inf if it never does.
+    living : ndarray of bool of shape (n_candidates,)
+        Whether it lives at the radii of the perturbation.
+    program : RobustProgram or None
+        The program over the living patterns; None if there are none. Only zero blocks are
+        feasible then, and the network is a constant.
+    """
+
+    patterns: np.ndarray
+    factors: np.ndarray
+    living: np.ndarray
+    program: RobustProgram | None
+
+
+def solve_robust_cone(
+    X,
+    y,
+    sample_weight=None,
+    *,
+    loss="hinge",
+    alpha,
+    perturbation,
+    patterns=None,
+    n_patterns=50,
+    n_moved=0,
+    fit_intercept=True,
+    solver="interior",
+    tol=1e-4,
+    max_iter=10_000,
+    random_state=None,
+    on_check=None,
+):
+    """Train a network on the worst case over perturbed rows, by the convex program of the paper.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+        -1 or +1 for the losses of classification.
+    sample_weight : array-like of shape (n_samples,), default=None
+    loss : {"hinge", "logistic", "squared_hinge", "squared"} or Loss, default="hinge"
+    alpha : float
+        Strength of the weight decay, > 0.
+    perturbation : Perturbation
+    patterns : array-like of bool of shape (n_samples, n_patterns), default=None
+        Patterns to try. By default those of `candidate_patterns`.
+    n_patterns : int, default=50
+        Number of random patterns to try, and of patterns with thresholds in wide gaps.
+    n_moved : int, default=0
+        How many perturbed copies of the rows to draw patterns from as well.
+    fit_intercept : bool, default=True
+        Whether neurons have a (penalised) bias and the output an unpenalised one; neither is
+        perturbed.
+    solver : {"interior", "admm"}, default="interior"
+        "interior": the barrier method of `robust_interior`, followed by ADMM should rounding stop
+        it before `tol`. "admm": the ADMM of `robust_admm` alone.
+    tol : float, default=1e-4
+        Relative duality gap to reach.
+    max_iter : int, default=10000
+        Bound on the iterations, of both methods together.
+    random_state : int or RandomState, default=None
+    on_check : callable, default=None
+        Called with every new entry of the history.
+
+    Returns
+    -------
+    RobustResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong kind.
+    """
+    if solver not in ("interior", "admm"):
+        raise ValueError(f"solver must be 'interior' or 'admm', got {solver!r}.")
+    check_arguments("admm", tol, max_iter, None)
+    for name, count, least in (("n_patterns", n_patterns, 1), ("n_moved", n_moved, 0)):
+        if not (isinstance(count, Integral) and count >= least):
+            raise ValueError(f"{name} must be an integer of at least {least}, got {count!r}.")
+    X, y, weights, loss = check_robust_data(X, y, loss, alpha, sample_weight, perturbation)
+    used = weights > 0
+    if patterns is not None:
+        patterns = check_patterns(patterns, len(X))[used]
+        patterns = patterns[:, distinct_patterns(patterns)]
+    X, y, weights = X[used], y[used], weights[used]
+    centres, radii = perturbation.balls(X)
+    constant = np.ones((len(X), int(fit_intercept)))
+    rows = np.concatenate([centres, constant], axis=1)
+    radii = np.concatenate([radii, 0.0 * constant], axis=1)
+    if patterns is None:
+        rng = random_state
+        if not hasattr(rng, "standard_normal"):
+            rng = np.random.RandomState(random_state)
+        patterns = candidate_patterns(
+            rows,
+            radii,
+            weights,
+            y,
+            n_patterns,
+            rng,
+            dual=perturbation.dual,
+            intercept=fit_intercept,
+            n_moved=n_moved,
+        )
+    directions, factors = largest_factors(rows, radii, patterns, perturbation.dual)
+    living = factors > 1.0 + _MARGIN
+    found = {"patterns": patterns, "factors": factors, "living": living}
+    if not living.any():
+        return _constant_result(rows.shape[1], y, weights, loss, fit_intercept, on_check, found)
+    program = RobustProgram(
+        X,
+        y,
+        patterns[:, living],
+        perturbation=perturbation,
+        loss=loss,
+        alpha=alpha,
+        sample_weight=weights,
+        fit_intercept=fit_intercept,
+        gates=directions[:, living],
+    )
+    # the factorisation of size d P dominates
+    with one_blas_pool(large=program.n_patterns * rows.shape[1] >= 1000):
+        best, n_iter, history = _solve(program, solver, tol, max_iter, on_check)
+    network = program.network(best.solution.v, best.solution.w, best.solution.bias)
+    return RobustResult(
+        network=network,
+        objective=program.network_objective(network),
+        upper_bound=best.upper_bound,
+        lower_bound=best.lower_bound,
+        gap=best.gap,
+        bounds_of="sampled",
+        n_iter=n_iter,
+        status="optimal" if best.gap <= tol else "max_iter",
+        history=history,
+        solution=best.solution,
+        program=program,
+        **found,
+    )
+
+
+def _solve(program, solver, tol, max_iter, on_check):
+    """The barrier method, then ADMM if rounding stops it; the best point in the user's units."""
+    normalised, block_scale, target_scale, objective_scale = program.normalised()
+    record = Record(objective_scale, on_check)
+    bias, slopes = constant_network(
+        normalised.sampled.y,
+        normalised.sampled.weights,
+        normalised.sampled.loss,
+        fit_intercept=normalised.sampled.fit_intercept,
+    )
+    best = certify_robust(normalised, *constant_point(normalised, bias, slopes))
+    record("constant", 1, best)
+    n_iter = 1
+    if solver == "interior" and best.gap > tol:
+        method, moving = RobustBarrier(normalised), True
+        while best.gap > tol and method.n_iter < min(max_iter, _MOST_NEWTON) and moving:
+            moving = method.centre(min(max_iter, _MOST_NEWTON) - method.n_iter)
+            best = _better(normalised, method, best)
+            record("interior", method.n_iter, best)
+            method.tighten()
+        n_iter = method.n_iter
+    if best.gap > tol and n_iter < max_iter:
+        done, check = n_iter * (solver == "interior"), 50
+        method = RobustADMM(normalised)
+        while best.gap > tol and n_iter < max_iter:
+            method.run(min(check, max_iter - done) - method.n_iter)
+            best = _better(normalised, method, best)
+            n_iter = done + method.n_iter
+            record("admm", n_iter, best)
+            check = int(1.5 * method.n_iter)
+    point = best.solution
+    v, w = program.feasible_point(block_scale * point.v, block_scale * point.w)
+    bias = target_scale * point.bias
+    slopes = objective_scale / target_scale * point.slopes
+    best = Certified(
+        Solution(v, w, bias, slopes),
+        program.objective(v, w, bias),
+        objective_scale * best.lower_bound,
+        objective_scale * best.resolution,
+    )
+    return best, n_iter, record.history
+
+
+def _better(program, method, best):
+    certified = certify_robust(program, method.blocks, method.bias, method.multipliers())
+    return tighter(best, certified)
+
+
+def _constant_result(d, y, weights, loss, fit_intercept, on_check, found):
+    """The best constant: no block but zero is feasible."""
+    bias, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
+    value = float(weights @ loss.value(np.full_like(y, bias), y))
+    lower = max(0.0, -float(weights @ loss.conjugate(slopes, y)))
+    zero = np.zeros((d, 0))
+    record = Record(1.0, on_check)
+    certified = Certified(Solution(zero, zero, bias, slopes), value, min(lower, value), 1e-30)
+    record("constant", 1, certified)
+    return RobustResult(
+        network=TwoLayerReLU.from_blocks(zero, zero, bias, has_bias_column=fit_intercept),
+        objective=value,
+        upper_bound=value,
+        lower_bound=certified.lower_bound,
+        gap=certified.gap,
+        bounds_of="sampled",
+        n_iter=1,
+        status="optimal",
+        history=record.history,
+        solution=certified.solution,
+        program=None,
+        **found,
+    )
