@@ -70,7 +70,7 @@ def solve_adaptive(
     warm_start : Result, default=None
         Result on the same features, whose network is to start from.
     on_check : callable, default=None
-        Called with every new entry of the history.
+        Called with every new entry of the history; the solver stops when it returns a true value.
 
     Returns
     -------
@@ -144,7 +144,7 @@ class _Search:
 
     @property
     def left(self):
-        return self.max_iter - self.n_iter
+        return 0 if self.record.stopped else self.max_iter - self.n_iter
 
     def start(self, warm_start):
         """Descend from the program's gates, or from a network that is near already."""
@@ -284,7 +284,7 @@ def _result(program, search, certified, tol):
         gap=certified.gap,
         bounds_of="sampled",
         n_iter=search.n_iter,
-        status="optimal" if certified.gap <= tol else "max_iter",
+        status=search.record.status(certified.gap, tol, "max_iter"),
         history=search.record.history,
         solution=solution,
     )

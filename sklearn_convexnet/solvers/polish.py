@@ -50,7 +50,7 @@ def polish(program, working, *, tol, max_iter, on_check):
     max_iter : int
         Bound on the iterations of the interior point, over all working sets.
     on_check : callable
-        Called with (n_iter, Certified) after every certificate.
+        Called with (n_iter, Certified) after every certificate; returns whether to stop.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def polish(program, working, *, tol, max_iter, on_check):
         The best point found.
     n_iter : int
     """
-    used, best = 0, None
+    used, best, stop = 0, None, False
     working = np.unique(working)
     while True:
         method = InteriorPoint(gated_blocks(program, working))
@@ -72,11 +72,12 @@ def polish(program, working, *, tol, max_iter, on_check):
             certified, norms = _certify(program, method, working, tol)
             if best is None or certified.gap < best.gap:
                 best = certified
-            on_check(used + method.n_iter, best)
+            stop = on_check(used + method.n_iter, best)
             wrong = outside[norms[outside] > program.alpha * (1.0 + 0.2 * tol)]
             missing = wrong[np.argsort(-norms[wrong])]
         used += method.n_iter
-        if missing.size == 0 or used >= max_iter or (best is not None and best.gap <= tol):
+        reached = best is not None and best.gap <= tol
+        if missing.size == 0 or used >= max_iter or reached or stop:
             break
         working = np.union1d(working, missing[: max(50, working.size)])
     if best is None:

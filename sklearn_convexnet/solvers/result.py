@@ -64,9 +64,9 @@ class Result:
         with a fixed first layer.
     n_iter : int
         Iterations of the solver (of the polish included).
-    status : {"optimal", "max_iter", "stalled"}
+    status : {"optimal", "max_iter", "stalled", "stopped"}
         "optimal": ``gap <= tol``. "max_iter": the iterations ran out. "stalled": rounding
-        errors stopped further progress.
+        errors stopped further progress. "stopped": `on_check` asked for it.
     history : list of dict
         One entry per check: "iteration", "phase", "upper_bound", "lower_bound", "gap",
         "time" (seconds since the start).
@@ -94,16 +94,25 @@ class Record:
     objective_scale : float
         Factor from normalised objectives to the user's.
     on_check : callable or None
-        Called with every new entry.
+        Called with every new entry; a true value asks to stop.
+
+    Attributes
+    ----------
+    history : list of dict
+    stopped : bool
+        Whether it was asked to stop.
     """
 
     def __init__(self, objective_scale, on_check=None):
         self.objective_scale, self.on_check = objective_scale, on_check
-        self.history, self._begin = [], time.perf_counter()
+        self.history, self.stopped, self._begin = [], False, time.perf_counter()
 
     def __call__(self, phase, n_iter, certified):
-        """Append what is certified in normalised units after `n_iter` iterations."""
-        self.append(
+        """Append what is certified in normalised units after `n_iter` iterations.
+
+        Returns whether to stop.
+        """
+        return self.append(
             {
                 "iteration": n_iter,
                 "phase": phase,
@@ -120,7 +129,14 @@ class Record:
         return time.perf_counter() - self._begin
 
     def append(self, entry):
-        """Append an entry."""
+        """Append an entry; returns whether to stop."""
         self.history.append(entry)
-        if self.on_check is not None:
-            self.on_check(entry)
+        if self.on_check is not None and self.on_check(entry):
+            self.stopped = True
+        return self.stopped
+
+    def status(self, gap, tol, otherwise):
+        """Status of a result that is not to blame on the method alone."""
+        if gap <= tol:
+            return "optimal"
+        return "stopped" if self.stopped else otherwise

@@ -65,7 +65,7 @@ def solve(
     warm_start : Result, default=None
         Result on a program with the same patterns, to start from.
     on_check : callable, default=None
-        Called with every new entry of the history.
+        Called with every new entry of the history; the solver stops when it returns a true value.
 
     Returns
     -------
@@ -89,10 +89,7 @@ def solve(
         )
     solution = units.to_user(best.solution)
     network = program.network(solution.v, solution.w, solution.bias)
-    if best.gap <= tol:
-        status = "optimal"
-    else:
-        status = "max_iter" if n_iter >= max_iter else "stalled"
+    status = record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled")
     return Result(
         network=network,
         objective=program.network_objective(network),
@@ -205,8 +202,8 @@ def _run(program, solver, tol, max_iter, rng, start, record):
             best = certified
         else:
             best = tighter(best, certified)
-        record("admm", admm.n_iter, best)
-        if best.gap <= tol or admm.n_iter >= max_iter:
+        stop = record("admm", admm.n_iter, best)
+        if stop or best.gap <= tol or admm.n_iter >= max_iter:
             return best, admm.n_iter
         check = int(1.5 * admm.n_iter)
 

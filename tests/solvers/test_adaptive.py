@@ -356,3 +356,20 @@ def test_a_perfect_fit_costs_its_penalty():
         found, result = solve_adaptive(start, tol=TOL, random_state=0)
         assert_certified(found, result)
         assert result.objective <= 1.02 * alpha
+
+
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_a_check_can_stop_the_search(after):
+    program = draw_program(5, n=40, d=3, alpha=1e-3)
+    checks = []
+
+    def stop(entry):
+        checks.append(entry)
+        return len(checks) >= after
+
+    _, result = solve_adaptive(program, tol=1e-12, random_state=0, on_check=stop)
+    # the network is certified as it is
+    assert [entry["phase"] for entry in checks] == ["descent"] * after + ["certify"]
+    assert result.status == "stopped"
+    assert result.lower_bound <= result.objective <= result.upper_bound * (1 + 1e-9)
+    assert result.objective == pytest.approx(checks[-1]["upper_bound"], rel=0.05)

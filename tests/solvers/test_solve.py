@@ -371,3 +371,21 @@ def test_the_working_set_does_not_change_the_optimum(monkeypatch):
     result = solve(program, tol=1e-8)
     assert result.status == "optimal"
     assert result.upper_bound == pytest.approx(expected.upper_bound, rel=2e-8)
+
+
+@pytest.mark.parametrize("solver", ["admm", "admm-cholesky", "admm-rbcd"])
+def test_a_check_can_stop_the_solver(solver):
+    program = draw_program(3, loss="squared", alpha=1e-3)
+    checks = []
+
+    def stop_at_the_second(entry):
+        checks.append(entry)
+        return len(checks) == 2
+
+    result = solve(program, solver, tol=1e-14, random_state=0, on_check=stop_at_the_second)
+    assert len(checks) == len(result.history) <= 2
+    if len(checks) == 2:
+        assert result.status == "stopped"
+    # what it has is a network with valid bounds all the same
+    assert result.lower_bound <= result.upper_bound
+    assert result.objective <= result.upper_bound * (1 + 1e-9)
