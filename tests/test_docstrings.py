@@ -15,6 +15,7 @@ from sklearn_convexnet import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    RobustConvexReLUClassifier,
 )
 
 PUBLIC = [name for name in sklearn_convexnet.__all__ if not name.startswith("_")]
@@ -23,6 +24,7 @@ ESTIMATORS = [
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    RobustConvexReLUClassifier,
 ]
 
 # What scikit-learn does not ask for either: a type alone in Returns, and two rules about blank
@@ -98,7 +100,8 @@ def test_parameters_are_documented_in_order_with_their_defaults(cls):
     assert [entry.name for entry in entries] == list(signature)
     for entry in entries:
         default = entry.type.rpartition("default=")[2]
-        assert ast.literal_eval(default) == signature[entry.name].default, entry.name
+        default = np.inf if default == "inf" else ast.literal_eval(default)
+        assert default == signature[entry.name].default, entry.name
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)

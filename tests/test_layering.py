@@ -36,7 +36,7 @@ LAYERS = {
     "_base": (CONVEX - {"robustness"} | {"_compat"}, LEARN | OPTIONAL),
     "classifier": (BASE, LEARN | OPTIONAL),
     "regressor": (BASE, LEARN | OPTIONAL),
-    "robust": (BASE, LEARN | OPTIONAL),
+    "robust": (BASE | {"classifier"}, LEARN | OPTIONAL),
     "path": (BASE | {"classifier", "regressor"}, LEARN),
     "cross_validation": (BASE | {"classifier", "regressor", "path"}, LEARN),
     "__init__": (BASE | ABOVE | {"_version"}, set()),
