@@ -240,9 +240,16 @@ class BaseConvexReLU(BaseEstimator):
         ]
 
     def _warn_if_not_converged(self, results):
+        message = self._shortcoming(results)
+        if message is not None:
+            # the caller of fit, behind the wrapper of fit_context
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+    def _shortcoming(self, results):
+        """What the solver did not reach, and what to do about it; None if there is nothing."""
         worst = max(results, key=lambda result: result.gap)
         if worst.status == "optimal":
-            return
+            return None
         if worst.status == "stalled":
             advice = (
                 "rounding errors stopped the solver; increase tol, or scale the features (e.g. "
@@ -252,11 +259,9 @@ class BaseConvexReLU(BaseEstimator):
             advice = "increase max_iter or tol"
             if self.solver != "admm":
                 advice += ", or use solver='admm'"
-        warnings.warn(
+        return (
             f"{type(self).__name__} stopped after {worst.n_iter} iterations at a relative duality "
-            f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}.",
-            ConvergenceWarning,
-            stacklevel=5,  # the caller of fit, behind the wrapper of fit_context
+            f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}."
         )
 
     def _outputs(self, X):

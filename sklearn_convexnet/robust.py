@@ -1,10 +1,8 @@
 """Classifier whose training loss is the worst case over perturbations of the features."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from ._compat import Interval, Options
 from .classifier import BaseConvexReLUClassifier
@@ -238,9 +236,9 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         it would sway them.
         """
         rows = self._rows(data[first])
-        if self._can_reuse_gates(rows):
-            return self._gates, activation_patterns(rows, self._gates)
         centres, radii = self._perturbation.balls(data[first])
+        if self._can_reuse_gates(rows) or not radii.any():
+            return super()._patterns(data, first, weights, rng)
         moved = [self._rows(centres + sign * _MOVED * radii) for sign in (-1.0, 1.0)]
         gates = sample_gates(
             np.concatenate(moved),
@@ -277,15 +275,17 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         ]
         # every output has its sign: the largest one is that of the label
         certified = np.min(margins, axis=0) > 0
-        self.certified_accuracy_ = float(programs[0].weights @ certified)
+        weights = programs[0].weights
+        self.certified_accuracy_ = float(weights[certified].sum() / weights.sum())
         self._set_network(network, objectives, results)
 
-    def _warn_if_not_converged(self, results):
-        worst = max(results, key=lambda result: result.n_iter)
-        if any(result.status == "max_iter" for result in results):
-            warnings.warn(
-                f"{type(self).__name__} stopped after {worst.n_iter} iterations while the "
-                f"objective was falling by more than tol={self.tol:.1e}: increase max_iter or tol.",
-                ConvergenceWarning,
-                stacklevel=5,  # the caller of fit, behind the wrapper of fit_context
-            )
+    def _shortcoming(self, results):
+        if results[0].bounds_of != "relaxed":
+            return super()._shortcoming(results)
+        left = [result for result in results if result.status != "optimal"]
+        if not left:
+            return None
+        return (
+            f"{type(self).__name__} stopped after {left[0].n_iter} iterations while the objective "
+            f"was falling by more than tol={self.tol:.1e}: increase max_iter or tol."
+        )
