@@ -29,12 +29,14 @@ def split(table, seed):
     if table == "digits 3v8":
         data = datasets.load("digits")
         chosen = np.isin(data.y, (3, 8))
-        X, y = data.X[chosen], data.y[chosen] == 8
+        X, y = data.X[chosen] / 16.0, data.y[chosen] == 8
     else:
         data = datasets.load(table, MAX_ROWS)
         X, y = data.X, data.y == 1
     y = np.where(y, 1.0, -1.0)
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=seed)
+    if table == "digits 3v8":  # grey levels, in [0, 1] already
+        return X, y, X_test, y_test
     scaler = MinMaxScaler(clip=True).fit(X)
     return scaler.transform(X), y, scaler.transform(X_test), y_test
 

@@ -17,6 +17,8 @@ import numpy as np
 
 # slopes of the lower lines: 1/2 + z / (2 share h), clipped to [0, 1]; the best of them counts
 _LOWER_SHARES = (1.0, 0.5, 0.2, 0.05, 1e-9)
+# allowance for rounding, relative to the sum of magnitudes
+_ROUNDING = 1e-12
 # rows at a time
 _BLOCK = 1024
 
@@ -95,7 +97,8 @@ class Relaxation:
             lines = np.where(hurts & (np.abs(z) < h), 0.5 * (z + h), slopes * z)
             worst = dual_norms(radii, (strengths * slopes) @ directions.T, self.perturbation.dual)
             best = np.maximum(best, (strengths * lines).sum(axis=1) - worst)
-        return best + self.y[part] * bias
+        sizes = (np.abs(strengths) * (np.abs(z) + h)).sum(axis=1) + abs(bias)
+        return best + self.y[part] * bias - _ROUNDING * sizes
 
 
 def line_slopes(z, widths):

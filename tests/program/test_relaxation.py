@@ -52,7 +52,7 @@ def test_no_perturbation_gets_below_the_certified_margin(norm, bounds, seed):
     perturbation = Perturbation(rng.uniform(0, 1, 3) * rng.randint(0, 2, 3), norm, bounds)
     margins = Relaxation(X, y, perturbation, fit_intercept=True).margins(network)
     reached = [y * network(points)[:, 0] for points in perturbed(rng, perturbation, X)]
-    assert np.all(margins <= np.min(reached, axis=0) + 1e-12)
+    assert np.all(margins <= np.min(reached, axis=0))
 
 
 @pytest.mark.parametrize("norm", [np.inf, 2, 1])
@@ -69,7 +69,7 @@ def test_a_lone_neuron_is_exact(norm, seed):
     ends = np.maximum(z - np.sign(strengths) * reach, 0.0)
     expected = strengths * ends + y * network.output_biases[0]
     margins = Relaxation(X, y, Perturbation(0.3, norm), fit_intercept=True).margins(network)
-    np.testing.assert_allclose(margins, expected, atol=1e-12)
+    np.testing.assert_allclose(margins, expected, atol=1e-9)
 
 
 @balls
@@ -83,7 +83,7 @@ def test_neurons_that_do_not_change_sign_are_exact_together(norm, bounds):
     linear = (network.hidden_weights * (np.arange(6) < 4)) @ network.output_weights
     reach = perturbation.reach(radii, linear)[:, 0]
     margins = Relaxation(X, y, perturbation, fit_intercept=True).margins(network)
-    np.testing.assert_allclose(margins, y * network(centres)[:, 0] - reach, rtol=1e-12)
+    np.testing.assert_allclose(margins, y * network(centres)[:, 0] - reach, rtol=1e-9)
 
 
 def test_without_perturbation_the_margin_is_that_of_the_network():
@@ -91,14 +91,14 @@ def test_without_perturbation_the_margin_is_that_of_the_network():
     X, y = draw_rows(rng)
     network = draw_network(rng, 3, 9)
     relaxation = Relaxation(X, y, Perturbation(0.0), fit_intercept=True)
-    np.testing.assert_allclose(relaxation.margins(network), y * network(X)[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(relaxation.margins(network), y * network(X)[:, 0], rtol=1e-9)
     assert relaxation.still
     assert not Relaxation(X, y, Perturbation([0, 0, 0.1]), fit_intercept=True).still
     # rows outside the bounds move, if only to the bounds
     clipped = Relaxation(X, y, Perturbation(0.0, bounds=(-0.1, 0.1)), fit_intercept=True)
     assert not clipped.still
     expected = y * network(np.clip(X, -0.1, 0.1))[:, 0]
-    np.testing.assert_allclose(clipped.margins(network), expected, rtol=1e-12)
+    np.testing.assert_allclose(clipped.margins(network), expected, rtol=1e-9)
 
 
 def test_lines_are_needed_and_ends_are_needed():
@@ -108,9 +108,9 @@ def test_lines_are_needed_and_ends_are_needed():
     canceling = TwoLayerReLU(
         np.array([[1.0, 1.0]]), np.full(2, 5.0), np.array([[1.0], [-1.0]]), [0]
     )
-    np.testing.assert_allclose(relaxation.margins(canceling), 0.0, atol=1e-12)
+    np.testing.assert_allclose(relaxation.margins(canceling), 0.0, atol=1e-9)
     kinks = TwoLayerReLU(np.array([[1.0, -1.0]]), np.full(2, 0.0), np.array([[1.0], [1.0]]), [0])
-    np.testing.assert_allclose(relaxation.margins(kinks), 0.0, atol=1e-12)
+    np.testing.assert_allclose(relaxation.margins(kinks), 0.0, atol=1e-9)
 
 
 def test_blocks_of_rows_do_not_matter(monkeypatch):
@@ -122,4 +122,4 @@ def test_blocks_of_rows_do_not_matter(monkeypatch):
         whole = relaxation.margins(network)
         with monkeypatch.context() as patch:
             patch.setattr(module, "_BLOCK", 7)
-            np.testing.assert_allclose(relaxation.margins(network), whole, rtol=1e-12)
+            np.testing.assert_allclose(relaxation.margins(network), whole, rtol=1e-9)
