@@ -13,7 +13,7 @@ from .solvers import solve_adaptive, solve_relaxed
 
 # the penalty of alpha="auto", in units of that of ConvexReLUClassifier: the perturbations
 # regularise already
-_ALPHA_SHARE = 0.1
+_ALPHA_SHARE = 0.3
 # radii by which the rows are moved where neurons are drawn
 _MOVED = 3.0
 
@@ -39,8 +39,8 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     Parameters
     ----------
     alpha : float or "auto", default="auto"
-        Strength of the weight decay, > 0; see `ConvexReLUClassifier`. "auto": a tenth of what it
-        is there, because the perturbations regularise too.
+        Strength of the weight decay, > 0; see `ConvexReLUClassifier`. "auto": 0.3 times what
+        it is there, because the perturbations regularise too.
 
     epsilon : float or array-like of shape (n_features,), default=0.1
         Radius of the perturbations in the units of X, >= 0; one per feature where they differ,
