@@ -4,6 +4,7 @@ from numbers import Real
 
 import numpy as np
 
+from ._base import _check_size
 from ._compat import Interval, Options
 from .classifier import BaseConvexReLUClassifier
 from .program.patterns import activation_patterns, sample_gates, strict_gates
@@ -216,7 +217,9 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
 
     def _validate(self, X, y, sample_weight):
         validated = super()._validate(X, y, sample_weight)
-        self._perturbation.balls(validated[0][:1])
+        perturbation = self._perturbation
+        _check_size("epsilon", perturbation.epsilon)
+        perturbation.balls(validated[0][:1])
         return validated
 
     def _loss(self):

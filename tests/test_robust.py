@@ -220,6 +220,7 @@ class Increasing(Logistic):
         ({"epsilon": [0.1, 0.1]}, "one entry per feature"),
         ({"epsilon": [0.1, np.nan, 0.1]}, "epsilon must be a finite number"),
         ({"epsilon": np.inf}, "epsilon"),
+        ({"epsilon": 1e160}, "epsilon must not exceed"),
         ({"norm": 3}, "norm"),
         ({"bounds": (1.0, 0.0)}, "low <= high"),
         ({"bounds": (0.0, 1.0), "norm": 2}, "bounds need norm"),
