@@ -257,6 +257,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         return gates, activation_patterns(rows, gates)
 
     def _solve(self, program, **options):
+        """Descend on certified margins; where nothing moves the rows, they are the margins."""
         relaxation = self._relaxation(program)
         if relaxation.still:
             return solve_adaptive(program, self.solver, **options)
