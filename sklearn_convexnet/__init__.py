@@ -18,6 +18,7 @@ from .program.losses import (
 )
 from .program.sampled import SampledProgram
 from .regressor import ConvexReLURegressor
+from .robust import RobustConvexReLUClassifier
 from .solvers import Result, solve
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Quantile",
     "RegularizationPath",
     "Result",
+    "RobustConvexReLUClassifier",
     "SampledProgram",
     "Squared",
     "SquaredHinge",

@@ -128,6 +128,12 @@ class BaseConvexReLU(BaseEstimator):
             for column, alpha in zip(outputs.T, alphas, strict=True)
         ]
 
+    def _solve(self, program, **options):
+        """Solve a program; returns it, over the patterns found where they are adaptive, too."""
+        if self._adaptive:
+            return solve_adaptive(program, self.solver, **options)
+        return program, solve(program, self.solver, **options)
+
     @property
     def _adaptive(self):
         return isinstance(self.patterns, str) and self.patterns == "adaptive"
@@ -189,7 +195,7 @@ class BaseConvexReLU(BaseEstimator):
         """Objectives of the outputs of a network on canonical rows."""
         with np.errstate(over="ignore", invalid="ignore"):
             objectives = [
-                part.objective(rows, y, loss=loss, alpha=alpha, weights=weights)
+                self._objective(part, rows, y, loss=loss, alpha=alpha, weights=weights)
                 for part, y, alpha in zip(network.split(), outputs.T, alphas, strict=True)
             ]
         if not np.isfinite(objectives).all():
@@ -200,6 +206,10 @@ class BaseConvexReLU(BaseEstimator):
             )
         return objectives
 
+    def _objective(self, network, rows, y, **problem):
+        """Objective of a network with one output."""
+        return network.objective(rows, y, **problem)
+
     def _problem(self, rows, outputs, weights, loss, alphas):
         """Digest of the data and of what else defines the objective."""
         digest = hashlib.sha256(repr((loss, self.fit_intercept)).encode())
@@ -209,6 +219,7 @@ class BaseConvexReLU(BaseEstimator):
         return digest.hexdigest()
 
     def _set_fitted(self, network, objectives, programs, results, data):
+        """Set the attributes that state what is known, then those of every network."""
         upper = sum(result.upper_bound for result in results)
         lower = sum(result.lower_bound for result in results)
         gap = max(result.gap for result in results)
@@ -226,25 +237,35 @@ class BaseConvexReLU(BaseEstimator):
                 else programs[0].n_patterns,
             },
         )
+        self.lower_bound_ = lower
+        self.dual_gap_ = gap
+        gates = [program.gates for program in (programs if self._adaptive else programs[:1])]
+        self.patterns_ = activation_patterns(self._rows(data), np.concatenate(gates, axis=1))
+        self._set_network(network, objectives, results)
+
+    def _set_network(self, network, objectives, results):
         self.network_ = network
         self.coefs_ = [network.hidden_weights, network.output_weights]
         self.intercepts_ = [network.hidden_biases, network.output_biases]
         self.n_neurons_ = network.n_neurons
         self.objective_ = sum(objectives)
-        self.lower_bound_ = lower
-        self.dual_gap_ = gap
         self.n_iter_ = max(result.n_iter for result in results)
         self.n_outputs_ = len(results)
-        gates = [program.gates for program in (programs if self._adaptive else programs[:1])]
-        self.patterns_ = activation_patterns(self._rows(data), np.concatenate(gates, axis=1))
         self.history_ = [
             {"output": k, **entry} for k, result in enumerate(results) for entry in result.history
         ]
 
     def _warn_if_not_converged(self, results):
+        message = self._shortcoming(results)
+        if message is not None:
+            # the caller of fit, behind the wrapper of fit_context
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+    def _shortcoming(self, results):
+        """What the solver did not reach, and what to do about it; None if there is nothing."""
         worst = max(results, key=lambda result: result.gap)
         if worst.status == "optimal":
-            return
+            return None
         if worst.status == "stalled":
             advice = (
                 "rounding errors stopped the solver; increase tol, or scale the features (e.g. "
@@ -254,11 +275,9 @@ class BaseConvexReLU(BaseEstimator):
             advice = "increase max_iter or tol"
             if self.solver != "admm":
                 advice += ", or use solver='admm'"
-        warnings.warn(
+        return (
             f"{type(self).__name__} stopped after {worst.n_iter} iterations at a relative duality "
-            f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}.",
-            ConvergenceWarning,
-            stacklevel=5,  # the caller of fit, behind the wrapper of fit_context
+            f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}."
         )
 
     def _outputs(self, X):
@@ -407,6 +426,4 @@ def _solve_output(estimator, k, n_outputs, program, seed, start):
         "warm_start": start,
         "on_check": report,
     }
-    if estimator._adaptive:
-        return solve_adaptive(program, estimator.solver, **options)
-    return program, solve(program, estimator.solver, **options)
+    return estimator._solve(program, **options)

@@ -1,11 +1,12 @@
 """The only module with private or version-dependent names of scikit-learn."""
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 __all__ = [
     "Interval",
+    "Options",
     "StrOptions",
     "check_sample_weight",
     "fit_context",

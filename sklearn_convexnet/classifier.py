@@ -24,7 +24,148 @@ def _is_logistic(estimator):
     return True
 
 
-class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
+class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
+    """What classifiers share: labels, their weights, one output against the rest, predictions."""
+
+    _parameter_constraints = {
+        **BaseConvexReLU._parameter_constraints,
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), Loss],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the samples; a weight of two is a sample that occurs twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        X, y, weights, classes = self._validate(X, y, sample_weight)
+        return self._fit_network(X, _signs(y, classes), weights, self._loss(), classes_=classes)
+
+    def decision_function(self, X):
+        """Return the outputs of the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes one number, positive for ``classes_[1]``; else one per class.
+        """
+        outputs = self._outputs(X)
+        return outputs[:, 0] if len(self.classes_) == 2 else outputs
+
+    def predict(self, X):
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels of the largest output.
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return self.classes_[(scores > 0).astype(int)]
+        return self.classes_[np.argmax(scores, axis=1)]
+
+    @available_if(_is_logistic)
+    def predict_proba(self, X):
+        """Predict class probabilities; only with ``loss="logistic"``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The logistic function of the outputs, normalised over the classes when there are more
+            than two.
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return np.stack([expit(-scores), expit(scores)], axis=1)
+        # the largest score sets the scale: far from all classes the sum must not vanish
+        logs = -np.logaddexp(0, -scores)
+        probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+    def _validate(self, X, y, sample_weight):
+        """Validated training data, the weights of its samples, and the classes."""
+        self._loss()
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self._check_class_weight(np.unique(y))
+        weights = self._weights(sample_weight, X, y)
+        classes = np.unique(y[weights > 0])
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least two classes of positive weight, "
+                f"got {'1 class' if len(classes) else 'no class'}: {classes.tolist()}."
+            )
+        return X, y, weights, classes
+
+    def _weights(self, sample_weight, X, y):
+        """Weights of the samples times those of their classes."""
+        weights = scaled_weights(check_sample_weight(sample_weight, X))
+        if self.class_weight is None:
+            return weights
+        labels = np.unique(y[weights > 0])
+        if self.class_weight == "balanced":
+            # counts samples by their weight, as repeated samples would be counted
+            totals = [weights[y == label].sum() for label in labels]
+            factors = weights.sum() / (len(labels) * np.array(totals))
+        else:
+            factors = [self.class_weight.get(label, 1.0) for label in labels]
+        for label, factor in zip(labels, factors, strict=True):
+            weights[y == label] *= factor
+        return scaled_weights(weights)
+
+    def _check_class_weight(self, labels):
+        if not isinstance(self.class_weight, dict):
+            return
+        for value in self.class_weight.values():
+            if not (isinstance(value, Real) and 0 <= value < np.inf):
+                raise ValueError(
+                    f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}."
+                )
+        labels = labels.tolist()
+        unknown = [key for key in self.class_weight if key not in labels]
+        # weights of more classes than there are do no harm
+        if unknown and not all(label in self.class_weight for label in labels):
+            raise ValueError(
+                f"class_weight must have labels of y as keys, got {unknown} for labels {labels}."
+            )
+
+    def _loss(self):
+        loss = get_loss(self.loss)
+        if loss.target != "sign":
+            raise ValueError(f"loss must be a loss for classification, got {self.loss!r}.")
+        return loss
+
+
+class ConvexReLUClassifier(BaseConvexReLUClassifier):
     r"""Two-layer ReLU network for classification, trained by convex optimisation.
 
     With labels :math:`y_k = \pm 1`, the network
@@ -175,12 +316,6 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     array([0, 1])
     """
 
-    _parameter_constraints = {
-        **BaseConvexReLU._parameter_constraints,
-        "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), Loss],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-    }
-
     def __init__(
         self,
         alpha="auto",
@@ -212,84 +347,6 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Fit the network.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training data.
-        y : array-like of shape (n_samples,)
-            Class labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the samples; a weight of two is a sample that occurs twice.
-
-        Returns
-        -------
-        self : ConvexReLUClassifier
-            The fitted estimator.
-        """
-        X, y, weights, classes = self._validate(X, y, sample_weight)
-        return self._fit_network(X, _signs(y, classes), weights, self._loss(), classes_=classes)
-
-    def decision_function(self, X):
-        """Return the outputs of the network.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes one number, positive for ``classes_[1]``; else one per class.
-        """
-        outputs = self._outputs(X)
-        return outputs[:, 0] if len(self.classes_) == 2 else outputs
-
-    def predict(self, X):
-        """Predict class labels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Labels of the largest output.
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return self.classes_[(scores > 0).astype(int)]
-        return self.classes_[np.argmax(scores, axis=1)]
-
-    @available_if(_is_logistic)
-    def predict_proba(self, X):
-        """Predict class probabilities; only with ``loss="logistic"``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            The logistic function of the outputs, normalised over the classes when there are more
-            than two.
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.stack([expit(-scores), expit(scores)], axis=1)
-        # the largest score sets the scale: far from all classes the sum must not vanish
-        logs = -np.logaddexp(0, -scores)
-        probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
-
     def certificate(self, X, y, *, sample_weight=None, time_limit=None):
         """State what is known about the network's objective on the given data.
 
@@ -318,59 +375,6 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         if unknown.size:
             raise ValueError(f"y holds labels not seen in fit: {unknown[:5].tolist()}.")
         return self._certify(X, _signs(y, self.classes_), weights, self._loss(), time_limit)
-
-    def _validate(self, X, y, sample_weight):
-        """Validated training data, the weights of its samples, and the classes."""
-        self._loss()
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(y)
-        self._check_class_weight(np.unique(y))
-        weights = self._weights(sample_weight, X, y)
-        classes = np.unique(y[weights > 0])
-        if len(classes) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least two classes of positive weight, "
-                f"got {'1 class' if len(classes) else 'no class'}: {classes.tolist()}."
-            )
-        return X, y, weights, classes
-
-    def _weights(self, sample_weight, X, y):
-        """Weights of the samples times those of their classes."""
-        weights = scaled_weights(check_sample_weight(sample_weight, X))
-        if self.class_weight is None:
-            return weights
-        labels = np.unique(y[weights > 0])
-        if self.class_weight == "balanced":
-            # counts samples by their weight, as repeated samples would be counted
-            totals = [weights[y == label].sum() for label in labels]
-            factors = weights.sum() / (len(labels) * np.array(totals))
-        else:
-            factors = [self.class_weight.get(label, 1.0) for label in labels]
-        for label, factor in zip(labels, factors, strict=True):
-            weights[y == label] *= factor
-        return scaled_weights(weights)
-
-    def _check_class_weight(self, labels):
-        if not isinstance(self.class_weight, dict):
-            return
-        for value in self.class_weight.values():
-            if not (isinstance(value, Real) and 0 <= value < np.inf):
-                raise ValueError(
-                    f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}."
-                )
-        labels = labels.tolist()
-        unknown = [key for key in self.class_weight if key not in labels]
-        # weights of more classes than there are do no harm
-        if unknown and not all(label in self.class_weight for label in labels):
-            raise ValueError(
-                f"class_weight must have labels of y as keys, got {unknown} for labels {labels}."
-            )
-
-    def _loss(self):
-        loss = get_loss(self.loss)
-        if loss.target != "sign":
-            raise ValueError(f"loss must be a loss for classification, got {self.loss!r}.")
-        return loss
 
 
 def _signs(y, classes):

@@ -28,7 +28,11 @@ from sklearn.utils.estimator_checks import (
 from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet import (
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    RobustConvexReLUClassifier,
+)
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
@@ -72,7 +76,9 @@ def assert_same_network(one, other):
 # scikit-learn's checks
 
 
-@parametrize_with_checks([ConvexReLUClassifier(), ConvexReLURegressor()])
+@parametrize_with_checks(
+    [ConvexReLUClassifier(), ConvexReLURegressor(), RobustConvexReLUClassifier()]
+)
 def test_sklearn_checks(estimator, check):
     check(estimator)
 
@@ -92,7 +98,9 @@ def test_sklearn_checks_with_other_parameters(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", [ConvexReLUClassifier(), ConvexReLURegressor()])
+@pytest.mark.parametrize(
+    "estimator", [ConvexReLUClassifier(), ConvexReLURegressor(), RobustConvexReLUClassifier()]
+)
 @pytest.mark.parametrize(
     "check",
     [

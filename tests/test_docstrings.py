@@ -16,6 +16,7 @@ from sklearn_convexnet import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    RobustConvexReLUClassifier,
 )
 
 MODULES = [sklearn_convexnet, sklearn_convexnet.robustness]
@@ -30,6 +31,7 @@ ESTIMATORS = [
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    RobustConvexReLUClassifier,
 ]
 
 # What scikit-learn does not ask for either: a type alone in Returns, and two rules about blank
@@ -102,7 +104,8 @@ def test_parameters_are_documented_in_order_with_their_defaults(cls):
     assert [entry.name for entry in entries] == list(signature)
     for entry in entries:
         default = entry.type.rpartition("default=")[2]
-        assert ast.literal_eval(default) == signature[entry.name].default, entry.name
+        default = np.inf if default == "inf" else ast.literal_eval(default)
+        assert default == signature[entry.name].default, entry.name
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)

@@ -37,7 +37,7 @@ LAYERS = {
     "_base": (CONVEX - {"robustness"} | {"_compat", "_version"}, LEARN | OPTIONAL),
     "classifier": (BASE, LEARN | OPTIONAL),
     "regressor": (BASE, LEARN | OPTIONAL),
-    "robust": (BASE, LEARN | OPTIONAL),
+    "robust": (BASE | {"classifier"}, LEARN | OPTIONAL),
     "export": ({"network", "program", "_version"}, LEARN | OPTIONAL),
     "plotting": ({"robustness"}, {"numpy", "matplotlib"}),
     "path": (BASE | {"classifier", "regressor"}, LEARN),

@@ -1,0 +1,295 @@
+"""Classifier whose training loss is the worst case over perturbations of the features."""
+
+from numbers import Real
+
+import numpy as np
+
+from ._base import _check_size
+from ._compat import Interval, Options
+from .classifier import BaseConvexReLUClassifier
+from .program.patterns import activation_patterns, sample_gates, strict_gates
+from .program.perturbation import Perturbation
+from .program.relaxation import Relaxation
+from .solvers import solve_adaptive, solve_relaxed
+
+# the penalty of alpha="auto", in units of that of ConvexReLUClassifier: the perturbations
+# regularise already
+_ALPHA_SHARE = 0.3
+# radii by which the rows are moved where neurons are drawn
+_MOVED = 3.0
+
+
+class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
+    r"""Two-layer ReLU network that keeps its decisions when features are perturbed.
+
+    With labels :math:`y_k = \pm 1`, the network
+    :math:`f(x) = \sum_j (x^\top u_j + b_j)_+ a_j + c` minimises
+
+    .. math::
+
+        \sum_k \omega_k \phi(m_k) + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + a_j^2),
+        \qquad m_k \le \min_{\|\delta\| \le \epsilon} y_k f(x_k + \delta),
+
+    where :math:`m_k` is the certified margin of a sample: neurons that help the label are replaced
+    by a line below them, those that hurt by a chord above, and the worst case of the affine
+    function that is left is closed form [1]_ [2]_. The objective so bounds that of adversarial
+    training from above. Neurons that change sign within a perturbation are allowed, which the
+    convex programs for robust training exclude [3]_. More than two classes are fitted one against
+    the rest.
+
+    Parameters
+    ----------
+    alpha : float or "auto", default="auto"
+        Strength of the weight decay, > 0; see `ConvexReLUClassifier`. "auto": 0.3 times what
+        it is there, because the perturbations regularise too.
+
+    epsilon : float or array-like of shape (n_features,), default=0.1
+        Radius of the perturbations in the units of X, >= 0; one per feature where they differ,
+        zero for a feature that cannot be changed. Scale the features first: a radius of 0.1 is
+        large on features in [0, 1] and hard to see where they are in the hundreds. With zero
+        everywhere the fit is that of `ConvexReLUClassifier`, with `tol` its duality gap.
+
+    norm : {inf, 2, 1}, default=inf
+        Norm of the perturbations; with radii per feature, of the perturbations in units of them.
+
+    bounds : tuple (low, high) or None, default=None
+        Valid values of the features, numbers or arrays of shape (n_features,), that perturbations
+        respect; only with ``norm=numpy.inf``.
+
+    loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
+        Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
+        ``max(0, 1 - m)**2 / 2``; it must not increase with the margin.
+
+    n_patterns : int, default=100
+        Number of random neurons from which the descent starts.
+
+    fit_intercept : bool, default=True
+        Whether neurons have (penalised) biases and the output a (free) one.
+
+    tol : float, default=0.01
+        The descent ends when 50 iterations lower the objective by a smaller share.
+
+    max_iter : int, default=10000
+        Bound on the iterations of the descent.
+
+    warm_start : bool, default=False
+        Whether `fit` starts from the last network. The objective then never exceeds the one that
+        this network has on the new problem: with radii from large to small it cannot increase.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied with the sample weights.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random neurons. Pass an int for reproducible results.
+
+    n_jobs : int or None, default=None
+        Number of classes fitted at the same time, by joblib. The result does not depend on it.
+
+    verbose : bool or int, default=False
+        Whether to print a line per check of the objective.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+
+    network_ : TwoLayerReLU
+        The fitted network; its outputs are those of `decision_function`.
+
+    alpha_ : float or ndarray of shape (n_outputs,)
+        Strength of the weight decay; an array when "auto" chose several.
+
+    coefs_ : list of two ndarray
+        Hidden weights of shape (n_features, n_neurons) and output weights of shape
+        (n_neurons, n_outputs), as in `sklearn.neural_network.MLPClassifier`.
+
+    intercepts_ : list of two ndarray
+        Hidden biases of shape (n_neurons,) and output biases of shape (n_outputs,).
+
+    objective_ : float
+        Training objective of `network_` with certified margins, summed over the outputs.
+
+    certified_accuracy_ : float
+        Share of the training samples, by weight, that are proved to be classified correctly
+        whatever the perturbation.
+
+    n_iter_ : int
+        Iterations of the descent; the largest of the outputs.
+
+    n_neurons_ : int
+        Number of hidden neurons.
+
+    n_outputs_ : int
+        Number of outputs: 1 for two classes, else the number of classes.
+
+    history_ : list of dict
+        One entry per check: "output", "iteration", "phase", "upper_bound", which is the objective
+        of the best network so far, the trivial "lower_bound" and "gap", and "time" in seconds.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during `fit`, where X has string names.
+
+    See Also
+    --------
+    ConvexReLUClassifier : The same without perturbations, with a duality gap.
+
+    Notes
+    -----
+    The margins are proved, the optimality of the network is not: unlike the programs of
+    `ConvexReLUClassifier`, this objective is not convex, and no lower bound comes with it.
+
+    References
+    ----------
+    .. [1] E. Wong and J. Z. Kolter, "Provable Defenses against Adversarial Examples via the Convex
+       Outer Adversarial Polytope", ICML 2018, arXiv:1711.00851.
+    .. [2] H. Zhang, T.-W. Weng, P.-Y. Chen, C.-J. Hsieh and L. Daniel, "Efficient Neural Network
+       Robustness Certification with General Activation Functions", NeurIPS 2018,
+       arXiv:1811.00866.
+    .. [3] Y. Bai, T. Gautam and S. Sojoudi, "Efficient Global Optimization of Two-Layer ReLU
+       Networks: Quadratic-Time Algorithms and Adversarial Training", SIAM Journal on Mathematics
+       of Data Science 5(2), 2023, arXiv:2201.01965.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from sklearn_convexnet import RobustConvexReLUClassifier
+    >>> X, y = make_moons(n_samples=100, noise=0.1, random_state=0)
+    >>> model = RobustConvexReLUClassifier(epsilon=0.1, random_state=0).fit(X, y)
+    >>> bool(model.certified_accuracy_ > 0.8)
+    True
+    >>> model.predict(X[:2])
+    array([0, 1])
+    """
+
+    _parameter_constraints = {
+        **{
+            name: constraint
+            for name, constraint in BaseConvexReLUClassifier._parameter_constraints.items()
+            if name not in ("patterns", "solver")
+        },
+        "epsilon": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "norm": [Options(Real, {np.inf, 2, 1})],
+        "bounds": ["array-like", None],
+    }
+
+    # what the neurons start from, see the fit skeleton
+    patterns, solver = "adaptive", "admm"
+
+    def __init__(
+        self,
+        alpha="auto",
+        *,
+        epsilon=0.1,
+        norm=np.inf,
+        bounds=None,
+        loss="logistic",
+        n_patterns=100,
+        fit_intercept=True,
+        tol=1e-2,
+        max_iter=10_000,
+        warm_start=False,
+        class_weight=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=False,
+    ):
+        self.alpha = alpha
+        self.epsilon = epsilon
+        self.norm = norm
+        self.bounds = bounds
+        self.loss = loss
+        self.n_patterns = n_patterns
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @property
+    def _perturbation(self):
+        return Perturbation(self.epsilon, self.norm, self.bounds)
+
+    def _validate(self, X, y, sample_weight):
+        validated = super()._validate(X, y, sample_weight)
+        perturbation = self._perturbation
+        _check_size("epsilon", perturbation.epsilon)
+        perturbation.balls(validated[0][:1])
+        return validated
+
+    def _loss(self):
+        loss = super()._loss()
+        if loss.conjugate_domain(np.ones(1))[1] > 0:
+            raise ValueError(f"loss must not increase with the margin, got {self.loss!r}.")
+        return loss
+
+    def _choose_alphas(self, rows, outputs, weights, loss):
+        alphas = super()._choose_alphas(rows, outputs, weights, loss)
+        return _ALPHA_SHARE * alphas if self.alpha == "auto" else alphas
+
+    def _patterns(self, data, first, weights, rng):
+        """Gates drawn where the perturbed rows are: a feature counts by what it says beyond them.
+
+        Standardised, a feature that hardly varies would be in all neurons, and perturbations of
+        it would sway them.
+        """
+        rows = self._rows(data[first])
+        centres, radii = self._perturbation.balls(data[first])
+        if self._can_reuse_gates(rows) or not radii.any():
+            return super()._patterns(data, first, weights, rng)
+        moved = [self._rows(centres + sign * _MOVED * radii) for sign in (-1.0, 1.0)]
+        gates = sample_gates(
+            np.concatenate(moved),
+            np.concatenate([weights, weights]) / 2.0,
+            self.n_patterns,
+            rng,
+            intercept=self.fit_intercept,
+        )
+        gates, strict = strict_gates(rows, gates, rng)
+        gates = gates[:, strict & activation_patterns(rows, gates).any(axis=0)]
+        if gates.shape[1] == 0:
+            return super()._patterns(data, first, weights, rng)
+        return gates, activation_patterns(rows, gates)
+
+    def _solve(self, program, **options):
+        """Descend on certified margins; where nothing moves the rows, they are the margins."""
+        relaxation = self._relaxation(program)
+        if relaxation.still:
+            return solve_adaptive(program, self.solver, **options)
+        return program, solve_relaxed(program, self._perturbation, **options)
+
+    def _relaxation(self, program):
+        rows = program.rows[:, :-1] if self.fit_intercept else program.rows
+        return Relaxation(rows, program.y, self._perturbation, fit_intercept=self.fit_intercept)
+
+    def _objective(self, network, rows, y, *, loss, alpha, weights):
+        relaxation = Relaxation(rows, y, self._perturbation, fit_intercept=self.fit_intercept)
+        losses = loss.value(relaxation.margins(network), np.ones_like(y))
+        return float(weights @ losses + alpha * network.penalty())
+
+    def _set_fitted(self, network, objectives, programs, results, data):
+        margins = [
+            self._relaxation(program).margins(part)
+            for program, part in zip(programs, network.split(), strict=True)
+        ]
+        # every output has its sign: the largest one is that of the label
+        certified = np.min(margins, axis=0) > 0
+        weights = programs[0].weights
+        self.certified_accuracy_ = float(weights[certified].sum() / weights.sum())
+        self._set_network(network, objectives, results)
+
+    def _shortcoming(self, results):
+        if results[0].bounds_of != "relaxed":
+            return super()._shortcoming(results)
+        left = [result for result in results if result.status != "optimal"]
+        if not left:
+            return None
+        return (
+            f"{type(self).__name__} stopped after {left[0].n_iter} iterations while the objective "
+            f"was falling by more than tol={self.tol:.1e}: increase max_iter or tol."
+        )
