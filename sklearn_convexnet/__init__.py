@@ -16,10 +16,12 @@ from .program.losses import (
     Squared,
     SquaredHinge,
 )
+from .program.perturbation import Perturbation
+from .program.robust_cone import RobustProgram
 from .program.sampled import SampledProgram
 from .regressor import ConvexReLURegressor
 from .robust import RobustConvexReLUClassifier
-from .solvers import Result, solve
+from .solvers import Result, RobustResult, solve, solve_robust_cone
 
 __all__ = [
     "Certificate",
@@ -32,9 +34,12 @@ __all__ = [
     "Logistic",
     "Loss",
     "Quantile",
+    "Perturbation",
     "RegularizationPath",
     "Result",
     "RobustConvexReLUClassifier",
+    "RobustProgram",
+    "RobustResult",
     "SampledProgram",
     "Squared",
     "SquaredHinge",
@@ -44,4 +49,5 @@ __all__ = [
     "convex_relu_path",
     "show_versions",
     "solve",
+    "solve_robust_cone",
 ]

@@ -264,7 +264,7 @@ class BaseConvexReLU(BaseEstimator):
     def _shortcoming(self, results):
         """What the solver did not reach, and what to do about it; None if there is nothing."""
         worst = max(results, key=lambda result: result.gap)
-        if worst.status == "optimal":
+        if worst.status in ("optimal", "stopped"):
             return None
         if worst.status == "stalled":
             advice = (

@@ -1,16 +1,17 @@
 """Classifier whose training loss is the worst case over perturbations of the features."""
 
+import warnings
 from numbers import Real
 
 import numpy as np
 
 from ._base import _check_size
-from ._compat import Interval, Options
+from ._compat import Interval, Options, StrOptions
 from .classifier import BaseConvexReLUClassifier
 from .program.patterns import activation_patterns, sample_gates, strict_gates
 from .program.perturbation import Perturbation
 from .program.relaxation import Relaxation
-from .solvers import solve_adaptive, solve_relaxed
+from .solvers import solve_adaptive, solve_relaxed, solve_robust_cone
 
 # the penalty of alpha="auto", in units of that of ConvexReLUClassifier: the perturbations
 # regularise already
@@ -33,9 +34,10 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     where :math:`m_k` is the certified margin of a sample: neurons that help the label are replaced
     by a line below them, those that hurt by a chord above, and the worst case of the affine
     function that is left is closed form [1]_ [2]_. The objective so bounds that of adversarial
-    training from above. Neurons that change sign within a perturbation are allowed, which the
-    convex programs for robust training exclude [3]_. More than two classes are fitted one against
-    the rest.
+    training from above. Neurons may change sign within a perturbation, which the convex program
+    of adversarial training excludes [3]_: that is ``formulation="cone"``, a global optimum under a
+    restriction that few neurons survive when samples are many. More than two classes are fitted
+    one against the rest.
 
     Parameters
     ----------
@@ -56,25 +58,34 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         Valid values of the features, numbers or arrays of shape (n_features,), that perturbations
         respect; only with ``norm=numpy.inf``.
 
+    formulation : {"relaxed", "cone"}, default="relaxed"
+        "relaxed": descent on certified margins, as above. "cone": the convex program of [3]_, over
+        patterns that hold on all of every perturbed sample; neurons of other patterns are left
+        out, and a warning says so when none is left. On many samples that is all but the neuron
+        that is active everywhere, and the network a robust linear classifier.
+
     loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
         ``max(0, 1 - m)**2 / 2``; it must not increase with the margin.
 
     n_patterns : int, default=100
-        Number of random neurons from which the descent starts.
+        Number of random neurons from which the descent starts, or of random patterns that the
+        convex program tries; it tries as many with thresholds in wide gaps of the data.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
     tol : float, default=0.01
-        The descent ends when 50 iterations lower the objective by a smaller share.
+        The descent ends when 50 iterations lower the objective by a smaller share. Of the convex
+        program, the relative duality gap.
 
     max_iter : int, default=10000
-        Bound on the iterations of the descent.
+        Bound on the iterations of the descent or of the solver.
 
     warm_start : bool, default=False
         Whether `fit` starts from the last network. The objective then never exceeds the one that
         this network has on the new problem: with radii from large to small it cannot increase.
+        The convex program always starts anew.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied with the sample weights.
@@ -107,7 +118,19 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         Hidden biases of shape (n_neurons,) and output biases of shape (n_outputs,).
 
     objective_ : float
-        Training objective of `network_` with certified margins, summed over the outputs.
+        Training objective of `network_` with certified margins, summed over the outputs; for
+        the convex program these are exact.
+
+    lower_bound_ : float
+        Lower bound on the optimum of the convex program over the patterns that were left, summed
+        over the outputs; only for ``formulation="cone"``.
+
+    dual_gap_ : float
+        Relative gap between the two; the largest of the outputs. Only for ``formulation="cone"``.
+
+    pattern_factors_ : list of ndarray of shape (n_patterns_tried,)
+        For every output, by how much epsilon may grow (or has to shrink, below one) before each
+        pattern that was tried holds on no perturbed sample; only for ``formulation="cone"``.
 
     certified_accuracy_ : float
         Share of the training samples, by weight, that are proved to be classified correctly
@@ -139,7 +162,9 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     Notes
     -----
     The margins are proved, the optimality of the network is not: unlike the programs of
-    `ConvexReLUClassifier`, this objective is not convex, and no lower bound comes with it.
+    `ConvexReLUClassifier`, the objective of the relaxed formulation is not convex, and no lower
+    bound comes with it. That of the convex program is an upper bound of adversarial training over
+    all networks too: the patterns it leaves out may be those of better networks.
 
     References
     ----------
@@ -173,6 +198,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         "epsilon": [Interval(Real, 0, None, closed="left"), "array-like"],
         "norm": [Options(Real, {np.inf, 2, 1})],
         "bounds": ["array-like", None],
+        "formulation": [StrOptions({"relaxed", "cone"})],
     }
 
     # what the neurons start from, see the fit skeleton
@@ -185,6 +211,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         epsilon=0.1,
         norm=np.inf,
         bounds=None,
+        formulation="relaxed",
         loss="logistic",
         n_patterns=100,
         fit_intercept=True,
@@ -200,6 +227,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         self.epsilon = epsilon
         self.norm = norm
         self.bounds = bounds
+        self.formulation = formulation
         self.loss = loss
         self.n_patterns = n_patterns
         self.fit_intercept = fit_intercept
@@ -258,10 +286,25 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
 
     def _solve(self, program, **options):
         """Descend on certified margins; where nothing moves the rows, they are the margins."""
+        if self.formulation == "cone":
+            return program, self._solve_cone(program, **options)
         relaxation = self._relaxation(program)
         if relaxation.still:
             return solve_adaptive(program, self.solver, **options)
         return program, solve_relaxed(program, self._perturbation, **options)
+
+    def _solve_cone(self, program, *, warm_start, **options):
+        return solve_robust_cone(
+            program.rows[:, :-1] if self.fit_intercept else program.rows,
+            program.y,
+            program.weights,
+            loss=program.loss,
+            alpha=program.alpha,
+            perturbation=self._perturbation,
+            n_patterns=self.n_patterns,
+            fit_intercept=self.fit_intercept,
+            **options,
+        )
 
     def _relaxation(self, program):
         rows = program.rows[:, :-1] if self.fit_intercept else program.rows
@@ -282,6 +325,21 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         weights = programs[0].weights
         self.certified_accuracy_ = float(weights[certified].sum() / weights.sum())
         self._set_network(network, objectives, results)
+        for name in ("lower_bound_", "dual_gap_", "pattern_factors_"):
+            vars(self).pop(name, None)  # of a fit with the other formulation
+        if self.formulation == "cone":
+            self.lower_bound_ = sum(result.lower_bound for result in results)
+            self.dual_gap_ = max(result.gap for result in results)
+            self.pattern_factors_ = [result.factors for result in results]
+            if any(result.program is None for result in results):
+                warnings.warn(
+                    f"{type(self).__name__} has no neurons: no activation pattern holds on all of "
+                    f"every perturbed sample at epsilon={self.epsilon}, so that only a constant "
+                    "network is feasible. Use formulation='relaxed', a smaller epsilon, or "
+                    "fit_intercept=True.",
+                    UserWarning,
+                    stacklevel=5,  # the caller of fit, behind the wrapper of fit_context
+                )
 
     def _shortcoming(self, results):
         if results[0].bounds_of != "relaxed":

@@ -3,6 +3,16 @@
 from .adaptive import solve_adaptive
 from .relaxed import solve_relaxed
 from .result import Result, Solution
+from .robust_cone import RobustResult, solve_robust_cone
 from .solve import SOLVERS, solve
 
-__all__ = ["SOLVERS", "Result", "Solution", "solve", "solve_adaptive", "solve_relaxed"]
+__all__ = [
+    "SOLVERS",
+    "Result",
+    "RobustResult",
+    "Solution",
+    "solve",
+    "solve_adaptive",
+    "solve_relaxed",
+    "solve_robust_cone",
+]

@@ -105,7 +105,8 @@ def solve_relaxed(
             before = search.best.upper_bound
             search.descend(_CERTIFIED, _ITERATIONS)
             converged = search.best.upper_bound >= before * (1.0 - tol)
-    return search.result("optimal" if converged else "max_iter")
+    status = "stopped" if record.stopped else "max_iter"
+    return search.result("optimal" if converged else status)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class _Search:
 
     @property
     def left(self):
-        return self.max_iter - self.n_iter
+        return 0 if self.record.stopped else self.max_iter - self.n_iter
 
     def draw(self, rng):
         """Start from the gates of the program, with random signs."""

@@ -110,7 +110,7 @@ def solve_robust_cone(
         Bound on the iterations, of both methods together.
     random_state : int or RandomState, default=None
     on_check : callable, default=None
-        Called with every new entry of the history.
+        Called with every new entry of the history; the solver stops when it returns a true value.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def solve_robust_cone(
     )
     # the factorisation of size d P dominates
     with one_blas_pool(large=program.n_patterns * rows.shape[1] >= 1000):
-        best, n_iter, history = _solve(program, solver, tol, max_iter, on_check)
+        best, n_iter, record = _solve(program, solver, tol, max_iter, on_check)
     network = program.network(best.solution.v, best.solution.w, best.solution.bias)
     return RobustResult(
         network=network,
@@ -180,8 +180,8 @@ def solve_robust_cone(
         gap=best.gap,
         bounds_of="sampled",
         n_iter=n_iter,
-        status="optimal" if best.gap <= tol else "max_iter",
-        history=history,
+        status=record.status(best.gap, tol, "max_iter"),
+        history=record.history,
         solution=best.solution,
         program=program,
         **found,
@@ -202,17 +202,17 @@ def _solve(program, solver, tol, max_iter, on_check):
     record("constant", 1, best)
     n_iter = 1
     if solver == "interior" and best.gap > tol:
-        method, moving = RobustBarrier(normalised), True
+        method, moving = RobustBarrier(normalised), not record.stopped
         while best.gap > tol and method.n_iter < min(max_iter, _MOST_NEWTON) and moving:
             moving = method.centre(min(max_iter, _MOST_NEWTON) - method.n_iter)
             best = _better(normalised, method, best)
-            record("interior", method.n_iter, best)
+            moving &= not record("interior", method.n_iter, best)
             method.tighten()
         n_iter = method.n_iter
-    if best.gap > tol and n_iter < max_iter:
+    if best.gap > tol and n_iter < max_iter and not record.stopped:
         done, check = n_iter * (solver == "interior"), 50
         method = RobustADMM(normalised)
-        while best.gap > tol and n_iter < max_iter:
+        while best.gap > tol and n_iter < max_iter and not record.stopped:
             method.run(min(check, max_iter - done) - method.n_iter)
             best = _better(normalised, method, best)
             n_iter = done + method.n_iter
@@ -228,7 +228,7 @@ def _solve(program, solver, tol, max_iter, on_check):
         objective_scale * best.lower_bound,
         objective_scale * best.resolution,
     )
-    return best, n_iter, record.history
+    return best, n_iter, record
 
 
 def _better(program, method, best):
