@@ -40,7 +40,11 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_convexnet"
-html_theme_options = {"show_toc_level": 2, "show_prev_next": False}
+html_theme_options = {
+    "header_links_before_dropdown": 7,
+    "show_prev_next": False,
+    "show_toc_level": 2,
+}
 html_sidebars = {"install": [], "tutorial": [], "whats_new": []}
 html_show_sourcelink = False
 

@@ -17,8 +17,7 @@ ORDER = [
 ]
 
 STYLE = {
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 110,
+    "figure.dpi": 150,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": "medium",

@@ -36,7 +36,7 @@ models = {
 # The line is the decision boundary; the rare class is orange. With balanced weights both classes
 # have the same say: more of the rare samples are found, for more false alarms.
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained", sharey=True)
 colors = np.array(["#1f6fb4", "#e07b39"])
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     model.fit(X, y)

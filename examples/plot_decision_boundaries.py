@@ -51,7 +51,7 @@ for name, models in (("convex", convex), ("perceptron", perceptrons)):
 
 proof = convex[0].certificate(X, y, time_limit=20)
 
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained", width_ratios=[3, 3, 2])
+figure, axes = plt.subplots(1, 3, figsize=(8.5, 3), layout="constrained", width_ratios=[3, 3, 2])
 first, second = np.linspace(-1.7, 2.7, 150), np.linspace(-1.5, 1.9, 150)
 plane = np.stack(np.meshgrid(first, second), axis=-1)
 panels = [("convex program", convex, "C0"), ("perceptron, Adam", perceptrons, "C1")]

@@ -65,7 +65,7 @@ for rule in rules[:2]:
 # Two rules stand out, and they are those hidden in the data. The lines are where they switch on,
 # at the mean of the feature that is not shown; the dashed lines are the true ones.
 
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
 truth = [(-1.0, 0.8, 0.0, 12.0), (1.5, 0.0, 0.225, -45.0)]
 cold = int(rows[1][0] < 0)
 for ax, title, rule, true, k in zip(

@@ -36,7 +36,7 @@ print(f"the constant is optimal above alpha = {alpha_max(X, y, random_state=0):.
 # when they start to fit the noise.
 
 colors = plt.colormaps["viridis"](np.linspace(0, 0.9, len(path.alphas)))
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.8), layout="constrained")
 left.scatter(X[:, 0], y, s=8, color="0.8")
 left.plot(X_new, truth(X_new), color="0.3", linestyle=":", label="true function")
 for k in (0, 2, 5, 9, 15):

@@ -25,7 +25,7 @@ neurons = [(1.0, 0.55, 0.1), (1.0, 0.35, 0.1), (0.3, 1.0, -0.08)]  # u_1, u_2, b
 grid = np.linspace(-1.2, 1.2, 200)
 plane = np.stack(np.meshgrid(grid, grid), axis=-1)
 
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
 for ax, (*u, b) in zip(axes, neurons, strict=True):
     ax.contourf(grid, grid, plane @ u + b, levels=[0, 9], colors=["#1f6fb4"], alpha=0.15)
     ax.contour(grid, grid, plane @ u + b, levels=[0], colors=["#1f6fb4"])
@@ -73,7 +73,7 @@ def draw_switches(ax, network):
         ax.plot(*line.T, color="0.2", linewidth=0.8, alpha=strength[j] / strength.max())
 
 
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), layout="constrained", sharey=True)
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     model.fit(X, y)
     options = {"response_method": "predict_proba", "ax": ax, "eps": 0.4}
