@@ -41,10 +41,16 @@ copybutton_prompt_is_regexp = True
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_convexnet"
 html_theme_options = {
-    "header_links_before_dropdown": 7,
+    # not beside the code of the gallery, which needs the width
+    "secondary_sidebar_items": {
+        page: ["page-toc"]
+        for page in ("tutorial", "user_guide/*", "generated/*", "developer_guide")
+    },
     "show_prev_next": False,
     "show_toc_level": 2,
 }
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_sidebars = {"install": [], "tutorial": [], "whats_new": []}
 html_show_sourcelink = False
 

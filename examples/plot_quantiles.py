@@ -24,7 +24,7 @@ def draw(n_samples, seed):
     return x[:, None], np.sin(5 * x) + x * noise
 
 
-X, y = draw(300, seed=0)
+X, y = draw(400, seed=0)
 X_test, y_test = draw(10_000, seed=1)
 quantiles = [0.05, 0.5, 0.95]
 models = [
