@@ -1,7 +1,7 @@
 """The public names of the package, by section: the table behind the API reference.
 
 A name is written relative to the package, with its module where it is not a name of the package
-itself ("network.TwoLayerReLU" would be one of `sklearn_convexnet.network`). A new row here is a new
+itself ("robustness.name" is one of `sklearn_convexnet.robustness`). A new row here is a new
 page; `tests/test_documentation.py` compares the table with what the package exports.
 """
 
@@ -26,6 +26,7 @@ API = [
             "alpha_max",
         ],
     ),
+    # robust training comes here
     (
         "Networks and certificates",
         "What a fit returns: `network_` and `certificate_`.",

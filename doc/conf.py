@@ -44,7 +44,7 @@ html_theme_options = {
     # not beside the code of the gallery, which needs the width
     "secondary_sidebar_items": {
         page: ["page-toc"]
-        for page in ("tutorial", "user_guide/*", "generated/*", "developer_guide")
+        for page in ("tutorial", "user_guide/*", "generated/api", "developer_guide")
     },
     "show_prev_next": False,
     "show_toc_level": 2,
@@ -64,6 +64,7 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib", "gallery.reset"),
     "download_all_examples": False,
     "show_signature": False,
+    "write_computation_times": False,
 }
 
 

@@ -1,4 +1,4 @@
-"""The diagram of the layers, drawn from the table that the tests enforce."""
+"""The diagram of the layers: what the modules of the package import, read from the sources."""
 
 import runpy
 from graphlib import TopologicalSorter
@@ -10,38 +10,51 @@ TESTS = Path(__file__).parents[1] / "tests"
 NUMERIC, WITH_SKLEARN = "#cfe3f5", "#fbe0cc"
 
 
+def import_graph():
+    """The modules that every module imports, and those that import scikit-learn."""
+    layering = runpy.run_path(str(TESTS / "test_layering.py"))
+    # __init__ only collects names
+    graph = {layer: set() for layer in layering["LAYERS"] if layer not in ("__init__", "_version")}
+    with_sklearn = set()
+    for module, path in layering["modules"](layering["SOURCES"]).items():
+        layer = module.split(".")[0]
+        for imported in layering["imports"](module, path):
+            top, *rest = imported.name.split(".")
+            if layer in graph and top == layering["PACKAGE"]:
+                graph[layer] |= {rest[0]} & graph.keys() - {layer}
+            elif top == "sklearn":
+                with_sklearn.add(layer)
+    found = {layer for layer in graph if (layering["SOURCES"] / layer).is_dir()}
+    found |= {path.stem for path in layering["SOURCES"].glob("*.py")}
+    return {layer: graph[layer] for layer in graph if layer in found}, with_sklearn
+
+
 def floors(graph):
-    """Modules from the top floor down, each right below the lowest of those that import it."""
-    depth = {}
-    for module in reversed([*TopologicalSorter(graph).static_order()]):
-        users = [user for user, below in graph.items() if module in below]
-        depth[module] = 1 + max((depth[user] for user in users), default=-1)
-    rows = [[] for _ in range(max(depth.values()) + 1)]
-    for module in graph:
-        rows[depth[module]].append(module)
+    """Rows of modules from the ground up, each above all that it imports."""
+    height = {}
+    for module in TopologicalSorter(graph).static_order():
+        height[module] = 1 + max((height[below] for below in graph[module]), default=-1)
+    for module, below in graph.items():
+        users = [height[user] for user, imported in graph.items() if module in imported]
+        if not below and users:
+            # nothing keeps it on the ground: right below its lowest user
+            height[module] = min(users) - 1
+    rows = [[] for _ in range(max(height.values()) + 1)]
+    for module in sorted(graph):
+        rows[height[module]].append(module)
     return rows
 
 
-def direct(graph, module):
-    """The modules below, but for those that another one of them may import."""
-    below = graph[module]
-    return below - set().union(*(reachable(graph, one) for one in below))
-
-
 def reachable(graph, module):
-    """All that a module may import, itself or through others."""
+    """All that a module imports, itself or through others."""
     return graph[module].union(*(reachable(graph, one) for one in graph[module]))
 
 
 def draw(path):
-    """Write the diagram of the modules that exist; __init__ only collects names."""
-    namespace = runpy.run_path(str(TESTS / "test_layering.py"))
-    layers, sources = namespace["LAYERS"], namespace["SOURCES"]
-    exist = {one for one in layers if (sources / one).is_dir() or (sources / f"{one}.py").exists()}
-    exist -= {"__init__", "_version"}
-    graph = {one: (layers[one][0] & exist) - {one} for one in layers if one in exist}
+    """Write the diagram; an import that others imply has no arrow."""
+    graph, with_sklearn = import_graph()
     position = {
-        module: (2.2 * (k - 0.5 * (len(row) - 1)), -0.8 * floor)
+        module: (2.2 * (k - 0.5 * (len(row) - 1)), 0.8 * floor)
         for floor, row in enumerate(floors(graph))
         for k, module in enumerate(row)
     }
@@ -50,11 +63,16 @@ def draw(path):
     figure = Figure(figsize=[high - low for low, high in limits.values()])
     axes = figure.add_axes([0, 0, 1, 1], **limits)
     axes.axis("off")
+    boxes = {}
     for module, place in position.items():
         box = {"boxstyle": "round,pad=0.5", "edgecolor": "0.5"}
-        box["facecolor"] = WITH_SKLEARN if "sklearn" in layers[module][1] else NUMERIC
-        axes.text(*place, module, ha="center", va="center", family="monospace", size=9, bbox=box)
-        for below in direct(graph, module):
-            arrow = {"arrowstyle": "-|>", "color": "0.5", "shrinkA": 13, "shrinkB": 13}
+        box["facecolor"] = WITH_SKLEARN if module in with_sklearn else NUMERIC
+        text = axes.text(*place, module, ha="center", va="center", family="monospace", bbox=box)
+        boxes[module] = text.get_bbox_patch()
+    for module, place in position.items():
+        implied = set().union(*(reachable(graph, below) for below in graph[module]))
+        for below in graph[module] - implied:
+            arrow = {"arrowstyle": "-|>", "color": "0.5", "shrinkA": 2, "shrinkB": 2}
+            arrow |= {"patchA": boxes[module], "patchB": boxes[below]}
             axes.annotate("", position[below], place, arrowprops=arrow)
     figure.savefig(path)

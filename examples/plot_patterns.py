@@ -91,9 +91,9 @@ plt.show()
 # %%
 # How many random patterns replace a choice?
 # ------------------------------------------
-# More random patterns allow a better network. Each dot is a fit with its own seed. The dashed line is
-# the objective with adaptive patterns. In the grey band there is nothing: branch and bound has proved
-# that no two-layer ReLU network, of any width, has an objective that low.
+# More random patterns allow a better network. Each dot is a fit with its own seed. The dashed line
+# is the objective with adaptive patterns. In the grey band there is nothing: branch and bound has
+# proved that no two-layer ReLU network, of any width, has an objective that low.
 
 proof = models["adaptive patterns"].certificate(X, y, time_limit=20)
 print(proof)

@@ -118,3 +118,14 @@ def test_guide_explains_every_field_of_results_histories_and_certificates():
         assert {*certificate.detail, certificate.kind} - {"n_patterns"} <= certificates
     text = (ROOT / "doc" / "user_guide" / "certificates.md").read_text(encoding="utf-8")
     assert all(f"`{field.name}`" in text for field in dataclasses.fields(Certificate))
+
+
+def test_diagram_of_the_layers_has_every_module_above_what_it_imports(tmp_path):
+    namespace = runpy.run_path(str(ROOT / "doc" / "layers.py"))
+    graph, with_sklearn = namespace["import_graph"]()
+    height = {one: floor for floor, row in enumerate(namespace["floors"](graph)) for one in row}
+    assert {"network", "program", "solvers", "classifier"} <= height.keys() == graph.keys()
+    assert all(height[one] > height[below] for one in graph for below in graph[one])
+    assert "_base" in with_sklearn and "program" not in with_sklearn
+    namespace["draw"](tmp_path / "layers.svg")
+    assert (tmp_path / "layers.svg").stat().st_size > 0
