@@ -51,7 +51,7 @@ html_theme_options = {
 }
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
-html_sidebars = {"install": [], "tutorial": [], "whats_new": []}
+html_sidebars = {page: [] for page in ("install", "tutorial", "developer_guide", "whats_new")}
 html_show_sourcelink = False
 
 sphinx_gallery_conf = {
