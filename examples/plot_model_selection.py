@@ -49,14 +49,15 @@ ax.axvline(
     by_rule[-1].alpha_, color="C1", linestyle="--", label=f'alpha="auto": {by_rule[-1].alpha_:.3g}'
 )
 ax.set(xscale="log", xlabel="alpha", ylabel="root mean squared error")
-ax.legend()
+ax.legend(loc="upper center", frameon=True, framealpha=1, edgecolor="white")
 plt.show()
 
 # %%
 # A grid search
 # -------------
 # `GridSearchCV` fits every candidate from nothing, so a penalty costs more than on the path, but
-# it can search any other step of the pipeline as well: here how the features are scaled.
+# it can search any other step of the pipeline as well: here how the features are scaled. The
+# penalties are multiples of the automatic one, around the best of the path.
 
 search = GridSearchCV(
     make_pipeline(StandardScaler(), ConvexReLURegressor(random_state=0)),
