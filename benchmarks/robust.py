@@ -1,7 +1,8 @@
 """Accuracy on perturbed inputs: certified training and its peers, on features in [0, 1].
 
-Every network is judged by the worst case over the balls, by branch and bound. The peers that are
-trained by gradient steps need PyTorch; without it their rows say so.
+The worst case of every network lies between what strong attacks leave and what is certified within
+a time limit. The peers that are trained by gradient steps need PyTorch; without it their rows say
+so.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from scipy.optimize import minimize
 TABLES = ("breast_cancer", "ionosphere", "digits 3v8", "phoneme", "banana")
 MAX_ROWS = 1400
 WIDTH, EPOCHS, BATCH, STEPS = 64, 200, 64, 10
+# seconds for the certificates of a network
+VERIFY = 15.0
 OURS, PLAIN, LINEAR = "ours", "ours, epsilon=0", "robust linear"
 PEERS = ("PGD", "TRADES", "IBP")
 METHODS = (OURS, PLAIN, LINEAR, *PEERS)
@@ -43,7 +46,7 @@ def split(table, seed):
 
 def measure(*, table, epsilon, method, seed):
     """Accuracies on the test rows, and seconds, of one fit."""
-    from sklearn_convexnet.robustness import certified_accuracy
+    from sklearn_convexnet.robustness import certified_accuracy, robust_accuracy
 
     X, y, X_test, y_test = split(table, seed)
     if method in PEERS:
@@ -53,12 +56,14 @@ def measure(*, table, epsilon, method, seed):
     with Usage() as usage:
         network = train(method, X, y, epsilon, seed)
     model = SimpleNamespace(network_=network, classes_=np.array([-1.0, 1.0]))
-    accuracies = {
-        way: certified_accuracy(model, X_test, y_test, epsilon, method=way, time_limit=120)
-        for way in ("auto", "crown")
+    on = (model, X_test, y_test, epsilon)
+    return {
+        "attacked": robust_accuracy(*on, steps=100, restarts=10, random_state=0),
+        "certified": certified_accuracy(*on, time_limit=VERIFY),
+        "clean": float(np.mean(y_test * network(X_test)[:, 0] > 0)),
+        "neurons": network.n_neurons,
+        "cpu": usage.cpu,
     }
-    clean = np.mean(y_test * network(X_test)[:, 0] > 0)
-    return {"clean": clean, "cpu": usage.cpu, "neurons": network.n_neurons, **accuracies}
 
 
 def train(method, X, y, epsilon, seed):
@@ -177,7 +182,7 @@ def main():
     methods = args.methods
     if importlib.util.find_spec("torch") is None:
         methods = [method for method in methods if method not in PEERS]
-    header = ["table", "epsilon", "method", "worst case", "± of the mean", "by lines", "clean",
+    header = ["table", "epsilon", "method", "attacked", "± of the mean", "certified", "clean",
               "neurons", "CPU s"]  # fmt: skip
     rows = [header]
     for table in args.tables:
@@ -195,9 +200,10 @@ def main():
         "robust",
         "Accuracy on perturbed inputs",
         f"Means over {args.seeds} random splits, 70% to train on, features in [0, 1], one thread. "
-        "worst case: share of the test rows that are classified right whatever the perturbation in "
-        "the supremum norm, by branch and bound; by lines: share that the linear relaxation alone "
-        f"proves. PGD, TRADES and IBP: {WIDTH} neurons, {EPOCHS} epochs.{missing}",
+        "attacked: share of the test rows that projected gradient descent (100 steps, 10 starts, "
+        "supremum norm) leaves classified right; certified: share that is proved to be, in "
+        f"{VERIFY:g} seconds for all rows; the truth lies between the two. PGD, TRADES and IBP: "
+        f"{WIDTH} neurons, {EPOCHS} epochs.{missing}",
         rows,
     )
 
@@ -206,12 +212,12 @@ def _summary(runs):
     failures = [run["failure"] for run in runs if "failure" in run]
     if failures:
         return [failures[0], *[""] * 5]
-    worst = [run["auto"] for run in runs]
+    worst = [run["attacked"] for run in runs]
     error = np.std(worst, ddof=1) / np.sqrt(len(worst)) if len(worst) > 1 else 0.0
     means = {key: np.mean([run[key] for run in runs]) for key in runs[0]}
     return [
-        f"{means['auto']:.3f}", f"{error:.3f}", f"{means['crown']:.3f}", f"{means['clean']:.3f}",
-        f"{means['neurons']:.0f}", f"{means['cpu']:.2f}",
+        f"{means['attacked']:.3f}", f"{error:.3f}", f"{means['certified']:.3f}",
+        f"{means['clean']:.3f}", f"{means['neurons']:.0f}", f"{means['cpu']:.2f}",
     ]  # fmt: skip
 
 

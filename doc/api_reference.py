@@ -1,0 +1,67 @@
+"""The public names of the package, by section: the table behind the API reference.
+
+A name is written relative to the package, with its module where it is not a name of the package
+itself ("robustness.name" is one of `sklearn_convexnet.robustness`). A new row here is a new
+page; `tests/test_documentation.py` compares the table with what the package exports.
+"""
+
+PACKAGE = "sklearn_convexnet"
+
+# title, what the section is about, names
+API = [
+    (
+        "Estimators",
+        "Fit, predict and certify. Both follow scikit-learn's conventions; `score`, `get_params`, "
+        "`set_params` and the metadata routing are scikit-learn's own.",
+        ["ConvexReLUClassifier", "ConvexReLURegressor"],
+    ),
+    (
+        "Choosing the penalty",
+        "Cross-validation along the regularisation path, and the path itself.",
+        [
+            "ConvexReLUClassifierCV",
+            "ConvexReLURegressorCV",
+            "convex_relu_path",
+            "RegularizationPath",
+            "alpha_max",
+        ],
+    ),
+    # robust training comes here
+    (
+        "Networks and certificates",
+        "What a fit returns: `network_` and `certificate_`.",
+        ["TwoLayerReLU", "Certificate"],
+    ),
+    (
+        "Convex programs and solvers",
+        "The level below the estimators: build a program over given activation patterns, and "
+        "compare solvers on it.",
+        ["SampledProgram", "solve", "Result"],
+    ),
+    (
+        "Losses",
+        "Pass one as `loss` where a name does not say enough: `Quantile(0.9)`.",
+        [
+            "Loss",
+            "Squared",
+            "Huber",
+            "Quantile",
+            "Logistic",
+            "Hinge",
+            "SquaredHinge",
+        ],
+    ),
+]
+
+
+def write(path):
+    """Write the page with all sections; autosummary makes the page of every name."""
+    parts = ["API reference\n=============\n", f".. currentmodule:: {PACKAGE}\n"]
+    for title, text, names in API:
+        rows = "\n".join(f"   {name}" for name in names)
+        parts += [
+            f"{title}\n{'-' * len(title)}\n",
+            f"{text}\n",
+            f".. autosummary::\n   :toctree:\n   :nosignatures:\n\n{rows}\n",
+        ]
+    path.write_text("\n".join(parts), encoding="utf-8")

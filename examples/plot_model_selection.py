@@ -1,0 +1,78 @@
+"""
+Choosing alpha: the rule, cross-validation, grid search
+=======================================================
+
+The strength of the weight decay, `alpha`, is the one parameter that decides how flexible the
+network is. There are three ways to choose it: leave it to the rule behind ``alpha="auto"``;
+cross-validate along the regularisation path; or put the estimator into any of scikit-learn's
+searches.
+"""
+
+# %%
+# The rule and the path
+# ---------------------
+# `ConvexReLURegressorCV` fits, on every fold, the networks of a decreasing sequence of penalties,
+# each from the last, and refits the best on all data. It goes into a pipeline like any estimator.
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_diabetes
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PowerTransformer, StandardScaler
+
+from sklearn_convexnet import ConvexReLURegressor, ConvexReLURegressorCV
+
+X, y = load_diabetes(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+
+by_rule = make_pipeline(StandardScaler(), ConvexReLURegressor(random_state=0))
+by_path = make_pipeline(
+    StandardScaler(), ConvexReLURegressorCV(alphas=10, eps=1e-2, cv=3, random_state=0)
+)
+by_rule.fit(X_train, y_train)
+by_path.fit(X_train, y_train)
+chosen = by_path[-1]
+
+# %%
+# The error of every fold, its mean, and the two choices. The curve is flat around its minimum: a
+# factor of two in `alpha` hardly matters, a factor of ten does.
+
+rmse = np.sqrt(chosen.mse_path_)
+mean, error = rmse.mean(axis=1), rmse.std(axis=1) / np.sqrt(rmse.shape[1])
+figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+ax.plot(chosen.alphas_, rmse, color="0.8", linewidth=1)
+ax.fill_between(chosen.alphas_, mean - error, mean + error, alpha=0.2)
+ax.plot(chosen.alphas_, mean, "o-", label="mean of the folds, ± one standard error")
+ax.axvline(chosen.alpha_, color="C0", linestyle=":", label=f"best mean: {chosen.alpha_:.3g}")
+ax.axvline(
+    by_rule[-1].alpha_, color="C1", linestyle="--", label=f'alpha="auto": {by_rule[-1].alpha_:.3g}'
+)
+ax.set(xscale="log", xlabel="alpha", ylabel="root mean squared error")
+ax.legend(loc="upper center", frameon=True, framealpha=1, edgecolor="white")
+plt.show()
+
+# %%
+# A grid search
+# -------------
+# `GridSearchCV` fits every candidate from nothing, so a penalty costs more than on the path, but
+# it can search any other step of the pipeline as well: here how the features are scaled. The
+# penalties are multiples of the automatic one, around the best of the path.
+
+search = GridSearchCV(
+    make_pipeline(StandardScaler(), ConvexReLURegressor(random_state=0)),
+    {
+        "convexreluregressor__alpha": by_rule[-1].alpha_ * np.array([2, 4, 8]),
+        "standardscaler": [StandardScaler(), PowerTransformer()],
+    },
+    cv=3,
+)
+search.fit(X_train, y_train)
+
+for name, model in {
+    'alpha="auto"': by_rule,
+    "ConvexReLURegressorCV": by_path,
+    "GridSearchCV": search,
+}.items():
+    print(f"{name:<24}test R² {model.score(X_test, y_test):.3f}")
+print(search.best_params_)

@@ -1,0 +1,131 @@
+"""What README and doc show is what happens, and what they list is complete."""
+
+import dataclasses
+import doctest
+import importlib
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_iris
+
+import sklearn_convexnet
+from sklearn_convexnet import Certificate, ConvexReLUClassifier, Result
+
+ROOT = Path(__file__).parents[1]
+BUILT = {"_build", "auto_examples", "generated"}
+PAGES = [ROOT / "README.md"] + sorted(
+    page for page in (ROOT / "doc").rglob("*.md") if not BUILT & set(page.parts)
+)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+# subpackages whose public names are those that the package itself exports
+INTERNAL = {"program", "solvers"}
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page):
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+def test_python_blocks_of_a_page_run_as_they_stand(page):
+    found = blocks(page)
+    # without a prompt a block would be skipped in silence
+    assert all(block.startswith(">>> ") for block in found)
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
+    session = parser.get_doctest("\n".join(found), {"__name__": "__main__"}, page.name, page, 0)
+    assert session.examples
+    runner.run(session)
+    assert runner.summarize(verbose=False).failed == 0
+
+
+def test_readme_and_tutorial_have_python_blocks():
+    assert blocks(ROOT / "README.md")
+    assert len(blocks(ROOT / "doc" / "tutorial.md")) > 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_to_files_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    made = {"auto_examples", "generated"}
+    missing = [one for one in targets if not (page.parent / one).exists()]
+    assert [one for one in missing if not made & set(Path(one).parts)] == []
+
+
+def exported():
+    """Public names, relative to the package as in the table of the API reference."""
+    names = {name for name in sklearn_convexnet.__all__ if not name.startswith("_")}
+    for module in pkgutil.iter_modules(sklearn_convexnet.__path__):
+        if not module.name.startswith("_") and module.name not in INTERNAL:
+            loaded = importlib.import_module(f"sklearn_convexnet.{module.name}")
+            names |= {f"{module.name}.{name}" for name in getattr(loaded, "__all__", ())}
+    return names
+
+
+def test_api_reference_lists_every_public_name_and_no_other():
+    table = runpy.run_path(str(ROOT / "doc" / "api_reference.py"))["API"]
+    listed = [name for _, _, names in table for name in names]
+    assert len(set(listed)) == len(listed)
+    assert set(listed) == exported()
+
+
+def test_api_reference_makes_a_page_of_every_row(tmp_path):
+    namespace = runpy.run_path(str(ROOT / "doc" / "api_reference.py"))
+    namespace["API"].append(("New section", "New text.", ["module.new_name"]))
+    namespace["write"](tmp_path / "api.rst")
+    page = (tmp_path / "api.rst").read_text(encoding="utf-8")
+    assert "New section\n-----------\n\nNew text.\n" in page
+    for _, _, names in namespace["API"]:
+        assert all(f"\n   {name}\n" in page for name in names)
+
+
+def test_gallery_orders_the_examples_that_exist():
+    namespace = runpy.run_path(str(ROOT / "doc" / "gallery.py"))
+    examples = [path.stem for path in (ROOT / "examples").glob("plot_*.py")]
+    assert sorted(namespace["ORDER"]) == sorted(examples)
+    ordered = sorted([*examples, "plot_new"], key=namespace["order"])
+    assert ordered == [*namespace["ORDER"], "plot_new"]
+
+
+def rows_of_tables(page):
+    """What stands in the first column of the tables of a page."""
+    lines = (ROOT / "doc" / "user_guide" / page).read_text(encoding="utf-8").splitlines()
+    first = " ".join(line.split("|")[1] for line in lines if line.startswith("| `"))
+    return set(re.findall(r'`"?(\w+)"?`', first))
+
+
+def test_guide_explains_every_field_of_results_histories_and_certificates():
+    X, y = load_iris(return_X_y=True)
+    # two features: few enough for all certificates
+    model = ConvexReLUClassifier(n_patterns=5, random_state=0).fit(X[:, 2:], y)
+    exhaustive = ConvexReLUClassifier(patterns="all").fit(X[::15, 2:], y[::15])
+    solvers, certificates = rows_of_tables("solvers.md"), rows_of_tables("certificates.md")
+    assert {field.name for field in dataclasses.fields(Result)} <= solvers
+    for entry in model.history_ + exhaustive.history_:
+        assert {*entry, entry["phase"]} <= solvers
+    for certificate in (
+        model.certificate_,
+        model.certificate(X[:, 2:], y, time_limit=0),
+        exhaustive.certificate_,
+    ):
+        assert {*certificate.detail, certificate.kind} - {"n_patterns"} <= certificates
+    text = (ROOT / "doc" / "user_guide" / "certificates.md").read_text(encoding="utf-8")
+    assert all(f"`{field.name}`" in text for field in dataclasses.fields(Certificate))
+
+
+def test_diagram_of_the_layers_has_every_module_above_what_it_imports(tmp_path):
+    namespace = runpy.run_path(str(ROOT / "doc" / "layers.py"))
+    graph, with_sklearn = namespace["import_graph"]()
+    height = {one: floor for floor, row in enumerate(namespace["floors"](graph)) for one in row}
+    assert {"network", "program", "solvers", "classifier"} <= height.keys() == graph.keys()
+    assert all(height[one] > height[below] for one in graph for below in graph[one])
+    assert "_base" in with_sklearn and "program" not in with_sklearn
+    namespace["draw"](tmp_path / "layers.svg")
+    assert (tmp_path / "layers.svg").stat().st_size > 0
