@@ -371,7 +371,9 @@ def test_targets_far_from_zero(patterns):
     model = Regressor(patterns=patterns).fit(X, y)
     for shift in (1e3, 1e6):
         shifted = check_fit(Regressor(patterns=patterns), X, y + shift, converged=True)
-        assert shifted.objective_ == pytest.approx(model.objective_, rel=1e-2)
+        # another descent, that ends about as low
+        rel = 1e-2 if patterns == "random" else 3e-2
+        assert shifted.objective_ == pytest.approx(model.objective_, rel=rel)
         if patterns == "random":
             np.testing.assert_allclose(shifted.predict(X) - shift, model.predict(X), atol=1e-2)
     check_fit(Regressor(patterns=patterns), X, y + 1e9)

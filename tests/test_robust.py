@@ -251,3 +251,61 @@ def test_classes_that_are_far_apart_are_certified():
     far = np.abs(X @ [1.0, 1.0, 0.0, 0.0] - 1.0) > 0.25
     model = Robust(epsilon=0.1).fit(X[far], y[far])
     assert model.certified_accuracy_ == 1.0
+
+
+Cone = partial(Robust, formulation="cone", n_patterns=10)
+
+
+@pytest.fixture(scope="module")
+def few():
+    rng = np.random.RandomState(1)
+    X = rng.uniform(0, 1, (40, 2))
+    return X, (X[:, 0] + 0.3 * X[:, 1] > 0.6).astype(int)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared_hinge"])
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_the_convex_program_encloses_its_optimum(few, norm, loss):
+    X, y = few
+    model = Cone(epsilon=0.02, norm=norm, loss=loss, alpha=1e-2).fit(X, y)
+    # certified margins of its networks are exact, so that the objective is the program's
+    assert model.lower_bound_ <= model.objective_ * (1 + 1e-9)
+    assert model.objective_ - model.lower_bound_ <= 1.01 * model.tol * model.objective_
+    assert model.dual_gap_ <= model.tol
+    (factors,) = model.pattern_factors_
+    assert factors.max() > 1.0
+    # no corner of a ball is worse than what is certified
+    relaxation = Relaxation(X, 2.0 * y - 1.0, Perturbation(0.02, norm), fit_intercept=True)
+    margins = relaxation.margins(model.network_)
+    rng = np.random.RandomState(0)
+    for _ in range(20):
+        moves = rng.standard_normal(X.shape)
+        moves *= 0.02 / np.linalg.norm(moves, ord=norm, axis=1, keepdims=True)
+        assert ((2 * y - 1) * model.decision_function(X + moves) >= margins - 1e-8).all()
+
+
+def test_the_convex_program_of_several_classes(three_classes):
+    X, y = three_classes
+    model = Cone(epsilon=0.01, alpha=1e-2).fit(X, y)
+    assert len(model.pattern_factors_) == model.n_outputs_ == 3
+    assert model.score(X, y) > 0.8
+
+
+def test_no_pattern_survives_large_perturbations(few):
+    X, y = few
+    # the neuron that is active everywhere needs an intercept
+    with pytest.warns(UserWarning, match="no activation pattern holds .* formulation='relaxed'"):
+        model = Cone(epsilon=1.0, fit_intercept=False).fit(X - 0.5, y)
+    assert model.n_neurons_ == 0
+    assert (model.pattern_factors_[0] <= 1.0).all()
+    linear = Cone(epsilon=0.2).fit(X, y)
+    assert (linear.pattern_factors_[0] == np.inf).any()
+
+
+def test_attributes_of_the_other_formulation_go(few):
+    X, y = few
+    model = Cone(epsilon=0.02).fit(X, y)
+    assert hasattr(model, "dual_gap_")
+    model.set_params(formulation="relaxed").fit(X, y)
+    for name in ("lower_bound_", "dual_gap_", "pattern_factors_"):
+        assert not hasattr(model, name)

@@ -60,10 +60,10 @@ class Geometry:
         """The dtype that is enough for a search: single, unless a column's spread is lost in it."""
         means = self.weights @ self.rows
         spreads = np.sqrt(self.weights @ (self.rows - means) ** 2)
-        # a column without spread, such as an intercept, has none to lose
-        varying = spreads > 1e-12 * np.abs(means)
         sizes = np.maximum(np.abs(means), spreads)
-        resolved = sizes.max() <= _RESOLVED * spreads[varying].min(initial=np.inf)
+        # of a column without spread, such as an intercept, the value counts
+        told = np.where(spreads > 1e-12 * np.abs(means), spreads, np.abs(means))
+        resolved = sizes.max() <= _RESOLVED * told[told > 0].min(initial=np.inf)
         return np.float32 if resolved else np.float64
 
     @cached_property
