@@ -232,6 +232,7 @@ class BaseConvexReLU(BaseEstimator):
                 "sampled_upper_bound": upper,
                 "sampled_lower_bound": lower,
                 "sampled_gap": gap,
+                "fixed_directions": results[0].bounds_of == "scp",
                 "n_patterns": sum(program.n_patterns for program in programs)
                 if self._adaptive
                 else programs[0].n_patterns,
@@ -293,7 +294,7 @@ class BaseConvexReLU(BaseEstimator):
             )
         return outputs
 
-    def _certify(self, X, targets, sample_weight, loss, time_limit):
+    def _certify(self, X, targets, sample_weight, loss, time_limit, tol):
         """The certificate of the fitted network on validated data."""
         if time_limit is not None and not (
             isinstance(time_limit, Real)
@@ -301,6 +302,8 @@ class BaseConvexReLU(BaseEstimator):
             and 0 <= time_limit < np.inf
         ):
             raise ValueError(f"time_limit must be None or a number >= 0, got {time_limit!r}.")
+        if not isinstance(tol, Real) or isinstance(tol, bool) or not 0 < tol < 1:
+            raise ValueError(f"tol must be a number between 0 and 1, got {tol!r}.")
         if targets.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"y has {targets.shape[1]} outputs, but {type(self).__name__} was fitted with "
@@ -318,7 +321,7 @@ class BaseConvexReLU(BaseEstimator):
         else:
             slopes = loss.derivative(self.network_(rows), outputs).T
         programs = self._certificate_programs(rows, outputs, weights, loss)
-        return certify_network(programs, objectives, slopes, time_limit=time_limit)
+        return certify_network(programs, objectives, slopes, time_limit=time_limit, tol=tol)
 
     def _certificate_programs(self, rows, outputs, weights, loss):
         """One program per output, over all patterns or those of the network's neurons."""

@@ -38,10 +38,8 @@ from .solvers.result import relative_gap
 from .solvers.threads import one_blas_pool
 from .solvers.units import Units
 
-# what a certificate with a time limit aims at
-TOLERANCE = 1e-2
-# shares of it: the gap that branch and bound is asked for, to be below after rounding; what the
-# dual variables may lose of it before
+# shares of the tolerance: the gap that branch and bound is asked for, to be below after rounding;
+# what the dual variables may lose of it before
 _AIM, _DUAL_SHARE = 0.98, 0.1
 # confidence of the statement about what a search may have missed
 CONFIDENCE = 0.99
@@ -70,7 +68,8 @@ class Certificate:
         "proved_lower_bound" and, unless all patterns are known, "searched_lower_bound" with
         "n_starts", "share" and "confidence" of the search; "n_cones" of branch and bound. When
         made in `fit`: "sampled_upper_bound", "sampled_lower_bound" and "sampled_gap" of the convex
-        program that was solved, and its "n_patterns".
+        program that was solved, its "n_patterns", and whether it had "fixed_directions", one per
+        pattern, as with ``solver="scp"``.
     """
 
     kind: str
@@ -83,9 +82,12 @@ class Certificate:
         detail, lines = self.detail, []
         if "sampled_gap" in detail:
             which = "all" if "exhaustive" in detail else "the chosen"
+            what = f"over {which} {detail['n_patterns']} activation patterns"
+            if detail["fixed_directions"]:
+                what = f"over a first layer of {detail['n_patterns']} fixed directions"
             lines.append(
-                f"Solved: the convex program over {which} {detail['n_patterns']} activation "
-                f"patterns, to a relative duality gap of {detail['sampled_gap']:.1e}."
+                f"Solved: the convex program {what}, to a relative duality gap of "
+                f"{detail['sampled_gap']:.1e}."
             )
         if self.kind == "exact":
             lines.append(
@@ -134,7 +136,7 @@ def pricing_bound(rows, multipliers):
     return float(scale * max(bounds))
 
 
-def certify_network(programs, objectives, slopes, detail=None, *, time_limit=None):
+def certify_network(programs, objectives, slopes, detail=None, *, time_limit=None, tol=1e-2):
     """Certificate of a network with one program and one vector of slopes per output.
 
     Parameters
@@ -149,6 +151,8 @@ def certify_network(programs, objectives, slopes, detail=None, *, time_limit=Non
         To go with the certificate.
     time_limit : float, default=None
         Seconds to spend on better dual variables and on branch and bound.
+    tol : float, default=0.01
+        Relative gap at which they are good enough.
 
     Returns
     -------
@@ -172,7 +176,7 @@ def certify_network(programs, objectives, slopes, detail=None, *, time_limit=Non
     else:
         share = time_limit / len(programs)
         parts = [
-            _enclose(program, dual, one, share)
+            _enclose(program, dual, one, share, tol)
             for program, dual, one in zip(programs, duals, objectives, strict=True)
         ]
         kind = "exact" if all(part.exact for part in parts) else "bound"
@@ -235,7 +239,7 @@ def _affordable(program, slopes, wanted):
     return program.alpha / enough
 
 
-def _enclose(program, dual, objective, time_limit):
+def _enclose(program, dual, objective, time_limit, tol):
     """Column generation and branch and bound by turns, each with half of the time left.
 
     The better the dual variables, the looser the bound on pricing that is enough, and the fewer
@@ -246,14 +250,14 @@ def _enclose(program, dual, objective, time_limit):
     units = Units(program)
     normalised = units.normalised
     proved, exact, cones = _closed_form(program, dual), False, 0
-    wanted = (1.0 - _AIM * TOLERANCE) * objective
+    wanted = (1.0 - _AIM * tol) * objective
     while True:
         left = deadline - time.perf_counter()
         dual = tighten(
             program,
             dual,
             objective,
-            tol=_DUAL_SHARE * TOLERANCE,
+            tol=_DUAL_SHARE * tol,
             deadline=deadline - 0.5 * left,
             rng=rng,
         )
@@ -266,7 +270,7 @@ def _enclose(program, dual, objective, time_limit):
                 pricing_maximum(
                     normalised.rows,
                     sign * multipliers,
-                    tol=0.25 * TOLERANCE,
+                    tol=0.25 * tol,
                     stop_below=max(enough, dual.largest),
                     start=units.directions(dual.directions),
                     time_limit=left,

@@ -347,7 +347,7 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def certificate(self, X, y, *, sample_weight=None, time_limit=None):
+    def certificate(self, X, y, *, sample_weight=None, time_limit=None, tol=1e-2):
         """State what is known about the network's objective on the given data.
 
         Parameters
@@ -362,6 +362,8 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
             Seconds to spend on a better certificate than that of the fit: dual variables by column
             generation, and a proof by branch and bound, whose work grows exponentially with the
             number of features.
+        tol : float, default=0.01
+            Relative gap at which a proof within a time limit is good enough.
 
         Returns
         -------
@@ -374,7 +376,7 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
         unknown = np.setdiff1d(y[weights > 0], self.classes_)
         if unknown.size:
             raise ValueError(f"y holds labels not seen in fit: {unknown[:5].tolist()}.")
-        return self._certify(X, _signs(y, self.classes_), weights, self._loss(), time_limit)
+        return self._certify(X, _signs(y, self.classes_), weights, self._loss(), time_limit, tol)
 
 
 def _signs(y, classes):

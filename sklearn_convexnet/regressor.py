@@ -228,7 +228,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         outputs = self._outputs(X)
         return outputs[:, 0] if self._one_dimensional else outputs
 
-    def certificate(self, X, y, *, sample_weight=None, time_limit=None):
+    def certificate(self, X, y, *, sample_weight=None, time_limit=None, tol=1e-2):
         """State what is known about the network's objective on the given data.
 
         Parameters
@@ -243,6 +243,8 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
             Seconds to spend on a better certificate than that of the fit: dual variables by column
             generation, and a proof by branch and bound, whose work grows exponentially with the
             number of features.
+        tol : float, default=0.01
+            Relative gap at which a proof within a time limit is good enough.
 
         Returns
         -------
@@ -251,7 +253,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         """
         check_is_fitted(self, "network_")
         X, targets = self._validate(X, y, reset=False)
-        return self._certify(X, _columns(targets), sample_weight, self._loss(), time_limit)
+        return self._certify(X, _columns(targets), sample_weight, self._loss(), time_limit, tol)
 
     def _validate(self, X, y, *, reset):
         X, y = validate_data(

@@ -291,11 +291,11 @@ def test_branch_and_bound_is_asked_for_what_the_tolerance_needs(make, monkeypatc
 
     monkeypatch.setattr(module, "pricing_maximum", pricing_maximum)
     certificate = model.certificate(X, y, time_limit=ENOUGH)
-    assert certificate.kind == "exact" and certificate.gap <= module.TOLERANCE
+    assert certificate.kind == "exact" and certificate.gap <= 1e-2
     assert len(asked) == 2 and asked[0] == asked[1]
     wide = certificate.detail["n_cones"]
-    monkeypatch.setattr(module, "TOLERANCE", 1e-3)
-    certificate = model.certificate(X, y, time_limit=ENOUGH)
+    certificate = model.certificate(X, y, time_limit=ENOUGH, tol=1e-3)
+    assert certificate.gap <= 1e-3
     assert asked[2] < asked[0] and certificate.detail["n_cones"] > wide
 
 
@@ -453,3 +453,22 @@ def test_confidence_covers_all_outputs():
     # the chance that any of the outputs escapes its search is that of one
     assert missed[0] == pytest.approx(1.0 - one["confidence"])
     assert 2 * missed[1] == pytest.approx(1.0 - two["confidence"])
+
+
+@BOTH
+@pytest.mark.parametrize("tol", [0.0, 1.0, -1e-3, np.nan, "0.01", True])
+def test_tolerance_of_a_proof_is_checked(make, tol):
+    X, y = data(make, n=20)
+    model = make().fit(X, y)
+    with pytest.raises(ValueError, match="tol must be a number between 0 and 1"):
+        model.certificate(X, y, time_limit=1.0, tol=tol)
+
+
+@BOTH
+def test_says_that_the_first_layer_was_fixed(make):
+    X, y = data(make, n=20)
+    for solver, patterns in (("scp", "random"), ("admm", "random")):
+        certificate = make(solver=solver, patterns=patterns).fit(X, y).certificate_
+        first = str(certificate).splitlines()[0]
+        assert ("fixed directions" in first) == (solver == "scp")
+        assert ("activation patterns" in first) == (solver == "admm")
