@@ -11,7 +11,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import Interval, StrOptions, check_sample_weight, validate_data
+from ._compat import (
+    FIT_WRAPPERS,
+    HAS_CALLBACKS,
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    validate_data,
+)
 from ._version import __version__
 from .certificate import certify_network
 from .network import TwoLayerReLU
@@ -33,7 +41,7 @@ from .solvers.constant import constant_network
 MAX_PATTERNS = 250_000
 
 
-class BaseConvexReLU(BaseEstimator):
+class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
     """Parameters, fit and fitted attributes common to all convex ReLU estimators."""
 
     _parameter_constraints = {
@@ -65,7 +73,7 @@ class BaseConvexReLU(BaseEstimator):
             )
         super().__setstate__(state)
 
-    def _fit_network(self, X, targets, sample_weight, loss, **attributes):
+    def _fit_network(self, X, y, targets, sample_weight, loss, **attributes):
         """Fit one program per column of `targets`, then set all fitted attributes.
 
         `attributes` are those of the subclass: an error leaves the last fit as it was.
@@ -82,10 +90,11 @@ class BaseConvexReLU(BaseEstimator):
         gates, patterns = self._patterns(data, first, weights, rng)
         programs = self._programs(rows, outputs, weights, gates, patterns, loss, alphas)
         starts = self._warm_results(gates, programs)
+        task = self._begin_task(X, y, sample_weight, len(programs))
         # a lone task runs here, where its table can be printed as it grows
         n_jobs = self.n_jobs if len(programs) > 1 else 1
         solved = Parallel(n_jobs=n_jobs)(
-            delayed(_solve_output)(self, k, len(programs), one, seed, starts[k])
+            delayed(_solve_output)(self, k, len(programs), one, seed, starts[k], task)
             for k, one in enumerate(programs)
         )
         kept = programs[0].kept
@@ -100,7 +109,26 @@ class BaseConvexReLU(BaseEstimator):
         self._fitted_problem = self._problem(rows, outputs, weights, loss, alphas)
         vars(self).update(attributes)
         self._warn_if_not_converged(results)
+        self._end_task(task, X, y, sample_weight)
         return self
+
+    def _begin_task(self, X, y, sample_weight, n_outputs):
+        """The context of the callbacks of scikit-learn; None where there are none."""
+        if not HAS_CALLBACKS:
+            return None
+        task = self._init_callback_context(max_subtasks=n_outputs, sequential_subtasks=False)
+        task.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=_metadata(sample_weight))
+        return task
+
+    def _end_task(self, task, X, y, sample_weight):
+        if task is not None:
+            task.call_on_fit_task_end(
+                estimator=self,
+                X=X,
+                y=y,
+                metadata=_metadata(sample_weight),
+                reconstruction_attributes={},
+            )
 
     def _choose_alphas(self, rows, outputs, weights, loss):
         """The penalty of every output: the parameter, or the rule of ``alpha="auto"``."""
@@ -259,8 +287,8 @@ class BaseConvexReLU(BaseEstimator):
     def _warn_if_not_converged(self, results):
         message = self._shortcoming(results)
         if message is not None:
-            # the caller of fit, behind the wrapper of fit_context
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            # the caller of fit
+            warnings.warn(message, ConvergenceWarning, stacklevel=4 + FIT_WRAPPERS)
 
     def _shortcoming(self, results):
         """What the solver did not reach, and what to do about it; None if there is nothing."""
@@ -403,24 +431,35 @@ def _check_size(name, values):
         )
 
 
-def _solve_output(estimator, k, n_outputs, program, seed, start):
+def _metadata(sample_weight):
+    return None if sample_weight is None else {"sample_weight": sample_weight}
+
+
+def _solve_output(estimator, k, n_outputs, program, seed, start, task):
     """Solve the program of one output; a function, so that processes can receive it.
 
     Returns the program, over the patterns found where they are adaptive, and the result.
     """
-    report = None
+    label = f"[{type(estimator).__name__}] "
+    if n_outputs > 1:
+        label += f"output {k + 1}/{n_outputs}  "
     if estimator.verbose:
-        name = type(estimator).__name__
-        label = f"[{name}] output {k + 1}/{n_outputs}  " if n_outputs > 1 else f"[{name}] "
         print(
             f"{label}{'phase':<9}{'iteration':>9}{'upper':>14}{'lower':>14}{'gap':>10}{'time':>9}"
         )
+    if task is not None:
+        task = task.subcontext("output", k, max_subtasks=None)
+        task.call_on_fit_task_begin(estimator=estimator)
 
-        def report(entry):
+    def report(entry):
+        if estimator.verbose:
             print(
                 f"{label}{entry['phase']:<9}{entry['iteration']:>9}{entry['upper_bound']:>14.6g}"
                 f"{entry['lower_bound']:>14.6g}{entry['gap']:>10.1e}{entry['time']:>8.2f}s"
             )
+        if task is not None:
+            check = task.subcontext(entry["phase"]).call_on_fit_task_begin(estimator=estimator)
+            return check.call_on_fit_task_end(estimator=estimator, metadata=entry)
 
     options = {
         "tol": estimator.tol,
@@ -429,4 +468,7 @@ def _solve_output(estimator, k, n_outputs, program, seed, start):
         "warm_start": start,
         "on_check": report,
     }
-    return estimator._solve(program, **options)
+    solved = estimator._solve(program, **options)
+    if task is not None:
+        task.call_on_fit_task_end(estimator=estimator)
+    return solved

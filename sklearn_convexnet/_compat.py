@@ -4,7 +4,25 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+try:  # scikit-learn 1.9
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+
+    HAS_CALLBACKS = True
+except ImportError:
+    HAS_CALLBACKS = False
+
+    class CallbackSupportMixin:
+        """Nothing: this version of scikit-learn has no callbacks."""
+
+    def with_callbacks(method):
+        """The method as it is."""
+        return method
+
+
 __all__ = [
+    "FIT_WRAPPERS",
+    "HAS_CALLBACKS",
+    "CallbackSupportMixin",
     "Interval",
     "Options",
     "StrOptions",
@@ -14,7 +32,14 @@ __all__ = [
     "validate_params",
 ]
 
-fit_context = _fit_context
+# frames between a method `fit` and its caller
+FIT_WRAPPERS = 1 + HAS_CALLBACKS
+
+
+def fit_context(*, prefer_skip_nested_validation):
+    """Decorate `fit`: validate the parameters, and end the callbacks whatever happens."""
+    validated = _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+    return lambda fit: with_callbacks(validated(fit))
 
 
 def check_sample_weight(sample_weight, X):

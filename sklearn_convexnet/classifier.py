@@ -52,7 +52,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             The fitted estimator.
         """
         X, y, weights, classes = self._validate(X, y, sample_weight)
-        return self._fit_network(X, _signs(y, classes), weights, self._loss(), classes_=classes)
+        return self._fit_network(X, y, _signs(y, classes), weights, self._loss(), classes_=classes)
 
     def decision_function(self, X):
         """Return the outputs of the network.

@@ -348,6 +348,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         attributes, errors = self._search(X, y, sample_weight, template)
         return self._fit_network(
             X,
+            y,
             _columns(y),
             sample_weight,
             self._loss(),
@@ -583,7 +584,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         template.classes_ = classes
         attributes, _ = self._search(X, y, sample_weight, template)
         return self._fit_network(
-            X, _signs(y, classes), weights, self._loss(), classes_=classes, **attributes
+            X, y, _signs(y, classes), weights, self._loss(), classes_=classes, **attributes
         )
 
     def _encode(self, X, y, sample_weight, template):

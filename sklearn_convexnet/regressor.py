@@ -209,7 +209,12 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         """
         X, targets = self._validate(X, y, reset=True)
         return self._fit_network(
-            X, _columns(targets), sample_weight, self._loss(), _one_dimensional=targets.ndim == 1
+            X,
+            targets,
+            _columns(targets),
+            sample_weight,
+            self._loss(),
+            _one_dimensional=targets.ndim == 1,
         )
 
     def predict(self, X):

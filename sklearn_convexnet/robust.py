@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 
 from ._base import _check_size
-from ._compat import Interval, Options, StrOptions
+from ._compat import FIT_WRAPPERS, Interval, Options, StrOptions
 from .classifier import BaseConvexReLUClassifier
 from .program.patterns import activation_patterns, sample_gates, strict_gates
 from .program.perturbation import Perturbation
@@ -338,13 +338,13 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
                     "network is feasible. Use formulation='relaxed', a smaller epsilon, or "
                     "fit_intercept=True.",
                     UserWarning,
-                    stacklevel=5,  # the caller of fit, behind the wrapper of fit_context
+                    stacklevel=4 + FIT_WRAPPERS,  # the caller of fit
                 )
 
     def _shortcoming(self, results):
         if results[0].bounds_of != "relaxed":
             return super()._shortcoming(results)
-        left = [result for result in results if result.status != "optimal"]
+        left = [result for result in results if result.status == "max_iter"]
         if not left:
             return None
         return (

@@ -1,0 +1,130 @@
+"""Callbacks of scikit-learn: what they see of a fit, and how they stop it."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_convexnet import (
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    RobustConvexReLUClassifier,
+)
+
+callback = pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9")
+
+rng = np.random.RandomState(0)
+X = rng.standard_normal((60, 3))
+Y = np.abs(X[:, 0]) + X[:, 1]
+THREE = np.digitize(Y, [0.3, 1.2])
+
+
+class Recorder:
+    """Remembers the tasks that it saw, and asks to stop after some checks."""
+
+    def __init__(self, stop_after=np.inf):
+        self.stop_after, self.begun, self.ended, self.calls = stop_after, [], [], []
+
+    def setup(self, estimator, context):
+        self.calls.append("setup")
+
+    def teardown(self, estimator, context):
+        self.calls.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append(context.task_name)
+
+    def on_fit_task_end(self, estimator, context, *, metadata=None, fitted_estimator=None):
+        self.ended.append((context.task_name, metadata, fitted_estimator))
+        return len([name for name, *_ in self.ended if name == "descent"]) >= self.stop_after
+
+
+def test_tasks_are_the_outputs_and_their_checks():
+    recorder = Recorder()
+    model = ConvexReLUClassifier(n_patterns=10, random_state=0).set_callbacks(recorder)
+    model.fit(X, THREE)
+    assert recorder.calls == ["setup", "teardown"]
+    assert recorder.begun[0] == "fit" and recorder.begun.count("output") == 3
+    assert sorted(recorder.begun) == sorted(name for name, *_ in recorder.ended)
+    # a check for every entry of the history, which comes with it
+    checks = [(name, entry) for name, entry, _ in recorder.ended if name not in ("fit", "output")]
+    assert [entry["phase"] for _, entry in checks] == [entry["phase"] for entry in model.history_]
+    assert [name for name, _ in checks] == [entry["phase"] for entry in model.history_]
+    name, _, fitted = recorder.ended[-1]
+    assert name == "fit"
+    np.testing.assert_array_equal(fitted.predict(X), model.predict(X))
+    # and none of it changes the fit, or stays behind
+    plain = ConvexReLUClassifier(n_patterns=10, random_state=0).fit(X, THREE)
+    np.testing.assert_array_equal(plain.coefs_[0], model.coefs_[0])
+    assert not hasattr(model, "_callback_fit_ctx")
+
+
+@pytest.mark.parametrize(
+    "make", [ConvexReLURegressor, ConvexReLUClassifier, RobustConvexReLUClassifier]
+)
+def test_a_callback_stops_the_fit_early(make):
+    y = Y if make is ConvexReLURegressor else (Y > 1).astype(int)
+    model = make(alpha=1e-3, n_patterns=10, tol=1e-9, random_state=0)
+    # no warning: the fit ended as it was asked to
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.set_callbacks(Recorder(stop_after=1)).fit(X, y)
+    phases = [entry["phase"] for entry in model.history_]
+    assert phases.count("descent") == 1
+    assert np.isfinite(model.predict(X)).all()
+    # an honest gap is that of the network that was there
+    if hasattr(model, "dual_gap_"):
+        assert model.dual_gap_ > model.tol
+
+
+def test_an_error_in_a_callback_leaves_the_last_fit_alone():
+    class Failing(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            raise RuntimeError("enough")
+
+    model = ConvexReLURegressor(n_patterns=10, random_state=0).fit(X, Y)
+    before = model.predict(X)
+    failing = Failing()
+    with pytest.raises(RuntimeError, match="enough"):
+        model.set_callbacks(failing).fit(X, -Y)
+    assert failing.calls == ["setup", "teardown"]
+    np.testing.assert_array_equal(model.predict(X), before)
+    np.testing.assert_array_equal(model.set_callbacks().fit(X, Y).predict(X), before)
+
+
+def test_scores_are_monitored():
+    monitor = callback.ScoringMonitor(scoring="r2")
+    model = ConvexReLURegressor(n_patterns=10, random_state=0).set_callbacks(monitor)
+    model.fit(X, Y)
+    log = monitor.get_logs()
+    assert log.data[-1]["r2"] == pytest.approx(model.score(X, Y))
+
+
+def test_progress_bar_through_pipeline_and_grid_search(capsys):
+    pytest.importorskip("rich")
+    bar = callback.ProgressBar()
+    model = make_pipeline(StandardScaler(), ConvexReLURegressor(n_patterns=5, random_state=0))
+    search = GridSearchCV(model, {"convexreluregressor__alpha": [0.1, 0.01]}, cv=2)
+    search.set_callbacks(bar).fit(X, Y)
+    assert "GridSearchCV" in capsys.readouterr().out
+
+
+def test_cross_validated_estimators_take_callbacks():
+    recorder = Recorder()
+    model = ConvexReLURegressorCV(alphas=3, cv=2, n_patterns=5, random_state=0)
+    model.set_callbacks(recorder).fit(X, Y)
+    assert recorder.calls == ["setup", "teardown"] and "fit" in recorder.begun
+    assert clone(model).fit(X, Y).alpha_ == model.alpha_
+
+
+def test_callbacks_see_outputs_fitted_in_processes():
+    recorder = callback.ScoringMonitor(scoring="accuracy")
+    model = ConvexReLUClassifier(n_patterns=5, n_jobs=2, random_state=0).set_callbacks(recorder)
+    model.fit(X, THREE)
+    log = recorder.get_logs()
+    assert log.data[-1]["accuracy"] == pytest.approx(model.score(X, THREE))
