@@ -18,7 +18,7 @@ TABLES = ("breast_cancer", "ionosphere", "digits 3v8", "phoneme", "banana")
 MAX_ROWS = 1400
 WIDTH, EPOCHS, BATCH, STEPS = 64, 200, 64, 10
 # seconds for the certificates of a network
-VERIFY = 15.0
+VERIFY = 8.0
 OURS, PLAIN, LINEAR = "ours", "ours, epsilon=0", "robust linear"
 PEERS = ("PGD", "TRADES", "IBP")
 METHODS = (OURS, PLAIN, LINEAR, *PEERS)
