@@ -133,7 +133,10 @@ def test_pricing_bound_is_above_every_direction(rows, seed, scale):
     directions /= np.linalg.norm(directions, axis=0)
     gains = np.abs(multipliers @ np.maximum(scale * rows @ directions, 0))
     assert gains.max() <= bound * (1 + 1e-9)
-    assert bound <= scale * np.linalg.norm(rows) * np.linalg.norm(multipliers) * 2 + 1e-300
+    # the squares of tiny rows would be zero
+    size = np.abs(rows).max() or 1.0
+    norms = size * np.linalg.norm(rows / size) * np.linalg.norm(multipliers)
+    assert bound <= scale * norms * 2 + 1e-300
 
 
 # ------------------------------------------------------------------------------------------------
