@@ -40,8 +40,8 @@ API = [
     ),
     (
         "Robustness of fitted networks",
-        "What perturbations can do to a network: proved bounds, and attacks. The network may be one "
-        "of scikit-learn's perceptrons.",
+        "What perturbations can do to a network: proved bounds, and attacks. The network may be "
+        "one of scikit-learn's perceptrons.",
         [
             "robustness.certify",
             "robustness.MarginBounds",
