@@ -26,7 +26,38 @@ API = [
             "alpha_max",
         ],
     ),
-    # robust training comes here
+    (
+        "Robust training",
+        "A classifier that keeps its decisions when features are perturbed, and the convex program "
+        "and the solver behind one of its formulations.",
+        [
+            "RobustConvexReLUClassifier",
+            "Perturbation",
+            "RobustProgram",
+            "solve_robust_cone",
+            "RobustResult",
+        ],
+    ),
+    (
+        "Robustness of fitted networks",
+        "What perturbations can do to a network: proved bounds, and attacks. The network may be "
+        "one of scikit-learn's perceptrons.",
+        [
+            "robustness.certify",
+            "robustness.MarginBounds",
+            "robustness.OutputBounds",
+            "robustness.certified_accuracy",
+            "robustness.certified_radius",
+            "robustness.robust_accuracy",
+            "robustness.fgsm",
+            "robustness.pgd",
+        ],
+    ),
+    (
+        "Plots",
+        "Displays, in the conventions of scikit-learn; they need matplotlib.",
+        ["plotting.RobustnessDisplay"],
+    ),
     (
         "Networks and certificates",
         "What a fit returns: `network_` and `certificate_`.",
@@ -50,6 +81,16 @@ API = [
             "Hinge",
             "SquaredHinge",
         ],
+    ),
+    (
+        "Export",
+        "Fitted networks for use elsewhere; `to_onnx` needs the package onnx.",
+        ["export.to_mlp", "export.to_onnx", "export.to_dict", "export.to_json"],
+    ),
+    (
+        "Environment",
+        "What a bug report needs to say.",
+        ["show_versions"],
     ),
 ]
 

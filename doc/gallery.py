@@ -12,6 +12,7 @@ ORDER = [
     "plot_class_weight",
     "plot_quantiles",
     "plot_neurons",
+    "plot_robust",
     "plot_convergence",
     "plot_certificates",
 ]

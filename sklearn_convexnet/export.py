@@ -11,6 +11,8 @@ from ._version import __version__
 from .network import TwoLayerReLU
 from .program.losses import get_loss
 
+__all__ = ["to_dict", "to_json", "to_mlp", "to_onnx"]
+
 # what ONNX and the runtimes of these years understand
 _OPSET, _IR_VERSION = 18, 10
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from .robustness import certified_accuracy, robust_accuracy
 
+__all__ = ["RobustnessDisplay"]
+
 
 class RobustnessDisplay:
     """Accuracy of a classifier against the radius of the perturbations.

@@ -10,6 +10,8 @@ from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 
 import sklearn_convexnet
+import sklearn_convexnet.export
+import sklearn_convexnet.plotting
 import sklearn_convexnet.robustness
 from sklearn_convexnet import (
     ConvexReLUClassifier,
@@ -19,7 +21,12 @@ from sklearn_convexnet import (
     RobustConvexReLUClassifier,
 )
 
-MODULES = [sklearn_convexnet, sklearn_convexnet.robustness]
+MODULES = [
+    sklearn_convexnet,
+    sklearn_convexnet.export,
+    sklearn_convexnet.plotting,
+    sklearn_convexnet.robustness,
+]
 PUBLIC = {
     name: getattr(module, name)
     for module in MODULES
@@ -111,8 +118,11 @@ def test_parameters_are_documented_in_order_with_their_defaults(cls):
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_fitted_attributes_are_those_documented(cls):
     X = pd.DataFrame(np.random.RandomState(0).standard_normal((20, 2)), columns=["a", "b"])
-    model = cls(n_patterns=3, random_state=0).fit(X, np.arange(20) % 2)
-    fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
+    models = [cls(n_patterns=3, random_state=0)]
+    if cls is RobustConvexReLUClassifier:
+        models.append(cls(n_patterns=3, random_state=0, formulation="cone"))
+    names = {name for model in models for name in vars(model.fit(X, np.arange(20) % 2))}
+    fitted = {name for name in names if name.endswith("_") and not name.startswith("_")}
     assert documented(cls, "Attributes") == fitted
 
 

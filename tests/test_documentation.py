@@ -12,7 +12,14 @@ import pytest
 from sklearn.datasets import load_iris
 
 import sklearn_convexnet
-from sklearn_convexnet import Certificate, ConvexReLUClassifier, Result
+from sklearn_convexnet import (
+    Certificate,
+    ConvexReLUClassifier,
+    Result,
+    RobustConvexReLUClassifier,
+    RobustResult,
+)
+from sklearn_convexnet.robustness import MarginBounds, OutputBounds, certify
 
 ROOT = Path(__file__).parents[1]
 BUILT = {"_build", "auto_examples", "generated"}
@@ -118,6 +125,24 @@ def test_guide_explains_every_field_of_results_histories_and_certificates():
         assert {*certificate.detail, certificate.kind} - {"n_patterns"} <= certificates
     text = (ROOT / "doc" / "user_guide" / "certificates.md").read_text(encoding="utf-8")
     assert all(f"`{field.name}`" in text for field in dataclasses.fields(Certificate))
+
+
+def test_guide_explains_what_robust_training_and_certificates_return():
+    X, y = load_iris(return_X_y=True)
+    X, y = X[:, 2:], y == 2
+    robust = RobustConvexReLUClassifier(n_patterns=5, warm_start=True, random_state=0)
+    cone = RobustConvexReLUClassifier(n_patterns=5, formulation="cone", random_state=0)
+    solvers, robustness = rows_of_tables("solvers.md"), rows_of_tables("robustness.md")
+    again = robust.fit(X, y).fit(X, y)  # now from a network
+    for entry in again.history_ + cone.fit(X, y).history_:
+        assert {*entry, entry["phase"]} <= solvers
+    fields = {field.name for field in dataclasses.fields(RobustResult)}
+    fields |= {
+        field.name for one in (MarginBounds, OutputBounds) for field in dataclasses.fields(one)
+    }
+    assert fields - {field.name for field in dataclasses.fields(Result)} <= robustness
+    for method in ("auto", "interval"):
+        assert {*certify(again, X, y, 0.3, method=method).status} <= robustness
 
 
 def test_diagram_of_the_layers_has_every_module_above_what_it_imports(tmp_path):

@@ -43,12 +43,22 @@ class RobustProgram:
 
     Parameters
     ----------
-    X, y, patterns, alpha, sample_weight, fit_intercept
-        As in `SampledProgram`; patterns are those of the unperturbed rows.
+    X : array-like of shape (n_samples, n_features)
+        Data.
+    y : array-like of shape (n_samples,)
+        Targets; -1 or +1 for the losses of classification.
+    patterns : array-like of bool of shape (n_samples, n_patterns)
+        Activation patterns of the unperturbed rows, a column each.
     perturbation : Perturbation
         What may be done to a row of X.
     loss : str or Loss, default="hinge"
         A loss of classification, or "squared".
+    alpha : float
+        Strength of the weight decay, > 0.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights; normalised to sum to one. Rows of weight zero are dropped.
+    fit_intercept : bool, default=False
+        Whether neurons have a (penalised) bias and the output an unpenalised one.
     gates : array-like of shape (d, n_patterns), default=None
         Directions inside the robust cones of the patterns; found when omitted.
 

@@ -39,11 +39,28 @@ _MOST_NEWTON = 250
 class RobustResult(Result):
     """Outcome of `solve_robust_cone`.
 
-    `objective` is the worst-case objective of the network, exact for the training rows;
-    `solution`, `upper_bound` and `lower_bound` are those of the program over the living patterns.
-
     Attributes
     ----------
+    network : TwoLayerReLU
+        The recovered network.
+    objective : float
+        Worst-case objective of `network`, exact for the training rows.
+    upper_bound : float
+        Value of the program over the living patterns at a feasible point.
+    lower_bound : float
+        Value of its dual at a feasible point.
+    gap : float
+        ``(upper_bound - lower_bound) / upper_bound``.
+    bounds_of : {"sampled"}
+        What the bounds enclose: the optimum over the living patterns.
+    n_iter : int
+        Iterations of the barrier method and of ADMM together.
+    status : {"optimal", "max_iter", "stopped"}
+        As in `Result`.
+    history : list of dict
+        One entry per check, as in `Result`.
+    solution : Solution
+        The feasible primal-dual point behind the bounds.
     patterns : ndarray of bool of shape (n_samples, n_candidates)
         The patterns that were tried, on the rows of positive weight.
     factors : ndarray of shape (n_candidates,)
