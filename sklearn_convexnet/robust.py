@@ -323,7 +323,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         # every output has its sign: the largest one is that of the label
         certified = np.min(margins, axis=0) > 0
         weights = programs[0].weights
-        self.certified_accuracy_ = float(weights[certified].sum() / weights.sum())
+        self.certified_accuracy_ = float(np.average(certified, weights=weights))
         self._set_network(network, objectives, results)
         for name in ("lower_bound_", "dual_gap_", "pattern_factors_"):
             vars(self).pop(name, None)  # of a fit with the other formulation

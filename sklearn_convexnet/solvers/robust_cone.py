@@ -31,6 +31,8 @@ from .threads import one_blas_pool
 
 # a cone that lives by less than this is as good as dead: its interior is rounding
 _MARGIN = 1e-6
+# features times patterns of a program: a Newton step takes the cube of it
+_MOST_UNKNOWNS = 1000
 # Newton steps after which the barrier method has lost its way
 _MOST_NEWTON = 250
 
@@ -112,7 +114,8 @@ def solve_robust_cone(
     patterns : array-like of bool of shape (n_samples, n_patterns), default=None
         Patterns to try. By default those of `candidate_patterns`.
     n_patterns : int, default=50
-        Number of random patterns to try, and of patterns with thresholds in wide gaps.
+        Number of random patterns to try, and of patterns with thresholds in wide gaps. At most
+        ``1000 / n_features`` that live enter the program: those that bear the largest radii.
     n_moved : int, default=0
         How many perturbed copies of the rows to draw patterns from as well.
     fit_intercept : bool, default=True
@@ -174,16 +177,19 @@ def solve_robust_cone(
     found = {"patterns": patterns, "factors": factors, "living": living}
     if not living.any():
         return _constant_result(rows.shape[1], y, weights, loss, fit_intercept, on_check, found)
+    most = max(1, _MOST_UNKNOWNS // rows.shape[1])
+    chosen = np.sort(np.argsort(-np.where(living, factors, 0.0), kind="stable")[:most])
+    chosen = chosen[living[chosen]]
     program = RobustProgram(
         X,
         y,
-        patterns[:, living],
+        patterns[:, chosen],
         perturbation=perturbation,
         loss=loss,
         alpha=alpha,
         sample_weight=weights,
         fit_intercept=fit_intercept,
-        gates=directions[:, living],
+        gates=directions[:, chosen],
     )
     # the factorisation of size d P dominates
     with one_blas_pool(large=program.n_patterns * rows.shape[1] >= 1000):

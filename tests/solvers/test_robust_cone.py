@@ -244,3 +244,23 @@ def test_programs_refuse_dead_patterns():
     patterns = (X[:, :1] + X[:, 1:2] > 0.1) & True
     with pytest.raises(ValueError, match="patterns: 1 of 1 columns"):
         RobustProgram(X, y, patterns, perturbation=Perturbation(3.0), alpha=0.1)
+
+
+def test_the_patterns_that_bear_most_enter_a_large_program():
+    rng = np.random.RandomState(0)
+    X = rng.uniform(0.0, 1.0, (10, 140))
+    y = np.where(X[:, 0] > 0.5, 1.0, -1.0)
+    result = solve_robust_cone(
+        X, y, alpha=0.05, perturbation=Perturbation(1e-3), n_patterns=6, tol=0.3, random_state=0
+    )
+    kept = result.program.n_patterns
+    assert kept == 1000 // 141 < result.living.sum()
+    # the last of them bears more than any that was left out
+    order = np.sort(result.factors[result.living])[::-1]
+    keys = {column.tobytes() for column in result.program.sampled.patterns.T}
+    factors = [
+        factor
+        for column, factor in zip(result.patterns.T, result.factors, strict=True)
+        if np.ascontiguousarray(column).tobytes() in keys
+    ]
+    assert min(factors) == order[kept - 1]
