@@ -102,9 +102,10 @@ def solve_relaxed(
             search.descend(stage, iterations)
         converged = False
         while search.left > 0 and not converged:
-            before = search.best.upper_bound
+            # of the neurons as they are: the best so far may be the constant that they are nearing
+            before = search.now.upper_bound
             search.descend(_CERTIFIED, _ITERATIONS)
-            converged = search.best.upper_bound >= before * (1.0 - tol)
+            converged = search.now.upper_bound >= before * (1.0 - tol)
     status = "stopped" if record.stopped else "max_iter"
     return search.result("optimal" if converged else status)
 

@@ -3,6 +3,7 @@
 import cvxpy as cp
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from sklearn_convexnet.program.patterns import sample_gates
 from sklearn_convexnet.program.perturbation import Perturbation
@@ -209,3 +210,21 @@ def test_same_seed_same_network():
     np.testing.assert_array_equal(one.network.hidden_weights, same.network.hidden_weights)
     other = solve_relaxed(program, Perturbation(0.1), random_state=1)
     assert other.objective != one.objective
+
+
+def test_the_descent_goes_on_above_the_constant_that_it_is_nearing():
+    digits = load_digits()
+    chosen = np.isin(digits.target, (3, 8))
+    X, y = digits.data[chosen] / 16.0, np.where(digits.target[chosen] == 8, 1.0, -1.0)
+    rows = np.concatenate([X, np.ones((len(X), 1))], axis=1)
+    weights = np.full(len(X), 1.0 / len(X))
+    rng = np.random.RandomState(0)
+    gates = sample_gates(rows, weights, 100, rng, intercept=True)
+    program = SampledProgram(
+        X, y, rows @ gates >= 0, loss="logistic", alpha=1e-3, fit_intercept=True, gates=gates
+    )
+    # all neurons have to turn before the certified loss is less than log 2
+    result = solve_relaxed(program, Perturbation(0.2), random_state=0)
+    values = [entry["upper_bound"] for entry in result.history]
+    assert values[0] == values[2] == pytest.approx(np.log(2), rel=1e-2)
+    assert result.objective < 0.95 * values[0] and result.network.n_neurons > 10
