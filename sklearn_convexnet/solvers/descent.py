@@ -64,38 +64,11 @@ class Descent:
         self.width = width
         objective = _SmoothObjective(self.program, width, m, dtype)
         start = np.concatenate([self.directions.ravel(), self.outputs, [self.bias]])
-        # L-BFGS-B measures progress on the scale of one
-        unit = max(objective(start)[0], np.finfo(float).tiny)
-
-        def scaled(point):
-            value, gradient = objective(point)
-            return value / unit, gradient / unit
-
-        found = minimize(
-            scaled,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            options={
-                "maxiter": max_iter,
-                "maxfun": 2 * max_iter + 20,
-                "maxcor": 20,
-                "ftol": _NO_PROGRESS,
-                "gtol": 0.0,
-            },
-        )
+        found = minimise(objective, start, max_iter)
         self.n_iter += int(found.nit)
-        self.directions, self.outputs = found.x[: d * m].reshape(d, m), found.x[d * m : -1]
+        directions, outputs = found.x[: d * m].reshape(d, m), found.x[d * m : -1]
+        self.directions, self.outputs = balanced(directions, outputs)
         self.bias = float(found.x[-1])
-        self._balance()
-
-    def _balance(self):
-        norms = np.sqrt(np.einsum("ji,ji->i", self.directions, self.directions))
-        strengths = norms * np.abs(self.outputs)
-        kept = strengths > _NEGLIGIBLE * strengths.max(initial=0.0)
-        sizes = np.sqrt(strengths[kept])
-        self.directions = self.directions[:, kept] * (sizes / norms[kept])
-        self.outputs = np.sign(self.outputs[kept]) * sizes
 
     def add(self, directions, signs):
         """Join new neurons, small enough not to disturb the others."""
@@ -127,6 +100,39 @@ class Descent:
         squares = (self.program.rows @ self.directions) ** 2
         size = float(np.sqrt((self.program.weights @ squares).mean())) if squares.size else 0.0
         return size if size > 1e-100 else 1.0
+
+
+def minimise(objective, start, max_iter):
+    """L-BFGS from a point; `objective` returns value and gradient. An `OptimizeResult`."""
+    # L-BFGS-B measures progress on the scale of one
+    unit = max(objective(start)[0], np.finfo(float).tiny)
+
+    def scaled(point):
+        value, gradient = objective(point)
+        return value / unit, gradient / unit
+
+    return minimize(
+        scaled,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={
+            "maxiter": max_iter,
+            "maxfun": 2 * max_iter + 20,
+            "maxcor": 20,
+            "ftol": _NO_PROGRESS,
+            "gtol": 0.0,
+        },
+    )
+
+
+def balanced(directions, outputs):
+    """The same neurons with ``norm(directions[:, j]) == abs(outputs[j])``, without weak ones."""
+    norms = np.sqrt(np.einsum("ji,ji->i", directions, directions))
+    strengths = norms * np.abs(outputs)
+    kept = strengths > _NEGLIGIBLE * strengths.max(initial=0.0)
+    sizes = np.sqrt(strengths[kept])
+    return directions[:, kept] * (sizes / norms[kept]), np.sign(outputs[kept]) * sizes
 
 
 class _SmoothObjective:

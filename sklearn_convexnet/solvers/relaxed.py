@@ -15,19 +15,16 @@ absolute values in the norms are rounded off, upwards, over a shrinking width.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from ..program.relaxation import Relaxation
 from .constant import constant_network
-from .descent import smooth_loss
+from .descent import balanced, minimise, smooth_loss
 from .result import Record, Result, Solution
 from .solve import check_arguments
 from .threads import one_blas_pool
 
 # hidden and output weights at the start, in normalised units
 _INITIAL_SIZE = 0.3
-# neurons weaker than this share of the strongest are dropped
-_NEGLIGIBLE = 1e-4
 # the slopes of the lower lines grow from 0 to 1 over this share of the ball
 _LOWER_SHARE = 0.5
 # rows at a time, so that what they activate stays in the cache
@@ -171,38 +168,14 @@ class _Search:
         )
         start = np.concatenate([self.now.directions.ravel(), self.now.outputs, [self.now.bias]])
         iterations = min(iterations, self.left)
-        # L-BFGS-B measures progress on the scale of one
-        unit = max(objective(start)[0], np.finfo(float).tiny)
-
-        def scaled(point):
-            value, gradient = objective(point)
-            return value / unit, gradient / unit
-
-        found = minimize(
-            scaled,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            options={
-                "maxiter": iterations,
-                "maxfun": 2 * iterations + 20,
-                "maxcor": 20,
-                "ftol": 1e-8,
-                "gtol": 0.0,
-            },
-        )
+        found = minimise(objective, start, iterations)
         self.n_iter += max(int(found.nit), 1)
         self._move(*objective.split(found.x))
         self.record("descent", self.n_iter, self.best)
 
     def _move(self, directions, outputs, bias):
         """Balance and prune the neurons; remember them if they are the best."""
-        norms = np.sqrt(np.einsum("ji,ji->i", directions, directions))
-        strengths = norms * np.abs(outputs)
-        kept = strengths > _NEGLIGIBLE * strengths.max(initial=0.0)
-        sizes = np.sqrt(strengths[kept])
-        directions = directions[:, kept] * (sizes / norms[kept])
-        self.now = self._point(directions, np.sign(outputs[kept]) * sizes, float(bias))
+        self.now = self._point(*balanced(directions, outputs), float(bias))
         if self.now.upper_bound <= self.best.upper_bound:
             self.best = self.now
 

@@ -8,7 +8,13 @@ from problems import LOSSES, VARIANTS, draw_program
 from scipy.optimize import minimize_scalar
 
 from sklearn_convexnet.program.losses import get_loss
-from sklearn_convexnet.solvers.descent import _BLOCK, Descent, _SmoothObjective, smooth_loss
+from sklearn_convexnet.solvers.descent import (
+    _BLOCK,
+    Descent,
+    _SmoothObjective,
+    balanced,
+    smooth_loss,
+)
 from sklearn_convexnet.solvers.units import Units
 
 KINKED = [name for name in LOSSES if not np.isfinite(get_loss(name).curvature)]
@@ -153,7 +159,7 @@ def test_balancing_keeps_the_function(seed, m, size):
     directions[0] += 5.0  # none so weak as to be dropped
     descent = Descent(program, size * directions, outputs / size, bias)
     predictions, objective = descent.predictions, descent.objective
-    descent._balance()
+    descent.directions, descent.outputs = balanced(descent.directions, descent.outputs)
     np.testing.assert_allclose(descent.predictions, predictions, rtol=1e-11, atol=1e-11)
     norms = np.linalg.norm(descent.directions, axis=0)
     np.testing.assert_allclose(norms, np.abs(descent.outputs), rtol=1e-12)
@@ -170,13 +176,13 @@ def test_weak_neurons_are_dropped_and_others_kept():
     directions[:, 2] *= 2.0
     descent = Descent(program, directions, outputs, bias)
     predictions = descent.predictions
-    descent._balance()
+    descent.directions, descent.outputs = balanced(descent.directions, descent.outputs)
     np.testing.assert_allclose(descent.outputs, [2**0.5, -(0.6**0.5), -(1e-3**0.5)])
     largest = np.linalg.norm(program.rows, axis=1).max()
     np.testing.assert_allclose(descent.predictions, predictions, rtol=0, atol=1e-5 * largest)
     # nothing is left of neurons that are all zero
     silent = Descent(program, directions, 0.0 * outputs, bias)
-    silent._balance()
+    silent.directions, silent.outputs = balanced(silent.directions, silent.outputs)
     assert silent.directions.shape == (3, 0) and silent.outputs.shape == (0,)
     np.testing.assert_allclose(silent.predictions, bias)
     assert silent.typical_activation > 0
@@ -207,7 +213,7 @@ def test_new_neurons_are_small():
 def test_a_run_never_ends_above_its_start(loss, intercept):
     program = draw_program(6, n=25, d=2, loss=loss, intercept=intercept).normalised()[0]
     descent = descent_of(program, 6)
-    descent._balance()
+    descent.directions, descent.outputs = balanced(descent.directions, descent.outputs)
     n_iter = 0
     for width in (0.3, 0.1, 0.01, 1e-4):
         for max_iter in (1, 7, 60):
