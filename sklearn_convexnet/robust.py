@@ -129,8 +129,8 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         Relative gap between the two; the largest of the outputs. Only for ``formulation="cone"``.
 
     pattern_factors_ : list of ndarray of shape (n_patterns_tried,)
-        For every output, by how much epsilon may grow (or has to shrink, below one) before each
-        pattern that was tried holds on no perturbed sample; only for ``formulation="cone"``.
+        For every output, the factor of epsilon up to which a neuron can keep each pattern that
+        was tried on all perturbed samples; above one it lives. Only for ``formulation="cone"``.
 
     certified_accuracy_ : float
         Share of the training samples, by weight, that are proved to be classified correctly

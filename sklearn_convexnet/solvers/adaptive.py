@@ -20,7 +20,7 @@ from .constant import constant_network
 from .descent import Descent
 from .pricing import distinct, price
 from .result import Record, Result, Solution, relative_gap
-from .solve import check_arguments, solve
+from .solve import check_arguments, generator, solve
 from .threads import one_blas_pool
 from .units import Units
 
@@ -80,9 +80,7 @@ def solve_adaptive(
         Its solution; the network is the best one seen.
     """
     check_arguments(solver, tol, max_iter, warm_start)
-    rng = random_state
-    if not hasattr(rng, "permutation"):
-        rng = np.random.RandomState(random_state)
+    rng = generator(random_state)
     units = Units(program)
     record = Record(units.objective_scale, on_check)
     with one_blas_pool(large=False):

@@ -20,7 +20,7 @@ from ..program.relaxation import Relaxation
 from .constant import constant_network
 from .descent import balanced, minimise, smooth_loss
 from .result import Record, Result, Solution
-from .solve import check_arguments
+from .solve import check_arguments, generator
 from .threads import one_blas_pool
 
 # hidden and output weights at the start, in normalised units
@@ -83,9 +83,7 @@ def solve_relaxed(
         is known from below.
     """
     check_arguments("admm", tol, max_iter, warm_start)
-    rng = random_state
-    if not hasattr(rng, "choice"):
-        rng = np.random.RandomState(random_state)
+    rng = generator(random_state)
     record = Record(1.0, on_check)
     with one_blas_pool(large=False):
         search = _Search(program, perturbation, max_iter, record)
@@ -104,7 +102,7 @@ def solve_relaxed(
             search.descend(_CERTIFIED, _ITERATIONS)
             converged = search.now.upper_bound >= before * (1.0 - tol)
     status = "stopped" if record.stopped else "max_iter"
-    return search.result("optimal" if converged else status)
+    return search.result("converged" if converged else status)
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,9 @@ class Result:
         with a fixed first layer.
     n_iter : int
         Iterations of the solver (of the polish included).
-    status : {"optimal", "max_iter", "stalled", "stopped"}
-        "optimal": ``gap <= tol``. "max_iter": the iterations ran out. "stalled": rounding
+    status : {"optimal", "converged", "max_iter", "stalled", "stopped"}
+        "optimal": ``gap <= tol``. "converged": the descent on certified margins came to rest, and
+        nothing is known of the optimum. "max_iter": the iterations ran out. "stalled": rounding
         errors stopped further progress. "stopped": `on_check` asked for it.
     history : list of dict
         One entry per check: "iteration", "phase", "upper_bound", "lower_bound", "gap",

@@ -26,7 +26,7 @@ from .result import Record, Result, Solution
 from .robust_admm import RobustADMM
 from .robust_bounds import certify_robust, constant_point
 from .robust_interior import RobustBarrier
-from .solve import check_arguments, tighter
+from .solve import check_arguments, generator, tighter
 from .threads import one_blas_pool
 
 # a cone that lives by less than this is as good as dead: its interior is rounding
@@ -48,13 +48,13 @@ class RobustResult(Result):
     objective : float
         Worst-case objective of `network`, exact for the training rows.
     upper_bound : float
-        Value of the program over the living patterns at a feasible point.
+        Value of the program at a feasible point.
     lower_bound : float
         Value of its dual at a feasible point.
     gap : float
         ``(upper_bound - lower_bound) / upper_bound``.
     bounds_of : {"sampled"}
-        What the bounds enclose: the optimum over the living patterns.
+        What the bounds enclose: the optimum over the patterns of `program`.
     n_iter : int
         Iterations of the barrier method and of ADMM together.
     status : {"optimal", "max_iter", "stopped"}
@@ -71,8 +71,8 @@ class RobustResult(Result):
     living : ndarray of bool of shape (n_candidates,)
         Whether it lives at the radii of the perturbation.
     program : RobustProgram or None
-        The program over the living patterns; None if there are none. Only zero blocks are
-        feasible then, and the network is a constant.
+        The program over living patterns; None if there are none. Only zero blocks are feasible
+        then, and the network is a constant.
     """
 
     patterns: np.ndarray
@@ -112,10 +112,11 @@ def solve_robust_cone(
         Strength of the weight decay, > 0.
     perturbation : Perturbation
     patterns : array-like of bool of shape (n_samples, n_patterns), default=None
-        Patterns to try. By default those of `candidate_patterns`.
+        Patterns to try; all that live enter the program. By default those of `candidate_patterns`.
     n_patterns : int, default=50
-        Number of random patterns to try, and of patterns with thresholds in wide gaps. At most
-        ``1000 / n_features`` that live enter the program: those that bear the largest radii.
+        Number of random patterns to try, and of patterns with thresholds in wide gaps. Of those
+        that live at most 1000 / d enter the program, d counting the constant column: those that
+        bear the largest radii.
     n_moved : int, default=0
         How many perturbed copies of the rows to draw patterns from as well.
     fit_intercept : bool, default=True
@@ -157,17 +158,16 @@ def solve_robust_cone(
     constant = np.ones((len(X), int(fit_intercept)))
     rows = np.concatenate([centres, constant], axis=1)
     radii = np.concatenate([radii, 0.0 * constant], axis=1)
+    # patterns that were given are all wanted
+    most = None if patterns is not None else max(1, _MOST_UNKNOWNS // rows.shape[1])
     if patterns is None:
-        rng = random_state
-        if not hasattr(rng, "standard_normal"):
-            rng = np.random.RandomState(random_state)
         patterns = candidate_patterns(
             rows,
             radii,
             weights,
             y,
             n_patterns,
-            rng,
+            generator(random_state),
             dual=perturbation.dual,
             intercept=fit_intercept,
             n_moved=n_moved,
@@ -177,7 +177,6 @@ def solve_robust_cone(
     found = {"patterns": patterns, "factors": factors, "living": living}
     if not living.any():
         return _constant_result(rows.shape[1], y, weights, loss, fit_intercept, on_check, found)
-    most = max(1, _MOST_UNKNOWNS // rows.shape[1])
     chosen = np.sort(np.argsort(-np.where(living, factors, 0.0), kind="stable")[:most])
     chosen = chosen[living[chosen]]
     program = RobustProgram(

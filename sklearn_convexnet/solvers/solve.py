@@ -77,9 +77,7 @@ def solve(
         If an argument is out of range or the solver cannot serve the loss.
     """
     check_arguments(solver, tol, max_iter, warm_start)
-    rng = random_state
-    if not hasattr(rng, "permutation"):
-        rng = np.random.RandomState(random_state)
+    rng = generator(random_state)
     units = Units(program)
     start = None if warm_start is None else units.to_normalised(warm_start.solution)
     record = Record(units.objective_scale, on_check)
@@ -102,6 +100,13 @@ def solve(
         history=record.history,
         solution=solution,
     )
+
+
+def generator(random_state):
+    """The RandomState given, or one of the seed given."""
+    if isinstance(random_state, np.random.RandomState):
+        return random_state
+    return np.random.RandomState(random_state)
 
 
 def check_arguments(solver, tol, max_iter, warm_start):

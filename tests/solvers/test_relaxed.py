@@ -116,7 +116,7 @@ def test_objective_is_the_certified_one_of_the_network(norm, bounds):
     assert result.objective == pytest.approx(expected, rel=1e-9)
     assert result.upper_bound == result.objective
     assert result.lower_bound == 0.0
-    assert result.status == "optimal"
+    assert result.status == "converged"
     falling = [entry["upper_bound"] for entry in result.history]
     assert falling == sorted(falling, reverse=True)
     assert falling[-1] == result.objective

@@ -264,3 +264,9 @@ def test_the_patterns_that_bear_most_enter_a_large_program():
         if np.ascontiguousarray(column).tobytes() in keys
     ]
     assert min(factors) == order[kept - 1]
+    # those that are given are all wanted
+    given = result.patterns[:, result.living][:, : kept + 2]
+    result = solve_robust_cone(
+        X, y, alpha=0.05, perturbation=Perturbation(1e-3), patterns=given, tol=0.5
+    )
+    assert result.program.n_patterns == kept + 2
