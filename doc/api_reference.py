@@ -28,14 +28,15 @@ API = [
     ),
     (
         "Robust training",
-        "A classifier that keeps its decisions when features are perturbed, and the convex program "
-        "and the solver behind one of its formulations.",
+        "A classifier that keeps its decisions when features are perturbed, and the convex "
+        "programs and solvers behind two of its formulations.",
         [
             "RobustConvexReLUClassifier",
             "Perturbation",
             "RobustProgram",
             "solve_robust_cone",
             "RobustResult",
+            "solve_robust_scp",
         ],
     ),
     (

@@ -21,7 +21,7 @@ from .program.robust_cone import RobustProgram
 from .program.sampled import SampledProgram
 from .regressor import ConvexReLURegressor
 from .robust import RobustConvexReLUClassifier
-from .solvers import Result, RobustResult, solve, solve_robust_cone
+from .solvers import Result, RobustResult, solve, solve_robust_cone, solve_robust_scp
 
 __all__ = [
     "Certificate",
@@ -50,4 +50,5 @@ __all__ = [
     "show_versions",
     "solve",
     "solve_robust_cone",
+    "solve_robust_scp",
 ]

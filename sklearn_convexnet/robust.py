@@ -11,7 +11,7 @@ from .classifier import BaseConvexReLUClassifier
 from .program.patterns import activation_patterns, sample_gates, strict_gates
 from .program.perturbation import Perturbation
 from .program.relaxation import Relaxation
-from .solvers import solve_adaptive, solve_relaxed, solve_robust_cone
+from .solvers import solve_adaptive, solve_relaxed, solve_robust_cone, solve_robust_scp
 
 # the penalty of alpha="auto", in units of that of ConvexReLUClassifier: the perturbations
 # regularise already
@@ -58,26 +58,30 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         Valid values of the features, numbers or arrays of shape (n_features,), that perturbations
         respect; only with ``norm=numpy.inf``.
 
-    formulation : {"relaxed", "cone"}, default="relaxed"
-        "relaxed": descent on certified margins, as above. "cone": the convex program of [3]_, over
-        patterns that hold on all of every perturbed sample; neurons of other patterns are left
-        out, and a warning says so when none is left. On many samples that is all but the neuron
-        that is active everywhere, and the network a robust linear classifier.
+    formulation : {"relaxed", "scp", "cone"}, default="relaxed"
+        "relaxed": descent on certified margins, as above, of all weights. "scp": the same margins
+        with a random first layer of `n_patterns` neurons (some hundreds are a good choice) that
+        stays, and linear functions beside it: a convex problem without constraints, solved to a
+        duality gap. "cone": the convex program of [3]_, over patterns that hold on all of every
+        perturbed sample; neurons of other patterns are left out, and a warning says so when none
+        is left. On many samples that is all but the neuron that is active everywhere, and the
+        network a robust linear classifier.
 
     loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
         ``max(0, 1 - m)**2 / 2``; it must not increase with the margin.
 
     n_patterns : int, default=100
-        Number of random neurons from which the descent starts, or of random patterns that the
-        convex program tries; it tries as many with thresholds in wide gaps of the data.
+        Number of random neurons: from which the descent starts, or that "scp" keeps. Number of
+        random patterns that "cone" tries; it tries as many with thresholds in wide gaps of the
+        data.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
     tol : float, default=0.01
         The descent ends when 50 iterations lower the objective by a smaller share. Of the convex
-        program, the relative duality gap.
+        programs, the relative duality gap.
 
     max_iter : int, default=10000
         Bound on the iterations of the descent or of the solver.
@@ -85,7 +89,8 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     warm_start : bool, default=False
         Whether `fit` starts from the last network. The objective then never exceeds the one that
         this network has on the new problem: with radii from large to small it cannot increase.
-        The convex program always starts anew.
+        The convex programs always start anew; "scp" keeps its first layer where it can, so that
+        with radii from small to large its optimum cannot decrease.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied with the sample weights.
@@ -119,14 +124,15 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
 
     objective_ : float
         Training objective of `network_` with certified margins, summed over the outputs; for
-        the convex program these are exact.
+        "cone" these are exact.
 
     lower_bound_ : float
-        Lower bound on the optimum of the convex program over the patterns that were left, summed
-        over the outputs; only for ``formulation="cone"``.
+        Lower bound on the optimum of the convex program, over the first layer of "scp" or the
+        patterns that were left to "cone", summed over the outputs; not for "relaxed".
 
     dual_gap_ : float
-        Relative gap between the two; the largest of the outputs. Only for ``formulation="cone"``.
+        Relative gap between it and the convex objective at a feasible point; the largest of the
+        outputs. Not for "relaxed".
 
     pattern_factors_ : list of ndarray of shape (n_patterns_tried,)
         For every output, the factor of epsilon up to which a neuron can keep each pattern that
@@ -163,8 +169,8 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     -----
     The margins are proved, the optimality of the network is not: unlike the programs of
     `ConvexReLUClassifier`, the objective of the relaxed formulation is not convex, and no lower
-    bound comes with it. That of the convex program is an upper bound of adversarial training over
-    all networks too: the patterns it leaves out may be those of better networks.
+    bound comes with it. The optima of the convex programs are upper bounds of adversarial training
+    over all networks too: the neurons they leave out may be those of better networks.
 
     References
     ----------
@@ -198,7 +204,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         "epsilon": [Interval(Real, 0, None, closed="left"), "array-like"],
         "norm": [Options(Real, {np.inf, 2, 1})],
         "bounds": ["array-like", None],
-        "formulation": [StrOptions({"relaxed", "cone"})],
+        "formulation": [StrOptions({"relaxed", "scp", "cone"})],
     }
 
     # what the neurons start from, see the fit skeleton
@@ -288,6 +294,8 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         """Descend on certified margins; where nothing moves the rows, they are the margins."""
         if self.formulation == "cone":
             return program, self._solve_cone(program, **options)
+        if self.formulation == "scp":
+            return program, self._solve_scp(program, **options)
         relaxation = self._relaxation(program)
         if relaxation.still:
             return solve_adaptive(program, self.solver, **options)
@@ -305,6 +313,9 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
             fit_intercept=self.fit_intercept,
             **options,
         )
+
+    def _solve_scp(self, program, *, warm_start, random_state, **options):
+        return solve_robust_scp(program, self._perturbation, **options)
 
     def _relaxation(self, program):
         rows = program.rows[:, :-1] if self.fit_intercept else program.rows
@@ -327,9 +338,10 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         self._set_network(network, objectives, results)
         for name in ("lower_bound_", "dual_gap_", "pattern_factors_"):
             vars(self).pop(name, None)  # of a fit with the other formulation
-        if self.formulation == "cone":
+        if self.formulation != "relaxed":
             self.lower_bound_ = sum(result.lower_bound for result in results)
             self.dual_gap_ = max(result.gap for result in results)
+        if self.formulation == "cone":
             self.pattern_factors_ = [result.factors for result in results]
             if any(result.program is None for result in results):
                 warnings.warn(

@@ -253,6 +253,40 @@ def test_classes_that_are_far_apart_are_certified():
     assert model.certified_accuracy_ == 1.0
 
 
+SCP = partial(Robust, formulation="scp", n_patterns=40)
+
+
+@threats
+def test_a_fixed_first_layer_has_a_certified_gap(data, threat):
+    X, y = data
+    model = SCP(alpha=1e-3, **threat).fit(X, y)
+    assert 0.0 < model.dual_gap_ <= model.tol
+    # the network may be better than the program knows, but not by being less robust
+    assert model.objective_ <= model.lower_bound_ / (1.0 - model.dual_gap_) * (1 + 1e-9)
+    assert attacked_accuracy(model, X, y, threat) >= model.certified_accuracy_ - 1e-12
+    assert model.certified_accuracy_ > 0.6
+    assert not hasattr(model, "pattern_factors_")
+
+
+def test_optimum_of_a_fixed_first_layer_never_falls_with_the_radius(data):
+    X, y = data
+    model, before = SCP(alpha=1e-3, tol=1e-3, warm_start=True), 0.0
+    for epsilon in (0.01, 0.02, 0.05, 0.1, 0.2):
+        model.set_params(epsilon=epsilon).fit(X, y)
+        assert model.lower_bound_ / (1.0 - model.dual_gap_) >= before
+        before = model.lower_bound_
+
+
+def test_a_fixed_first_layer_for_several_classes(three_classes):
+    X, y = three_classes
+    model = SCP(epsilon=0.05, loss="hinge").fit(X, y)
+    assert model.n_outputs_ == 3
+    assert model.dual_gap_ <= model.tol
+    assert model.score(X, y) > 0.8
+    with pytest.warns(ConvergenceWarning, match="duality gap of .*: increase max_iter or tol"):
+        SCP(epsilon=0.05, max_iter=3).fit(X, y)
+
+
 Cone = partial(Robust, formulation="cone", n_patterns=10)
 
 

@@ -4,6 +4,7 @@ from .adaptive import solve_adaptive
 from .relaxed import solve_relaxed
 from .result import Result, Solution
 from .robust_cone import RobustResult, solve_robust_cone
+from .robust_scp import solve_robust_scp
 from .solve import SOLVERS, solve
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "solve_adaptive",
     "solve_relaxed",
     "solve_robust_cone",
+    "solve_robust_scp",
 ]

@@ -17,7 +17,7 @@ replaced by its Moreau envelope.
 """
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 # neurons weaker than this share of the strongest are dropped
 _NEGLIGIBLE = 1e-4
@@ -102,8 +102,11 @@ class Descent:
         return size if size > 1e-100 else 1.0
 
 
-def minimise(objective, start, max_iter):
-    """L-BFGS from a point; `objective` returns value and gradient. An `OptimizeResult`."""
+def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
+    """L-BFGS from a point, above `lower`; `objective` returns value and gradient.
+
+    It gives up at a relative decrease of `progress`. An `OptimizeResult`.
+    """
     # L-BFGS-B measures progress on the scale of one
     unit = max(objective(start)[0], np.finfo(float).tiny)
 
@@ -116,11 +119,12 @@ def minimise(objective, start, max_iter):
         start,
         jac=True,
         method="L-BFGS-B",
+        bounds=None if lower is None else Bounds(lower, np.inf),
         options={
             "maxiter": max_iter,
             "maxfun": 2 * max_iter + 20,
             "maxcor": 20,
-            "ftol": _NO_PROGRESS,
+            "ftol": progress,
             "gtol": 0.0,
         },
     )

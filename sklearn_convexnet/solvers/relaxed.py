@@ -212,8 +212,7 @@ class RelaxedObjective:
     def __init__(self, relaxation, program, alpha, stage, m):
         self.relaxation, self.program, self.alpha = relaxation, program, alpha
         self.stage, self.m = stage, m
-        # a finite exponent in place of the largest entry
-        self.exponent = min(relaxation.perturbation.dual, 0.3 / stage.norm)
+        self.dual = relaxation.perturbation.dual
 
     def split(self, point):
         """Hidden weights, output weights and output bias of a flat point."""
@@ -242,8 +241,8 @@ class RelaxedObjective:
             chords = bent & hurts
             lines = slopes * np.where(chords, widths, z)
             slanted = strengths * slopes
-            worst, moves = _smooth_norms(
-                relaxation.radii[own], slanted @ directions.T, self.exponent, stage.norm
+            worst, moves = smooth_norms(
+                relaxation.radii[own], slanted @ directions.T, self.dual, stage.norm
             )
             margins = y * bias + np.einsum("kj,kj->k", strengths, lines) - worst
             losses, pull = smooth_loss(program.loss, margins, np.ones_like(y), stage.norm)
@@ -269,23 +268,31 @@ class RelaxedObjective:
     def _reach(self, directions):
         """Reach of the neurons on the rows, norms rounded off, and its adjoint derivative."""
         radii, width = self.relaxation.radii, self.stage.norm
-        if self.exponent == 1:
+        if self.dual == 1:
             sizes = np.sqrt(directions**2 + width**2)
             return radii @ sizes, lambda pull: (radii.T @ pull) * (directions / sizes)
         # only the boxes of the supremum norm differ between rows
-        norms, moves = _smooth_norms(radii, directions.T, self.exponent, width)
+        norms, moves = smooth_norms(radii, directions.T, self.dual, width)
         return norms[None], lambda pull: moves.T * pull
 
 
-def _smooth_norms(radii, vectors, exponent, width):
-    """Norms of ``radii * vector``, a row each, of sizes rounded off upwards; and derivatives."""
+def smooth_norms(radii, vectors, dual, width):
+    """Dual norms of ``radii * vector``, a row each, rounded off upwards by some width times radius.
+
+    With them their gradients, which are moves within the balls.
+    """
+    if dual == np.inf:  # log-sum-exp over the entries of both signs
+        largest = radii.max(axis=1, keepdims=True, initial=np.finfo(float).tiny)
+        unit = width * largest / np.log(2.0 * radii.shape[1])
+        scaled = radii * np.abs(vectors) / unit
+        top = scaled.max(axis=1, keepdims=True)
+        up, down = np.exp(scaled - top), np.exp(-scaled - top)
+        total = (up + down).sum(axis=1, keepdims=True)
+        norms = unit * (top + np.log(total))
+        return norms[:, 0], radii * np.sign(vectors) * (up - down) / total
     sizes = np.sqrt(vectors**2 + width**2)
-    scaled = radii * sizes
-    if exponent == 1:
-        return scaled.sum(axis=1), radii * (vectors / sizes)
-    largest = np.maximum(scaled.max(axis=1, keepdims=True), np.finfo(float).tiny)
-    norms = largest * np.sum((scaled / largest) ** exponent, axis=1, keepdims=True) ** (
-        1.0 / exponent
-    )
+    if dual == 1:
+        return (radii * sizes).sum(axis=1), radii * (vectors / sizes)
+    norms = np.sqrt(((radii * sizes) ** 2).sum(axis=1, keepdims=True))
     norms = np.maximum(norms, np.finfo(float).tiny)
-    return norms[:, 0], (scaled / norms) ** (exponent - 1.0) * radii * (vectors / sizes)
+    return norms[:, 0], radii**2 * vectors / norms
