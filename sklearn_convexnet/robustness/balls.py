@@ -3,15 +3,6 @@ r"""The unit ball of perturbations: :math:`x = x_0 + r \circ \eta`, :math:`\|\et
 import numpy as np
 
 
-def dual_norm(gradients, norm):
-    """Dual norms of rows: how far a linear function can fall over the unit ball."""
-    if norm == np.inf:
-        return np.abs(gradients).sum(axis=1)
-    if norm == 2:
-        return np.sqrt(np.sum(gradients**2, axis=1))
-    return np.abs(gradients).max(axis=1, initial=0.0)
-
-
 def steepest(gradients, norm):
     """Minimisers of linear functions over the unit ball, one for each row."""
     if norm == np.inf:
