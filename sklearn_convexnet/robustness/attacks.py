@@ -7,7 +7,7 @@ al., ICLR 2015); projected gradient descent takes many, with restarts (Madry et 
 
 import numpy as np
 
-from .balls import project, random_points, realise, steepest
+from .balls import project, random_points, realise, steepest, unperturbed
 from .parameters import check_count, check_input, check_random_state
 
 # Steps of projected gradient descent are this long at first, in units of the radius.
@@ -223,8 +223,7 @@ def pgd(
 def _attacked(model, X, y, perturbation, attack):
     """What an attack, a function of margins and starts, makes of the rows."""
     centres, radii = perturbation.balls(X)
-    moved = perturbation.nominal(X) - centres
-    starts = np.divide(moved, radii, out=np.zeros(X.shape), where=radii > 0)
+    starts = unperturbed(X, perturbation, centres, radii)
 
     def run(directions):
         margins = Margins(model.network, centres, radii, directions)

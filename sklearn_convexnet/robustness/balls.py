@@ -39,6 +39,13 @@ def random_points(shape, norm, rng):
     return points / sizes * rng.uniform(size=(shape[0], 1)) ** (1.0 / max(shape[1], 1))
 
 
+def unperturbed(X, perturbation, centres, radii):
+    """Points of the unit ball that are the rows themselves: off the centre where bounds cut."""
+    moved = perturbation.nominal(X) - centres
+    points = np.divide(moved, radii, out=np.zeros(moved.shape), where=radii > 0)
+    return np.clip(points, -1.0, 1.0)
+
+
 def realise(points, X, perturbation, scale=1.0):
     r"""Perturbed rows that are in the set exactly, in spite of rounding.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .attacks import Margins, attack
-from .balls import project, steepest
+from .balls import project, steepest, unperturbed
 from .bounds import Queries, interval_bound, linear_bound
 from .branch_and_bound import Incumbents, branch_and_bound
 from .leaves import improve
@@ -100,9 +100,7 @@ class Enclosure:
         self.n_groups, self.n_directions, _ = task.directions.shape
         self.bounds = np.full((self.n_groups, self.n_directions), -np.inf)
         self.margins = Margins(task.model.network, self.centres, self.radii, task.directions)
-        moved = task.perturbation.nominal(task.X) - self.centres
-        starts = np.divide(moved, self.radii, out=np.zeros(moved.shape), where=self.radii > 0)
-        starts = np.clip(starts, -1.0, 1.0)
+        starts = unperturbed(task.X, task.perturbation, self.centres, self.radii)
         self.incumbents = Incumbents(self.margins(starts)[0], starts)
         self._report, self._stage, self._told = report, None, time.perf_counter()
 
