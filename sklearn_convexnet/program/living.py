@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import linprog, nnls
 
 from .patterns import activation_patterns, distinct_patterns, realizing_gates, sample_gates
+from .perturbation import reaches
 
 # weight of what the norm 2 leaves free against what it bounds: the margin loses its square
 _FREE = 1e4
@@ -102,13 +103,13 @@ def candidate_patterns(rows, radii, weights, y, n_patterns, rng, *, dual, interc
 
 def _above_gaps(points, radii, directions, count, dual):
     """Rows above the widest gaps between their balls, relative to the reach, over directions."""
-    values, reaches = points @ directions, _reaches(radii, directions, dual)
-    reaches = np.broadcast_to(reaches, values.shape)
+    values = points @ directions
+    reach = np.broadcast_to(_reaches(radii, directions, dual), values.shape)
     order = np.argsort(values, axis=0)
-    values, reaches = (np.take_along_axis(a, order, axis=0) for a in (values, reaches))
+    values, reach = (np.take_along_axis(a, order, axis=0) for a in (values, reach))
     # a ball may reach over several others
-    below = np.maximum.accumulate(values + reaches, axis=0)[:-1]
-    above = np.minimum.accumulate((values - reaches)[::-1], axis=0)[::-1][1:]
+    below = np.maximum.accumulate(values + reach, axis=0)[:-1]
+    above = np.minimum.accumulate((values - reach)[::-1], axis=0)[::-1][1:]
     widths = (above - below) / (np.ptp(values, axis=0) + 1e-300)
     widest = np.argsort(-widths, axis=None, kind="stable")[:count]
     cut, column = np.unravel_index(widest, widths.shape)
@@ -116,11 +117,8 @@ def _above_gaps(points, radii, directions, count, dual):
 
 
 def _reaches(radii, directions, dual):
-    if dual == 1:
-        return radii @ np.abs(directions)
-    if dual == 2:
-        return np.sqrt(radii**2 @ directions**2)
-    return np.max(radii[:1, :, None] * np.abs(directions), axis=1, initial=0.0)
+    """Reaches, one row for all balls where these are equal."""
+    return reaches(radii if dual == 1 else radii[:1], directions, dual)
 
 
 def _free_directions(rows, radii, patterns):

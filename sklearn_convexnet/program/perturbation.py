@@ -10,7 +10,8 @@ from numbers import Real
 
 import numpy as np
 
-_DUAL = {np.inf: 1, 2: 2, 1: np.inf}
+# The dual of each norm.
+DUAL = {np.inf: 1, 2: 2, 1: np.inf}
 
 
 class Perturbation:
@@ -29,10 +30,10 @@ class Perturbation:
 
     def __init__(self, epsilon, norm=np.inf, bounds=None):
         self.epsilon = _radii(epsilon)
-        if isinstance(norm, bool) or not isinstance(norm, Real) or norm not in _DUAL:
+        if isinstance(norm, bool) or not isinstance(norm, Real) or norm not in DUAL:
             raise ValueError(f"norm must be numpy.inf, 2 or 1, got {norm!r}.")
         self.norm = norm
-        self.dual = _DUAL[norm]
+        self.dual = DUAL[norm]
         self.bounds = None if bounds is None else _interval(bounds)
         if self.bounds is not None and norm != np.inf:
             raise ValueError(f"bounds need norm=numpy.inf, got norm={norm!r}.")
@@ -87,26 +88,41 @@ class Perturbation:
         return np.clip(X, *self.bounds)
 
     def reach(self, radii, directions):
-        """How far the perturbations move linear functions: dual norms of ``radii * direction``.
+        """How far the perturbations move linear functions, see `reaches`."""
+        return reaches(radii, directions, self.dual)
 
-        Parameters
-        ----------
-        radii : ndarray of shape (n, d)
-        directions : ndarray of shape (d, m)
 
-        Returns
-        -------
-        ndarray of shape (n, m)
-        """
-        if self.dual == 1:
-            return radii @ np.abs(directions)
-        if self.dual == 2:
-            return np.sqrt(radii**2 @ directions**2)
-        reach = np.zeros((len(radii), directions.shape[1]))
-        # a feature at a time: all at once would be an array of shape (n, d, m)
-        for radius, row in zip(radii.T, np.abs(directions), strict=True):
-            np.maximum(reach, radius[:, None] * row, out=reach)
-        return reach
+def dual_norms(vectors, dual):
+    """Dual norms of rows: how far each falls, as a linear function, over the unit ball."""
+    if dual == 1:
+        return np.abs(vectors).sum(axis=1)
+    if dual == 2:
+        return np.sqrt(np.sum(vectors**2, axis=1))
+    return np.abs(vectors).max(axis=1, initial=0.0)
+
+
+def reaches(radii, directions, dual):
+    """How far linear functions move over balls: dual norms of ``radii * direction``, for all pairs.
+
+    Parameters
+    ----------
+    radii : ndarray of shape (n, d)
+    directions : ndarray of shape (d, m)
+    dual : {1, 2, inf}
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+    """
+    if dual == 1:
+        return radii @ np.abs(directions)
+    if dual == 2:
+        return np.sqrt(radii**2 @ directions**2)
+    reach = np.zeros((len(radii), directions.shape[1]))
+    # a feature at a time: all at once would be an array of shape (n, d, m)
+    for radius, row in zip(radii.T, np.abs(directions), strict=True):
+        np.maximum(reach, radius[:, None] * row, out=reach)
+    return reach
 
 
 def _radii(epsilon):

@@ -15,10 +15,12 @@ arXiv 1711.00851; Zhang et al., arXiv 1811.00866).
 
 import numpy as np
 
+from .perturbation import dual_norms
+
+# Rounding of a sum over neurons and features, relative to the sum of magnitudes.
+ROUNDING = 1e-12
 # slopes of the lower lines: 1/2 + z / (2 share h), clipped to [0, 1]; the best of them counts
 _LOWER_SHARES = (1.0, 0.5, 0.2, 0.05, 1e-9)
-# allowance for rounding, relative to the sum of magnitudes
-_ROUNDING = 1e-12
 # rows at a time
 _BLOCK = 1024
 
@@ -91,14 +93,14 @@ class Relaxation:
         # every neuron for itself at its worst
         ends = strengths * np.maximum(np.where(hurts, z + h, z - h), 0.0)
         best = ends.sum(axis=1)
+        above, intercepts = chords(z, h)
+        raised = (strengths * np.where(hurts, intercepts, 0.0)).sum(axis=1)
         for share in _LOWER_SHARES:
-            slopes = line_slopes(z, np.where(hurts, h, share * h))
-            # at the centre of the ball the chord is half way up
-            lines = np.where(hurts & (np.abs(z) < h), 0.5 * (z + h), slopes * z)
-            worst = dual_norms(radii, (strengths * slopes) @ directions.T, self.perturbation.dual)
-            best = np.maximum(best, (strengths * lines).sum(axis=1) - worst)
+            slanted = strengths * np.where(hurts, above, line_slopes(z, share * h))
+            falls = dual_norms(radii * (slanted @ directions.T), self.perturbation.dual)
+            best = np.maximum(best, raised + (slanted * z).sum(axis=1) - falls)
         sizes = (np.abs(strengths) * (np.abs(z) + h)).sum(axis=1) + abs(bias)
-        return best + self.y[part] * bias - _ROUNDING * sizes
+        return best + self.y[part] * bias - ROUNDING * sizes
 
 
 def line_slopes(z, widths):
@@ -107,11 +109,7 @@ def line_slopes(z, widths):
     return np.clip(0.5 + scaled, 0.0, 1.0)
 
 
-def dual_norms(radii, vectors, dual):
-    """Dual norms of ``radii * vector``, a row each."""
-    scaled = radii * np.abs(vectors)
-    if dual == 1:
-        return scaled.sum(axis=1)
-    if dual == 2:
-        return np.sqrt((scaled**2).sum(axis=1))
-    return scaled.max(axis=1, initial=0.0)
+def chords(z, reach):
+    """Lines ``slope * z + intercept`` above the neurons on ``z ± reach``; tight at both ends."""
+    slopes = line_slopes(z, reach)
+    return slopes, slopes * np.maximum(reach - z, 0.0)

@@ -27,7 +27,7 @@ from ..network import column_norms
 from .geometry import Geometry, root_mean_square
 from .living import largest_factors, slacks
 from .patterns import check_patterns
-from .perturbation import Perturbation
+from .perturbation import Perturbation, dual_norms
 from .sampled import SampledProgram, check_data
 
 
@@ -156,7 +156,7 @@ class RobustProgram:
         ndarray of shape (n,)
         """
         outputs = np.einsum("kj,kj->k", self.sampled.rows, effective) + bias
-        reach = row_reach(self.radii, effective, self.perturbation.dual)
+        reach = dual_norms(self.radii * effective, self.perturbation.dual)
         loss, y = self.sampled.loss, self.sampled.y
         if loss.target == "sign":
             return loss.value(outputs - y * reach, y)
@@ -254,8 +254,3 @@ def check_robust_data(X, y, loss, alpha, sample_weight, perturbation):
             f"the worst case, got {loss.name!r}."
         )
     return X, y, weights, loss
-
-
-def row_reach(radii, effective, dual):
-    """Dual norm of ``radii * effective`` in every row."""
-    return np.linalg.norm(radii * effective, ord=dual, axis=1)

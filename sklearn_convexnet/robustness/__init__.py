@@ -1,15 +1,9 @@
 """How far a network withstands perturbed inputs: attacks, certified bounds, exact worst cases."""
 
-from .certify import (
-    MarginBounds,
-    OutputBounds,
-    certified_accuracy,
-    certified_radius,
-    certify,
-    fgsm,
-    pgd,
-    robust_accuracy,
-)
+from .accuracy import certified_accuracy, robust_accuracy
+from .attacks import fgsm, pgd
+from .certify import MarginBounds, OutputBounds, certify
+from .radius import certified_radius
 
 __all__ = [
     "MarginBounds",

@@ -7,7 +7,8 @@ al., ICLR 2015); projected gradient descent takes many, with restarts (Madry et 
 
 import numpy as np
 
-from .balls import project, random_points, steepest
+from .balls import project, random_points, realise, steepest, unperturbed
+from .parameters import check_count, check_input, check_random_state
 
 # Steps of projected gradient descent are this long at first, in units of the radius.
 FIRST_STEP = 0.5
@@ -100,3 +101,146 @@ def attack(margins, starts, norm, *, steps, restarts, rng, stop=-np.inf):
         better = values < best[todo]
         best[todo[better]], points[todo[better]] = values[better], found[better]
     return best, points
+
+
+def fgsm(estimator, X, y, epsilon, *, norm=np.inf, bounds=None):
+    r"""Fast gradient attack: one step to the boundary of the ball.
+
+    With ``norm=inf``, :math:`x - \epsilon\, \text{sign} \nabla_x \text{margin}(x, y)`; with other
+    norms the steepest descent in these [1]_. For a regressor, the step up or down, whichever
+    gives the larger error.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator, see `certify`.
+    X : array-like of shape (n_samples, n_features)
+        The inputs.
+    y : array-like of shape (n_samples,)
+        Their labels or targets.
+    epsilon, norm, bounds : as of `certify`
+        The perturbations.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        Perturbed inputs, in the ball exactly.
+
+    See Also
+    --------
+    pgd : A stronger attack.
+
+    References
+    ----------
+    .. [1] Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples, ICLR 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_convexnet import ConvexReLUClassifier
+    >>> from sklearn_convexnet.robustness import fgsm
+    >>> X = np.linspace(-1, 1, 21)[:, None]
+    >>> model = ConvexReLUClassifier(random_state=0).fit(X, X[:, 0] > 0)
+    >>> fgsm(model, [[-0.5], [0.5]], [False, True], epsilon=0.25)
+    array([[-0.25],
+           [ 0.25]])
+    """
+    model, X, perturbation = check_input(estimator, X, epsilon, norm, bounds)
+    return _attacked(
+        model, X, y, perturbation, lambda margins, starts: steepest(margins(starts)[1], norm)
+    )
+
+
+def pgd(
+    estimator,
+    X,
+    y,
+    epsilon,
+    *,
+    norm=np.inf,
+    bounds=None,
+    steps=40,
+    restarts=5,
+    random_state=None,
+):
+    """Projected gradient attack: many steps down the margin, from several starts.
+
+    Steps of steepest descent in the norm, of decreasing length, each projected onto the ball [1]_.
+    For a regressor, descents and ascents of its outputs, whichever gives the larger error.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator, see `certify`.
+    X : array-like of shape (n_samples, n_features)
+        The inputs.
+    y : array-like of shape (n_samples,)
+        Their labels or targets.
+    epsilon, norm, bounds : as of `certify`
+        The perturbations.
+    steps : int, default=40
+        Steps of a descent.
+    restarts : int, default=5
+        Number of starts: the input itself, and random points of the ball.
+    random_state : int, RandomState instance or None, default=None
+        For the random points.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        The worst perturbed inputs found, in the ball exactly.
+
+    See Also
+    --------
+    certify : Whether there is anything worse.
+
+    References
+    ----------
+    .. [1] Madry et al., Towards deep learning models resistant to adversarial attacks, ICLR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_convexnet import ConvexReLUClassifier
+    >>> from sklearn_convexnet.robustness import pgd
+    >>> X = np.linspace(-1, 1, 21)[:, None]
+    >>> model = ConvexReLUClassifier(random_state=0).fit(X, X[:, 0] > 0)
+    >>> perturbed = pgd(model, [[-0.2], [0.2]], [False, True], epsilon=0.5, random_state=0)
+    >>> model.predict(perturbed)
+    array([ True, False])
+    """
+    model, X, perturbation = check_input(estimator, X, epsilon, norm, bounds)
+    check_count("steps", steps)
+    check_count("restarts", restarts)
+    rng = check_random_state(random_state)
+
+    def descend(margins, starts):
+        return attack(margins, starts, norm, steps=steps, restarts=restarts, rng=rng)[1]
+
+    return _attacked(model, X, y, perturbation, descend)
+
+
+def _attacked(model, X, y, perturbation, attack):
+    """What an attack, a function of margins and starts, makes of the rows."""
+    centres, radii = perturbation.balls(X)
+    starts = unperturbed(X, perturbation, centres, radii)
+
+    def run(directions):
+        margins = Margins(model.network, centres, radii, directions)
+        return realise(attack(margins, starts), X, perturbation)
+
+    if model.classes is not None:
+        return run(model.margin_directions(model.check_labels(y, X)))
+    n_outputs = len(model.network.output_biases)
+    y = np.asarray(y, dtype=np.float64)
+    if y.shape not in {(len(X), n_outputs), (len(X),) * (n_outputs == 1)}:
+        raise ValueError(
+            f"y must have a target for each of {len(X)} rows and {n_outputs} outputs, got shape "
+            f"{y.shape}."
+        )
+    targets, eye = y.reshape(len(X), n_outputs), np.eye(n_outputs)
+    found = np.stack(
+        [run(np.broadcast_to(c, (len(X), 1, n_outputs))) for c in (*eye, *-eye)]
+    )  # (2 n_outputs, n, d)
+    errors = np.array([np.abs(model.network(rows) - targets).max(axis=1) for rows in found])
+    return found[errors.argmax(axis=0), np.arange(len(X))]

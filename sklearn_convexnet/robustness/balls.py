@@ -3,15 +3,6 @@ r"""The unit ball of perturbations: :math:`x = x_0 + r \circ \eta`, :math:`\|\et
 import numpy as np
 
 
-def dual_norm(gradients, norm):
-    """Dual norms of rows: how far a linear function can fall over the unit ball."""
-    if norm == np.inf:
-        return np.abs(gradients).sum(axis=1)
-    if norm == 2:
-        return np.sqrt(np.sum(gradients**2, axis=1))
-    return np.abs(gradients).max(axis=1, initial=0.0)
-
-
 def steepest(gradients, norm):
     """Minimisers of linear functions over the unit ball, one for each row."""
     if norm == np.inf:
@@ -46,6 +37,13 @@ def random_points(shape, norm, rng):
     points = rng.standard_normal(shape) if norm == 2 else rng.laplace(size=shape)
     sizes = np.linalg.norm(points, ord=norm, axis=1, keepdims=True)
     return points / sizes * rng.uniform(size=(shape[0], 1)) ** (1.0 / max(shape[1], 1))
+
+
+def unperturbed(X, perturbation, centres, radii):
+    """Points of the unit ball that are the rows themselves: off the centre where bounds cut."""
+    moved = perturbation.nominal(X) - centres
+    points = np.divide(moved, radii, out=np.zeros(moved.shape), where=radii > 0)
+    return np.clip(points, -1.0, 1.0)
 
 
 def realise(points, X, perturbation, scale=1.0):

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .balls import dual_norm
-
-# Rounding of a sum over neurons and features, relative to the sum of magnitudes.
-ROUNDING = 1e-12
+from ..program.perturbation import DUAL, dual_norms
+from ..program.relaxation import ROUNDING, chords
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,20 +126,29 @@ class Queries:
 
     def sizes(self):
         """How far the functions could move, were it not for signs; (T,)."""
-        return dual_norm(self.linear, self.norm) + np.sum(np.abs(self.output) * self.reach, axis=1)
+        falls = dual_norms(self.linear, DUAL[self.norm])
+        return falls + np.sum(np.abs(self.output) * self.reach, axis=1)
 
-    def chords(self):
-        """Slopes and intercepts of the neurons that hurt, from l to h; (T, H) each."""
+    def lines(self):
+        """Slopes and intercepts of lines in place of neurons; (T, H) each.
+
+        Chords for neurons that hurt. For those that help zero or the identity, whichever is nearer
+        at the centre.
+        """
         hurts = self.output < 0
-        width = np.where(hurts, 2.0 * self.reach, 1.0)
-        slopes = np.where(hurts, (self.centre + self.reach) / width, 0.0)
-        return slopes, -slopes * (self.centre - self.reach)
+        slopes, intercepts = chords(self.centre, self.reach)
+        slopes = np.where(hurts, slopes, (self.output > 0) & (self.centre > 0))
+        return slopes, np.where(hurts, intercepts, 0.0)
 
     def affine(self, slopes, intercepts):
         """Value at the centre and gradient of the function with lines in place of neurons."""
         weighted = self.output * slopes
         values = self.constant + np.sum(weighted * self.centre + self.output * intercepts, axis=1)
         return values, self.linear + self.radii * (weighted @ self.weights.T)
+
+    def least(self, values, gradients):
+        """Lower bounds on affine functions over the balls, in spite of rounding."""
+        return values - dual_norms(gradients, DUAL[self.norm]) - self.slack
 
     def activations(self, points):
         """Pre-activations at points of the ball, one for each query."""
@@ -168,7 +175,7 @@ def interval_bound(queries):
     """
     highest = np.where(queries.output < 0, queries.centre + queries.reach, 0.0)
     values, gradients = queries.affine(np.zeros_like(highest), highest)
-    return values - dual_norm(gradients, queries.norm) - queries.slack, gradients
+    return queries.least(values, gradients), gradients
 
 
 def linear_bound(queries):
@@ -180,7 +187,5 @@ def linear_bound(queries):
     gradients : ndarray of shape (T, d)
         Of the linear functions behind the bounds.
     """
-    slopes, intercepts = queries.chords()
-    slopes[(queries.output > 0) & (queries.centre > 0)] = 1.0
-    values, gradients = queries.affine(slopes, intercepts)
-    return values - dual_norm(gradients, queries.norm) - queries.slack, gradients
+    values, gradients = queries.affine(*queries.lines())
+    return queries.least(values, gradients), gradients

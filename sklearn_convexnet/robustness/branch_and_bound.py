@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .balls import dual_norm, steepest
+from .balls import steepest
 from .leaves import minimise_leaves
 
 # Nodes bounded at once, and the largest number of floats in a temporary array (16 MB).
@@ -156,19 +156,17 @@ class _Tree:
         self.queries, self.groups, self.incumbents = queries, groups, incumbents
         self.target = target
         self.helps, hurts = queries.output > 0, queries.output < 0
-        self.chord_slopes, self.chord_intercepts = queries.chords()
+        self.slopes, self.intercepts = queries.lines()
         # the largest intercept first: what the relaxation gives away at most
-        given = np.where(hurts, -queries.output * self.chord_intercepts, -1.0)
+        given = np.where(hurts, -queries.output * self.intercepts, -1.0)
         self.order = np.argsort(-given, axis=1, kind="stable")
         self.rank = np.where(hurts, np.argsort(self.order, axis=1), given.shape[1] + 1)
         self.n_hurting = hurts.sum(axis=1)
         self.batch = int(np.clip(CHUNK // max(1, given.shape[1]), 16, BATCH))
 
     def roots(self, bounds):
-        slopes = self.chord_slopes.copy()
-        slopes[self.helps & (self.queries.centre > 0)] = 1.0
         query = np.arange(len(bounds))
-        return _Nodes(query, np.zeros_like(query), bounds.copy(), slopes)
+        return _Nodes(query, np.zeros_like(query), bounds.copy(), self.slopes.copy())
 
     def split(self, nodes):
         """Two children each, with the next neuron fixed."""
@@ -216,13 +214,13 @@ class _Tree:
         """Queries and the lines of some nodes, and which neurons are fixed there."""
         query = nodes.query[part]
         fixed = self.rank[query] < nodes.depth[part, None]
-        intercepts = np.where(fixed, 0.0, self.chord_intercepts[query])
+        intercepts = np.where(fixed, 0.0, self.intercepts[query])
         return self.queries.take(query), intercepts, fixed
 
     def _evaluate(self, nodes, part, queries, slopes, intercepts, points=None):
         """Bounds of some nodes for given lines, and pre-activations at the minimisers of these."""
         values, gradients = queries.affine(slopes, intercepts)
-        bounds = values - dual_norm(gradients, queries.norm) - queries.slack
+        bounds = queries.least(values, gradients)
         nodes.bound[part] = np.maximum(nodes.bound[part], bounds)
         if points is None:
             points = steepest(gradients, queries.norm)

@@ -1,18 +1,21 @@
-"""The public functions: certificates, radii and attacks of fitted estimators."""
+"""Certificates: what is proved about the outputs for all perturbed inputs."""
 
 import time
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 import numpy as np
 
-from ..program.perturbation import Perturbation
-from .attacks import Margins, attack
-from .balls import realise, steepest
-from .enclosure import Enclosure, Task
-from .model import Model
-
-METHODS = ("auto", "exact", "crown", "interval")
+from .attacks import Margins
+from .balls import realise
+from .enclosure import Task, enclose
+from .parameters import (
+    METHODS,
+    check_choice,
+    check_input,
+    check_random_state,
+    deadline_after,
+    reporter,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,12 +164,12 @@ def certify(
     array(['opposite'], dtype='<U8')
     """
     start = time.perf_counter()
-    model, X, perturbation = _checked(estimator, X, epsilon, norm, bounds)
-    _check_choice("method", method, METHODS)
+    model, X, perturbation = check_input(estimator, X, epsilon, norm, bounds)
+    check_choice("method", method, METHODS)
     options = {
-        "deadline": _deadline(start, time_limit),
-        "rng": _random_state(random_state),
-        "report": _reporter("certify", start) if verbose else None,
+        "deadline": deadline_after(start, time_limit),
+        "rng": check_random_state(random_state),
+        "report": reporter("certify", start) if verbose else None,
     }
     if model.classes is None:
         return _output_bounds(model, X, perturbation, method, options)
@@ -174,390 +177,8 @@ def certify(
     return _margin_bounds(task, method, options)
 
 
-def certified_accuracy(
-    estimator,
-    X,
-    y,
-    epsilon,
-    *,
-    norm=np.inf,
-    bounds=None,
-    method="auto",
-    time_limit=None,
-    random_state=None,
-    verbose=False,
-):
-    """Share of samples that are classified right whatever the perturbation.
-
-    A proved lower bound on the accuracy under any attack; with ``method="auto"`` or "exact" and no
-    time limit, that accuracy itself.
-
-    Parameters
-    ----------
-    estimator : object
-        A fitted classifier, see `certify`.
-    X : array-like of shape (n_samples, n_features)
-        The inputs.
-    y : array-like of shape (n_samples,)
-        Their labels.
-    epsilon : float or array-like of shape (n_features,)
-        Radius; 0 for a feature that cannot be changed.
-    norm : {inf, 2, 1}, default=inf
-        Norm of the perturbations.
-    bounds : (low, high), default=None
-        Valid values of the features.
-    method : {"auto", "exact", "crown", "interval"}, default="auto"
-        See `certify`.
-    time_limit : float, default=None
-        Seconds; samples that are open then count as not certified.
-    random_state : int, RandomState instance or None, default=None
-        For the starts of attacks.
-    verbose : bool, default=False
-        Print progress.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    See Also
-    --------
-    robust_accuracy : An upper bound on the same, from an attack.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_breast_cancer
-    >>> from sklearn.neural_network import MLPClassifier
-    >>> from sklearn.preprocessing import minmax_scale
-    >>> from sklearn_convexnet.robustness import certified_accuracy, robust_accuracy
-    >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> X = minmax_scale(X)
-    >>> model = MLPClassifier(20, alpha=1.0, max_iter=500, random_state=0).fit(X, y)
-    >>> certified = certified_accuracy(model, X, y, epsilon=0.02)
-    >>> attacked = robust_accuracy(model, X, y, epsilon=0.02, random_state=0)
-    >>> certified <= attacked <= model.score(X, y)
-    True
-    """
-    _require_classifier(estimator, "certified_accuracy")
-    result = certify(
-        estimator,
-        X,
-        y,
-        epsilon,
-        norm=norm,
-        bounds=bounds,
-        method=method,
-        time_limit=time_limit,
-        random_state=random_state,
-        verbose=verbose,
-    )
-    return float(np.mean(result.status == "certified"))
-
-
-def certified_radius(
-    estimator,
-    X,
-    y=None,
-    *,
-    epsilon=1.0,
-    norm=np.inf,
-    bounds=None,
-    method="auto",
-    max_radius=1.0,
-    tol=1e-3,
-    time_limit=None,
-    random_state=None,
-    verbose=False,
-):
-    """Largest radius, for each sample, for which its classification is certified.
-
-    By bisection, for all samples at once.
-
-    Parameters
-    ----------
-    estimator : object
-        A fitted classifier, see `certify`.
-    X : array-like of shape (n_samples, n_features)
-        The inputs.
-    y : array-like of shape (n_samples,), default=None
-        Their labels; those predicted by default.
-    epsilon : float or array-like of shape (n_features,), default=1.0
-        Unit of the radius, or units of each feature; 0 for one that cannot be changed.
-    norm : {inf, 2, 1}, default=inf
-        Norm of the perturbations.
-    bounds : (low, high), default=None
-        Valid values of the features.
-    method : {"auto", "exact", "crown", "interval"}, default="auto"
-        See `certify`. "exact" finds the same as "auto", but slower.
-    max_radius : float, default=1.0
-        No larger radius is tried.
-    tol : float, default=1e-3
-        Width of the last bisection.
-    time_limit : float, default=None
-        Seconds for all samples; the radii found then are valid, but may be smaller.
-    random_state : int, RandomState instance or None, default=None
-        For the starts of attacks.
-    verbose : bool, default=False
-        Print progress.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Radii r: perturbations up to ``r * epsilon`` are certified. Zero also for samples that are
-        misclassified.
-
-    See Also
-    --------
-    certify : Certificates for a given radius.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_convexnet import ConvexReLUClassifier
-    >>> from sklearn_convexnet.robustness import certified_radius
-    >>> X = np.linspace(-1, 1, 21)[:, None]
-    >>> model = ConvexReLUClassifier(random_state=0).fit(X, X[:, 0] > 0.1)
-    >>> radii = certified_radius(model, [[-0.5], [0.5]])
-    >>> bool(np.all(np.abs(radii - [0.65, 0.35]) < 0.15))
-    True
-    """
-    start = time.perf_counter()
-    _require_classifier(estimator, "certified_radius")
-    model, X, perturbation = _checked(estimator, X, epsilon, norm, bounds)
-    _check_choice("method", method, METHODS)
-    _check_number("max_radius", max_radius, above=0.0)
-    _check_number("tol", tol, above=0.0)
-    rng, deadline = _random_state(random_state), _deadline(start, time_limit)
-    report = _reporter("certified_radius", start) if verbose else None
-    nominal = perturbation.nominal(X)
-    labels = model.predict(nominal) if y is None else model.check_labels(y, X)
-    directions = model.margin_directions(labels)
-    margins = Margins(model.network, nominal, np.zeros_like(X), directions)
-    low = np.zeros(len(X))
-    high = np.where(margins(np.zeros_like(X))[0] > 0, float(max_radius), 0.0)
-    middle = high
-    while (todo := np.flatnonzero(high - low > tol)).size:
-        task = Task(model, perturbation, X[todo], directions[todo], middle[todo])
-        found = Enclosure(task, method, deadline=deadline, rng=rng)
-        certified = found.lower > 0
-        low[todo] = np.where(certified, middle[todo], low[todo])
-        high[todo] = np.where(certified, high[todo], middle[todo])
-        middle = 0.5 * (low + high)
-        if report is not None:
-            report(f"{np.sum(high - low > tol)} open, radii within {np.max(high - low):.1e}")
-        if time.perf_counter() >= deadline:
-            break
-    return low
-
-
-def fgsm(estimator, X, y, epsilon, *, norm=np.inf, bounds=None):
-    r"""Fast gradient attack: one step to the boundary of the ball.
-
-    With ``norm=inf``, :math:`x - \epsilon\, \text{sign} \nabla_x \text{margin}(x, y)`; with other
-    norms the steepest descent in these [1]_. For a regressor, the step up or down, whichever
-    gives the larger error.
-
-    Parameters
-    ----------
-    estimator : object
-        A fitted estimator, see `certify`.
-    X : array-like of shape (n_samples, n_features)
-        The inputs.
-    y : array-like of shape (n_samples,)
-        Their labels or targets.
-    epsilon : float or array-like of shape (n_features,)
-        Radius; 0 for a feature that cannot be changed.
-    norm : {inf, 2, 1}, default=inf
-        Norm of the perturbations.
-    bounds : (low, high), default=None
-        Valid values of the features.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
-        Perturbed inputs, in the ball exactly.
-
-    See Also
-    --------
-    pgd : A stronger attack.
-
-    References
-    ----------
-    .. [1] Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples, ICLR 2015.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_convexnet import ConvexReLUClassifier
-    >>> from sklearn_convexnet.robustness import fgsm
-    >>> X = np.linspace(-1, 1, 21)[:, None]
-    >>> model = ConvexReLUClassifier(random_state=0).fit(X, X[:, 0] > 0)
-    >>> fgsm(model, [[-0.5], [0.5]], [False, True], epsilon=0.25)
-    array([[-0.25],
-           [ 0.25]])
-    """
-    model, X, perturbation = _checked(estimator, X, epsilon, norm, bounds)
-    return _attacked(
-        model, X, y, perturbation, lambda margins, starts: steepest(margins(starts)[1], norm)
-    )
-
-
-def pgd(
-    estimator,
-    X,
-    y,
-    epsilon,
-    *,
-    norm=np.inf,
-    bounds=None,
-    steps=40,
-    restarts=5,
-    random_state=None,
-):
-    """Projected gradient attack: many steps down the margin, from several starts.
-
-    Steps of steepest descent in the norm, of decreasing length, each projected onto the ball [1]_.
-    For a regressor, descents and ascents of its outputs, whichever gives the larger error.
-
-    Parameters
-    ----------
-    estimator : object
-        A fitted estimator, see `certify`.
-    X : array-like of shape (n_samples, n_features)
-        The inputs.
-    y : array-like of shape (n_samples,)
-        Their labels or targets.
-    epsilon : float or array-like of shape (n_features,)
-        Radius; 0 for a feature that cannot be changed.
-    norm : {inf, 2, 1}, default=inf
-        Norm of the perturbations.
-    bounds : (low, high), default=None
-        Valid values of the features.
-    steps : int, default=40
-        Steps of a descent.
-    restarts : int, default=5
-        Number of starts: the input itself, and random points of the ball.
-    random_state : int, RandomState instance or None, default=None
-        For the random points.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
-        The worst perturbed inputs found, in the ball exactly.
-
-    See Also
-    --------
-    certify : Whether there is anything worse.
-
-    References
-    ----------
-    .. [1] Madry et al., Towards deep learning models resistant to adversarial attacks, ICLR 2018.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_convexnet import ConvexReLUClassifier
-    >>> from sklearn_convexnet.robustness import pgd
-    >>> X = np.linspace(-1, 1, 21)[:, None]
-    >>> model = ConvexReLUClassifier(random_state=0).fit(X, X[:, 0] > 0)
-    >>> perturbed = pgd(model, [[-0.2], [0.2]], [False, True], epsilon=0.5, random_state=0)
-    >>> model.predict(perturbed)
-    array([ True, False])
-    """
-    model, X, perturbation = _checked(estimator, X, epsilon, norm, bounds)
-    _check_count("steps", steps)
-    _check_count("restarts", restarts)
-    rng = _random_state(random_state)
-
-    def descend(margins, starts):
-        return attack(margins, starts, norm, steps=steps, restarts=restarts, rng=rng)[1]
-
-    return _attacked(model, X, y, perturbation, descend)
-
-
-def robust_accuracy(
-    estimator,
-    X,
-    y,
-    epsilon,
-    *,
-    attack="pgd",
-    norm=np.inf,
-    bounds=None,
-    steps=40,
-    restarts=5,
-    random_state=None,
-):
-    """Accuracy under an attack: the share of samples that it cannot turn.
-
-    An upper bound on the accuracy under all attacks, of which `certified_accuracy` is a lower one.
-
-    Parameters
-    ----------
-    estimator : object
-        A fitted classifier, see `certify`.
-    X : array-like of shape (n_samples, n_features)
-        The inputs.
-    y : array-like of shape (n_samples,)
-        Their labels.
-    epsilon : float or array-like of shape (n_features,)
-        Radius; 0 for a feature that cannot be changed.
-    attack : {"pgd", "fgsm"}, default="pgd"
-        The attack.
-    norm : {inf, 2, 1}, default=inf
-        Norm of the perturbations.
-    bounds : (low, high), default=None
-        Valid values of the features.
-    steps : int, default=40
-        Steps of "pgd".
-    restarts : int, default=5
-        Number of starts of "pgd".
-    random_state : int, RandomState instance or None, default=None
-        For the random starts.
-
-    Returns
-    -------
-    float
-        In [0, 1]. A sample counts if it has a positive margin as it is and when attacked.
-
-    See Also
-    --------
-    certified_accuracy : A proved lower bound on the same.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_convexnet import ConvexReLUClassifier
-    >>> from sklearn_convexnet.robustness import robust_accuracy
-    >>> X = np.linspace(-1, 1, 20)[:, None]
-    >>> y = X[:, 0] > 0
-    >>> model = ConvexReLUClassifier(random_state=0).fit(X, y)
-    >>> robust_accuracy(model, X, y, epsilon=0.3)
-    0.7
-    """
-    _require_classifier(estimator, "robust_accuracy")
-    _check_choice("attack", attack, ("pgd", "fgsm"))
-    model, X, perturbation = _checked(estimator, X, epsilon, norm, bounds)
-    options = {"norm": norm, "bounds": bounds}
-    if attack == "fgsm":
-        perturbed = fgsm(estimator, X, y, epsilon, **options)
-    else:
-        options |= {"steps": steps, "restarts": restarts, "random_state": random_state}
-        perturbed = pgd(estimator, X, y, epsilon, **options)
-    directions = model.margin_directions(model.check_labels(y, X))
-    robust = np.ones(len(X), dtype=bool)
-    for rows in (perturbation.nominal(X), perturbed):
-        margins = Margins(model.network, rows, np.zeros_like(rows), directions)
-        robust &= margins(np.zeros_like(rows))[0] > 0
-    return float(robust.mean())
-
-
-# ------------------------------------------------------------------------------------------------
-# Results
-
-
 def _margin_bounds(task, method, options):
-    found = Enclosure(task, method, **options)
+    found = enclose(task, method, **options)
     adversarial = realise(found.incumbents.points, task.X, task.perturbation)
     zeros = np.zeros_like(adversarial)
     upper, _ = Margins(task.model.network, adversarial, zeros, task.directions)(zeros)
@@ -574,96 +195,10 @@ def _output_bounds(model, X, perturbation, method, options):
     directions = np.repeat(directions.reshape(-1, n_outputs), len(X), axis=0)[:, None]
     rows = np.tile(X, (2 * n_outputs, 1))
     task = Task(model, perturbation, rows, directions)
-    found = Enclosure(task, "exact" if method == "auto" else method, **options)
+    found = enclose(task, "exact" if method == "auto" else method, **options)
     points = realise(found.incumbents.points, rows, perturbation)
     reached = np.sum(directions[:, 0] * model.network(points), axis=1)
     ends = np.minimum(found.lower, reached).reshape(2, n_outputs, len(X))
     points = points.reshape(2, n_outputs, *X.shape)
     arrays = ends[0].T, -ends[1].T, points[0].swapaxes(0, 1), points[1].swapaxes(0, 1)
     return OutputBounds(*(array[:, 0] if n_outputs == 1 else array for array in arrays))
-
-
-def _attacked(model, X, y, perturbation, attack):
-    """What an attack, a function of margins and starts, makes of the rows."""
-    centres, radii = perturbation.balls(X)
-    moved = perturbation.nominal(X) - centres
-    starts = np.divide(moved, radii, out=np.zeros(X.shape), where=radii > 0)
-
-    def run(directions):
-        margins = Margins(model.network, centres, radii, directions)
-        return realise(attack(margins, starts), X, perturbation)
-
-    if model.classes is not None:
-        return run(model.margin_directions(model.check_labels(y, X)))
-    n_outputs = len(model.network.output_biases)
-    y = np.asarray(y, dtype=np.float64)
-    if y.shape not in {(len(X), n_outputs), (len(X),) * (n_outputs == 1)}:
-        raise ValueError(
-            f"y must have a target for each of {len(X)} rows and {n_outputs} outputs, got shape "
-            f"{y.shape}."
-        )
-    targets, eye = y.reshape(len(X), n_outputs), np.eye(n_outputs)
-    found = np.stack(
-        [run(np.broadcast_to(c, (len(X), 1, n_outputs))) for c in (*eye, *-eye)]
-    )  # (2 n_outputs, n, d)
-    errors = np.array([np.abs(model.network(rows) - targets).max(axis=1) for rows in found])
-    return found[errors.argmax(axis=0), np.arange(len(X))]
-
-
-# ------------------------------------------------------------------------------------------------
-# Parameters
-
-
-def _checked(estimator, X, epsilon, norm, bounds):
-    model, perturbation = Model.of(estimator), Perturbation(epsilon, norm, bounds)
-    X = model.check_rows(X)
-    perturbation.balls(X[:1])  # that epsilon and bounds fit the features
-    return model, X, perturbation
-
-
-def _require_classifier(estimator, function):
-    if Model.of(estimator).classes is None:
-        raise TypeError(f"{function} needs a classifier, got {type(estimator).__name__}.")
-
-
-def _check_choice(name, value, choices):
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
-
-
-def _check_number(name, value, *, above):
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not (number and above < value < np.inf):
-        raise ValueError(f"{name} must be a finite number > {above:g}, got {value!r}.")
-
-
-def _check_count(name, value):
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
-
-
-def _deadline(start, time_limit):
-    if time_limit is None:
-        return np.inf
-    number = isinstance(time_limit, Real) and not isinstance(time_limit, bool)
-    if not (number and 0 <= time_limit < np.inf):
-        raise ValueError(f"time_limit must be None or a number >= 0, got {time_limit!r}.")
-    return start + time_limit
-
-
-def _random_state(random_state):
-    if isinstance(random_state, np.random.RandomState):
-        return random_state
-    seed = isinstance(random_state, Integral) and not isinstance(random_state, bool)
-    if not (random_state is None or (seed and 0 <= random_state < 2**32)):
-        raise ValueError(
-            f"random_state must be None, an integer >= 0 or a RandomState, got {random_state!r}."
-        )
-    return np.random.RandomState(random_state)
-
-
-def _reporter(function, start):
-    def report(line):
-        print(f"{function}: {time.perf_counter() - start:.1f} s, {line}", flush=True)
-
-    return report

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .attacks import Margins, attack
-from .balls import project, steepest
+from .balls import project, steepest, unperturbed
 from .bounds import Queries, interval_bound, linear_bound
 from .branch_and_bound import Incumbents, branch_and_bound
 from .leaves import improve
@@ -48,56 +48,76 @@ class Task:
     scale: object = 1.0
 
 
-class Enclosure:
-    """Lower bounds and incumbents of the groups of a task.
+def enclose(task, method, *, rng, deadline=np.inf, report=None):
+    """Enclose the minimum of every group of a task.
 
     Parameters
     ----------
     task : Task
     method : {"interval", "crown", "exact", "auto"}
         With "auto", the sign of the minimum is all that is wanted.
-    deadline : float
-        Of `time.perf_counter`.
     rng : RandomState
-    report : callable
+        For the starts of attacks.
+    deadline : float, default=inf
+        Of `time.perf_counter`; the first stage is run in any case.
+    report : callable, default=None
         Called with a line of text.
+
+    Returns
+    -------
+    Enclosure
+    """
+    enclosure = Enclosure(task, method, rng, deadline, report)
+    first, *others = Enclosure.STAGES
+    enclosure.run(first)
+    if method in ("exact", "auto"):
+        for stage in others:
+            if enclosure.settled():
+                break
+            enclosure.run(stage)
+    return enclosure
+
+
+class Enclosure:
+    """Lower bounds and incumbents of the groups of a task, and the stages that improve them.
+
+    Parameters
+    ----------
+    task, method, rng, deadline, report
+        As of `enclose`.
+
+    Attributes
+    ----------
+    bounds : ndarray of shape (n_groups, n_directions)
+        Lower bounds of the functions.
+    incumbents : Incumbents
+        The least value found of every group, and where.
     """
 
-    def __init__(self, task, method, *, deadline=np.inf, rng=None, report=None):
-        self.task, self.method, self.deadline = task, method, deadline
-        self.rng = np.random.RandomState(0) if rng is None else rng
+    def __init__(self, task, method, rng, deadline, report):
+        self.task, self.method, self.rng, self.deadline = task, method, rng, deadline
         self.centres, self.radii = task.perturbation.balls(task.X, task.scale)
         self.n_groups, self.n_directions, _ = task.directions.shape
         self.bounds = np.full((self.n_groups, self.n_directions), -np.inf)
         self.margins = Margins(task.model.network, self.centres, self.radii, task.directions)
-        moved = task.perturbation.nominal(task.X) - self.centres
-        starts = np.divide(moved, self.radii, out=np.zeros(moved.shape), where=self.radii > 0)
-        starts = np.clip(starts, -1.0, 1.0)
+        starts = unperturbed(task.X, task.perturbation, self.centres, self.radii)
         self.incumbents = Incumbents(self.margins(starts)[0], starts)
-        self._report, self._stage, self._told = report, "linear relaxation", time.perf_counter()
-        self._run()
+        self._report, self._stage, self._told = report, None, time.perf_counter()
 
     @property
     def lower(self):
         """Lower bounds of the groups."""
         return self.bounds.min(axis=1)
 
-    def _run(self):
-        self._relax()
+    def run(self, stage):
+        """Run a stage and report."""
+        self._stage = stage
+        self.STAGES[stage](self)
         self._tell()
-        if self.method in ("interval", "crown"):
-            return
-        stages = {
-            "attack": self._attack,
-            "branch and bound": self._branch,
-            "mixed-integer programs": self._solve,
-        }
-        for name, stage in stages.items():
-            if not self._open().any() or self._late():
-                return
-            self._stage = name
-            stage()
-            self._tell()
+
+    def settled(self):
+        """Whether there is nothing left to do, or no time."""
+        return not self._open().any() or self._late()
 
     # --------------------------------------------------------------------------------------------
     # What is open
@@ -217,3 +237,11 @@ class Enclosure:
             points = improve(one, project(point[None], one.norm))
             values = one.values(points, one.activations(points))
             self.incumbents.update(np.array([row]), values, points)
+
+    # by name, in the order in which they are run
+    STAGES = {
+        "linear relaxation": _relax,
+        "attack": _attack,
+        "branch and bound": _branch,
+        "mixed-integer programs": _solve,
+    }

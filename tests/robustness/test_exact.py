@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import brute_minimum, draw_ball, draw_network, draw_queries
 
-from sklearn_convexnet.program.perturbation import Perturbation
-from sklearn_convexnet.robustness.balls import dual_norm
+from sklearn_convexnet.program.perturbation import DUAL, Perturbation, dual_norms
 from sklearn_convexnet.robustness.bounds import Queries, linear_bound
 from sklearn_convexnet.robustness.branch_and_bound import Incumbents, branch_and_bound
 from sklearn_convexnet.robustness.leaves import improve, minimise_leaves
@@ -48,8 +47,8 @@ def test_leaves_are_solved_exactly(norm, d, m):
     helping = np.sum(output * np.maximum(queries.activations(points), 0.0), axis=1)
     primal = np.sum(gradients * points, axis=1) + helping
     lines = output * slopes
-    dual = np.sum(lines * queries.centre, axis=1) - dual_norm(
-        gradients + queries.radii * (lines @ queries.weights.T), norm
+    dual = np.sum(lines * queries.centre, axis=1) - dual_norms(
+        gradients + queries.radii * (lines @ queries.weights.T), DUAL[norm]
     )
     size = np.abs(gradients).sum(axis=1) + np.sum(output * queries.reach, axis=1)
     assert np.all(dual <= primal + 1e-12)
