@@ -294,7 +294,8 @@ def measure(X, y, X_test, y_test, epsilon, seed, **settings):
     attacked = forest.attacked_margins(X_test, y_test, epsilon, seed)
     certified = forest.certified_margins(X_test, y_test, epsilon, attacked=attacked)
     clean = y_test * forest.decision_function(X_test)
-    return [*(np.mean(margins > 0) for margins in (attacked, certified, clean)), seconds]
+    margins = {"attacked": attacked, "certified": certified, "clean": clean}
+    return {**{name: float(np.mean(m > 0)) for name, m in margins.items()}, "cpu": seconds}
 
 
 def main():
@@ -327,12 +328,13 @@ def main():
                         )
                         parts = X, y, X_test, y_test
                     runs.append(measure(*parts, epsilon, seed, **settings))
-                attacked, certified, clean, seconds = np.mean(runs, axis=0)
-                error = np.std([run[0] for run in runs], ddof=1) / np.sqrt(len(runs))
+                means = {key: np.mean([run[key] for run in runs]) for key in runs[0]}
+                error = np.std([run["attacked"] for run in runs], ddof=1) / np.sqrt(len(runs))
                 name = " ".join(["robust trees", *(f"{k}={v}" for k, v in settings.items())])
                 print(
-                    f"| {table:13} | {epsilon:<7} | {name:13} | {attacked:.3f}    | {error:.3f}"
-                    f"         | {certified:.3f}     | {clean:.3f} |         | {seconds:<5.2f} |",
+                    f"{table:13}  {epsilon:<5}  {name}  {means['attacked']:.3f} ± {error:.3f}  "
+                    f"certified {means['certified']:.3f}  clean {means['clean']:.3f}  "
+                    f"{means['cpu']:.2f} s",
                     flush=True,
                 )
 

@@ -31,7 +31,8 @@ width that shrinks until the gap between them is closed.
 
 import numpy as np
 
-from ..program.relaxation import Relaxation, dual_norms, line_slopes
+from ..program.perturbation import dual_norms
+from ..program.relaxation import Relaxation, chords
 from .bounds import Certified, admissible_slopes, dual_value, resolution
 from .constant import constant_network
 from .descent import minimise, smooth_loss
@@ -133,8 +134,9 @@ class FixedLayer:
         self.lower = np.append(np.zeros(2 * self.directions.shape[1]), -np.inf)
         z = self.rows @ self.directions
         h = np.broadcast_to(perturbation.reach(self.radii, self.directions), z.shape)
-        below, above = (z > 0).astype(float), line_slopes(z, h)
-        chord = np.where(np.abs(z) < h, 0.5 * (z + h), above * z)
+        below = (z > 0).astype(float)
+        above, raised = chords(z, h)
+        chord = above * z + raised
         agrees = program.y[:, None] > 0
         # of the neurons that vote for +1 and for -1: they help the rows of their label
         self.slopes = np.where(agrees, below, above), np.where(agrees, above, below)
@@ -206,7 +208,7 @@ class FixedLayer:
     def objective(self, point):
         """The convex objective at a point."""
         margins, gradients = self._affine(point)
-        margins = margins - dual_norms(self.radii, gradients, self.dual)
+        margins = margins - dual_norms(self.radii * gradients, self.dual)
         losses = self.program.loss.value(margins, np.ones_like(margins))
         return float(self.program.weights @ losses + self.alpha * point[:-1].sum())
 
