@@ -28,8 +28,8 @@ API = [
     ),
     (
         "Gradient descent",
-        "The same networks by the usual means, for comparison and for what is known about them, and "
-        "the data on which it is known.",
+        "The same networks by the usual means, to compare with and for what is known about them, "
+        "and the data on which it is known.",
         ["GradientDescentReLUClassifier", "datasets.make_xor_clusters"],
     ),
     (
