@@ -60,8 +60,9 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         Whether the output weights are trained, too.
 
     init_scale : float, default=0.1
-        Standard deviation :math:`\omega` of the hidden weights and biases at the start, > 0. Small
-        against the first steps, which then choose the features.
+        Standard deviation :math:`\omega` of the hidden weights and biases at the start, > 0. Where
+        it is tiny the first steps choose the features, as in [1]_; where it is large the neurons
+        stay close to where they were drawn.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one, which starts at zero.
