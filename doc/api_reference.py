@@ -27,6 +27,12 @@ API = [
         ],
     ),
     (
+        "Gradient descent",
+        "The same networks by the usual means, to compare with and for what is known about them, "
+        "and the data on which it is known.",
+        ["GradientDescentReLUClassifier", "datasets.make_xor_clusters"],
+    ),
+    (
         "Robust training",
         "A classifier that keeps its decisions when features are perturbed, and the convex "
         "programs and solvers behind two of its formulations.",

@@ -15,6 +15,7 @@ ORDER = [
     "plot_robust",
     "plot_convergence",
     "plot_certificates",
+    "plot_xor_grokking",
 ]
 
 STYLE = {

@@ -5,6 +5,7 @@ from ._version import __version__
 from .certificate import Certificate
 from .classifier import ConvexReLUClassifier
 from .cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
+from .gradient_descent import GradientDescentReLUClassifier
 from .network import TwoLayerReLU
 from .path import RegularizationPath, alpha_max, convex_relu_path
 from .program.losses import (
@@ -29,6 +30,7 @@ __all__ = [
     "ConvexReLUClassifierCV",
     "ConvexReLURegressor",
     "ConvexReLURegressorCV",
+    "GradientDescentReLUClassifier",
     "Hinge",
     "Huber",
     "Logistic",

@@ -13,6 +13,7 @@ from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
 )
 
@@ -80,6 +81,19 @@ def test_a_callback_stops_the_fit_early(make):
     # an honest gap is that of the network that was there
     if hasattr(model, "dual_gap_"):
         assert model.dual_gap_ > model.tol
+
+
+def test_gradient_descent_is_seen_and_stopped_at_its_records():
+    recorder = Recorder(stop_after=3)
+    model = GradientDescentReLUClassifier(record_at=[2, 5, 7, 9], random_state=0)
+    model.set_callbacks(recorder).fit(X, THREE)
+    assert recorder.calls == ["setup", "teardown"]
+    assert model.n_iter_ == 7
+    assert [entry for name, entry, _ in recorder.ended if name == "descent"] == model.history_
+    plain = GradientDescentReLUClassifier(n_steps=7, random_state=0).fit(X, THREE)
+    np.testing.assert_array_equal(model.coefs_[0], plain.coefs_[0])
+    model.set_callbacks().set_params(n_steps=3).partial_fit(X, THREE)
+    assert model.n_iter_ == 10
 
 
 def test_an_error_in_a_callback_leaves_the_last_fit_alone():

@@ -31,11 +31,18 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLURegressor,
+    GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
 )
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
+DEFAULTS = [
+    ConvexReLUClassifier(),
+    ConvexReLURegressor(),
+    GradientDescentReLUClassifier(),
+    RobustConvexReLUClassifier(),
+]
 BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
 
 # one convex program, whose solution moves with the data; adaptive patterns may jump
@@ -76,9 +83,7 @@ def assert_same_network(one, other):
 # scikit-learn's checks
 
 
-@parametrize_with_checks(
-    [ConvexReLUClassifier(), ConvexReLURegressor(), RobustConvexReLUClassifier()]
-)
+@parametrize_with_checks(DEFAULTS)
 def test_sklearn_checks(estimator, check):
     check(estimator)
 
@@ -92,15 +97,14 @@ def test_sklearn_checks(estimator, check):
         ConvexReLURegressor(loss="huber", fit_intercept=False, n_patterns=20),
         ConvexReLURegressor(loss="quantile", solver="scp"),
         ConvexReLURegressor(warm_start=True, n_patterns=20),
+        GradientDescentReLUClassifier(alpha=1e-3, train_output=True, class_weight="balanced"),
     ]
 )
 def test_sklearn_checks_with_other_parameters(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize(
-    "estimator", [ConvexReLUClassifier(), ConvexReLURegressor(), RobustConvexReLUClassifier()]
-)
+@pytest.mark.parametrize("estimator", DEFAULTS)
 @pytest.mark.parametrize(
     "check",
     [

@@ -10,6 +10,7 @@ from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 
 import sklearn_convexnet
+import sklearn_convexnet.datasets
 import sklearn_convexnet.export
 import sklearn_convexnet.plotting
 import sklearn_convexnet.robustness
@@ -18,11 +19,13 @@ from sklearn_convexnet import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
 )
 
 MODULES = [
     sklearn_convexnet,
+    sklearn_convexnet.datasets,
     sklearn_convexnet.export,
     sklearn_convexnet.plotting,
     sklearn_convexnet.robustness,
@@ -38,6 +41,7 @@ ESTIMATORS = [
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
 ]
 
@@ -118,7 +122,8 @@ def test_parameters_are_documented_in_order_with_their_defaults(cls):
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_fitted_attributes_are_those_documented(cls):
     X = pd.DataFrame(np.random.RandomState(0).standard_normal((20, 2)), columns=["a", "b"])
-    models = [cls(n_patterns=3, random_state=0)]
+    size = "n_neurons" if cls is GradientDescentReLUClassifier else "n_patterns"
+    models = [cls(**{size: 3}, random_state=0)]
     if cls is RobustConvexReLUClassifier:
         models.append(cls(n_patterns=3, random_state=0, formulation="cone"))
     names = {name for model in models for name in vars(model.fit(X, np.arange(20) % 2))}

@@ -21,7 +21,7 @@ OPTIONAL = {"matplotlib", "rich", "onnx", "onnxruntime", "pandas", "polars"}
 
 CONVEX = {"network", "program", "solvers", "certificate", "robustness"}
 BASE = CONVEX | {"_base", "_compat"}
-ABOVE = {"classifier", "regressor", "robust", "path", "cross_validation"}
+ABOVE = {"classifier", "regressor", "robust", "gradient_descent", "path", "cross_validation"}
 
 # A module, or a subpackage, of PACKAGE: what it may import of PACKAGE, and of third parties.
 # The standard library is free for all. A new module needs a row here.
@@ -38,6 +38,8 @@ LAYERS = {
     "classifier": (BASE, LEARN | OPTIONAL),
     "regressor": (BASE, LEARN | OPTIONAL),
     "robust": (BASE | {"classifier"}, LEARN | OPTIONAL),
+    "gradient_descent": (BASE | {"classifier"}, LEARN),
+    "datasets": ({"_compat"}, LEARN),
     "export": ({"network", "program", "_version"}, LEARN | OPTIONAL),
     "plotting": ({"robustness"}, {"numpy", "matplotlib"}),
     "path": (BASE | {"classifier", "regressor"}, LEARN),

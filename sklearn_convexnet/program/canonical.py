@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# columns that are sorted by before all are
+_FEW = 8
+
 
 def canonical_rows(X, targets, weights):
     """Drop rows of weight zero, merge equal rows, sort.
@@ -27,16 +30,25 @@ def canonical_rows(X, targets, weights):
     used = np.flatnonzero(weights)
     # adding zero turns -0.0 into 0.0: equal numbers get equal bytes
     keys = np.concatenate([X[used], targets[used]], axis=1) + 0.0
-    order = np.lexsort(keys.T[::-1])
-    ordered = keys[order]
-    new = np.ones(len(used), dtype=bool)
-    new[1:] = np.any(ordered[1:] != ordered[:-1], axis=1)
+    order, new = _sorted(keys[:, :_FEW])
+    if keys.shape[1] > _FEW and not new.all():
+        # only rows that agree in the first columns need the others, of which there may be many
+        order, new = _sorted(keys)
     # the largest first: a sum must not depend on the order of the rows
     group = np.cumsum(new) - 1
     by_weight = np.lexsort((-weights[used[order]], group))
     summed = np.add.reduceat(weights[used[order]][by_weight], np.flatnonzero(new))
     summed = summed / summed.max()
     return used[order[new]], summed / summed.sum()
+
+
+def _sorted(keys):
+    """Lexicographic order of the rows, and which of them, in that order, differ from the last."""
+    order = np.lexsort(keys.T[::-1])
+    ordered = keys[order]
+    new = np.ones(len(keys), dtype=bool)
+    new[1:] = np.any(ordered[1:] != ordered[:-1], axis=1)
+    return order, new
 
 
 def scaled_weights(weights):

@@ -1,6 +1,7 @@
 """Solvers of the sampled convex program behind one function, `solve`."""
 
 from .adaptive import solve_adaptive
+from .gradient_steps import FeatureForm, GradientDescent, RowForm
 from .relaxed import solve_relaxed
 from .result import Result, Solution
 from .robust_cone import RobustResult, solve_robust_cone
@@ -9,8 +10,11 @@ from .solve import SOLVERS, solve
 
 __all__ = [
     "SOLVERS",
+    "FeatureForm",
+    "GradientDescent",
     "Result",
     "RobustResult",
+    "RowForm",
     "Solution",
     "solve",
     "solve_adaptive",

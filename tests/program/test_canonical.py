@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose
 
 from sklearn_convexnet.program.canonical import canonical_rows, scaled_weights
 
@@ -44,6 +45,17 @@ def test_every_distinct_row_is_there_once_with_its_share_of_the_weight(data):
         assert weight == pytest.approx(totals[row] / weights.sum(), rel=1e-14)
     assert summed.sum() == pytest.approx(1, rel=1e-14)
     assert (weights[first] > 0).all()
+
+
+@pytest.mark.parametrize("agree", [0, 3, 20, 40])
+def test_many_columns_are_sorted_by_as_few_are(agree):
+    rng = np.random.RandomState(0)
+    X = np.concatenate([np.ones((12, agree)), rng.randint(2, size=(12, 40 - agree))], axis=1)
+    targets = rng.choice([-1.0, 1.0], size=(12, 1))
+    first, summed = canonical_rows(X, targets, np.ones(12))
+    rows = [tuple(row) for row in np.hstack([X, targets]).tolist()]
+    assert [rows[k] for k in first] == sorted(set(rows))
+    assert_allclose(summed, [rows.count(rows[k]) / 12 for k in first])
 
 
 @given(data_sets(), st.randoms())

@@ -1,0 +1,110 @@
+"""Synthetic data from the papers behind the package."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ._compat import Interval, validate_params
+
+__all__ = ["make_xor_clusters"]
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "n_features": [Interval(Integral, 2, None, closed="left")],
+        "signal": [Interval(Real, 0, None, closed="left")],
+        "flip_y": [Interval(Real, 0, 1, closed="both")],
+        "random_state": ["random_state"],
+        "return_clean": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_xor_clusters(
+    n_samples=200,
+    n_features=1000,
+    *,
+    signal=10.0,
+    flip_y=0.05,
+    random_state=None,
+    return_clean=False,
+):
+    r"""Generate four Gaussian clusters whose labels are the exclusive or of two directions.
+
+    The clusters lie at :math:`\pm\mu_1` and :math:`\pm\mu_2`, two orthogonal vectors of equal
+    length. A sample belongs to class 1 or -1 with equal probability,
+
+    .. math::
+
+        \tilde y = +1: \; x \sim \tfrac12 N(\mu_1, I) + \tfrac12 N(-\mu_1, I), \qquad
+        \tilde y = -1: \; x \sim \tfrac12 N(\mu_2, I) + \tfrac12 N(-\mu_2, I),
+
+    and its label is flipped with a given probability [1]_. No linear function of the features says
+    anything about the clean labels. Many features make the samples nearly orthogonal, so that any
+    labels can be fitted.
+
+    Parameters
+    ----------
+    n_samples : int, default=200
+        Number of samples, >= 1.
+
+    n_features : int, default=1000
+        Number of features, >= 2.
+
+    signal : float, default=10.0
+        Distance :math:`\|\mu\|` of the clusters from the origin, >= 0; the noise has a standard
+        deviation of one in every feature. The experiments of [1]_ have
+        ``2.5 * sqrt(n_features / n_samples)`` with 200 samples and 40000 features.
+
+    flip_y : float, default=0.05
+        Probability that a label is flipped, between 0 and 1.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the samples. The clusters do not depend on it: a second call with another seed
+        makes new samples from the same distribution.
+
+    return_clean : bool, default=False
+        Whether to return the labels before the flips, too.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        The samples; the first feature runs along :math:`\mu_1`, the second along
+        :math:`\mu_2`.
+
+    y : ndarray of int of shape (n_samples,)
+        Labels, -1 or 1.
+
+    y_clean : ndarray of int of shape (n_samples,)
+        Labels before the flips; only with ``return_clean=True``.
+
+    See Also
+    --------
+    GradientDescentReLUClassifier : Gradient descent as in [1]_.
+    sklearn.datasets.make_classification : Clusters on the vertices of a hypercube.
+
+    References
+    ----------
+    .. [1] Z. Xu, Y. Wang, S. Frei, G. Vardi and W. Hu, "Benign Overfitting and Grokking in ReLU
+       Networks for XOR Cluster Data", ICLR 2024, arXiv:2310.02541.
+
+    Examples
+    --------
+    >>> from sklearn_convexnet.datasets import make_xor_clusters
+    >>> X, y, y_clean = make_xor_clusters(
+    ...     n_samples=100, n_features=50, flip_y=0.1, random_state=0, return_clean=True
+    ... )
+    >>> X.shape, int((y != y_clean).sum())
+    ((100, 50), 7)
+    >>> bool(((abs(X[:, 0]) > abs(X[:, 1])) == (y_clean == 1)).all())
+    True
+    """
+    rng = check_random_state(random_state)
+    axis, side = rng.randint(2, size=n_samples), rng.choice([-1.0, 1.0], size=n_samples)
+    flipped = rng.uniform(size=n_samples) < flip_y
+    X = rng.standard_normal((n_samples, n_features))
+    X[np.arange(n_samples), axis] += side * signal
+    y_clean = 1 - 2 * axis
+    y = np.where(flipped, -y_clean, y_clean)
+    return (X, y, y_clean) if return_clean else (X, y)
