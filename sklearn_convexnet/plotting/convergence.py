@@ -203,8 +203,9 @@ class ConvergenceDisplay:
         style = {"linestyle": "--"} | style
         lower = self.lower_bounds[known]
         (self.lower_line_,) = ax.plot(along[known], lower, **style)
+        # the edge makes the gap of a single check a line
         self.between_ = ax.fill_between(
-            along[known], lower, self.upper_bounds[known], color=color, alpha=0.15, linewidth=0
+            along[known], lower, self.upper_bounds[known], color=color, alpha=0.15, linewidth=1.5
         )
 
     def _plot_gap(self, ax, along, known, name, kwargs):

@@ -147,7 +147,7 @@ class PatternDisplay:
         from matplotlib.colors import to_rgba_array
 
         # samples first: they and what is there already, not the lines, set the limits
-        style = {"s": 18, "edgecolors": "white", "linewidths": 0.5, "zorder": 3}
+        style = {"s": 18, "edgecolor": "white", "linewidth": 0.5, "zorder": 3}
         if self.y is None:
             style["color"] = "0.4"
         else:
