@@ -1,6 +1,11 @@
 """Bounds on the objective during a fit."""
 
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ._common import (
     axes_or_new,
@@ -68,14 +73,14 @@ class ConvergenceDisplay:
     def __init__(
         self,
         *,
-        iterations,
-        times,
-        upper_bounds,
-        lower_bounds,
-        gaps,
-        tol=None,
-        estimator_name=None,
-    ):
+        iterations: NDArray[np.integer[Any]],
+        times: NDArray[np.floating[Any]],
+        upper_bounds: NDArray[np.floating[Any]],
+        lower_bounds: NDArray[np.floating[Any]],
+        gaps: NDArray[np.floating[Any]],
+        tol: float | None = None,
+        estimator_name: str | None = None,
+    ) -> None:
         self.iterations = iterations
         self.times = times
         self.upper_bounds = upper_bounds
@@ -86,8 +91,16 @@ class ConvergenceDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, output=None, x="iteration", y="bounds", name=None, ax=None, **kwargs
-    ):
+        cls,
+        estimator: object,
+        *,
+        output: int | None = None,
+        x: Literal["iteration", "time"] = "iteration",
+        y: Literal["bounds", "gap"] = "bounds",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the history of a fitted estimator.
 
         Parameters
@@ -121,8 +134,16 @@ class ConvergenceDisplay:
 
     @classmethod
     def from_result(
-        cls, result, *, tol=None, x="iteration", y="bounds", name=None, ax=None, **kwargs
-    ):
+        cls,
+        result: Any,
+        *,
+        tol: float | None = None,
+        x: Literal["iteration", "time"] = "iteration",
+        y: Literal["bounds", "gap"] = "bounds",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the history of a solver.
 
         Parameters
@@ -151,7 +172,15 @@ class ConvergenceDisplay:
         display = cls(**_columns(result.history), tol=tol, estimator_name=name)
         return display.plot(ax, x=x, y=y, **kwargs)
 
-    def plot(self, ax=None, *, x="iteration", y="bounds", name=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        x: Literal["iteration", "time"] = "iteration",
+        y: Literal["bounds", "gap"] = "bounds",
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the bounds or the gap.
 
         Parameters

@@ -1,8 +1,13 @@
 """Neurons as half-spaces: what each adds, how much, and on which share of the samples."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..robustness.model import Model
 from ._common import axes_or_new, choose_output
@@ -58,7 +63,15 @@ class NeuronDisplay:
     [1, -1, 0]
     """
 
-    def __init__(self, *, slopes, constants, strengths, active, feature_names):
+    def __init__(
+        self,
+        *,
+        slopes: NDArray[np.floating[Any]],
+        constants: NDArray[np.floating[Any]],
+        strengths: NDArray[np.floating[Any]],
+        active: NDArray[np.floating[Any]],
+        feature_names: Sequence[str],
+    ) -> None:
         self.slopes = slopes
         self.constants = constants
         self.strengths = strengths
@@ -68,16 +81,16 @@ class NeuronDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: object,
+        X: ArrayLike,
         *,
-        output=None,
-        merge_angle=0.0,
-        feature_names=None,
-        max_neurons=10,
-        ax=None,
-        **kwargs,
-    ):
+        output: int | None = None,
+        merge_angle: float = 0.0,
+        feature_names: Sequence[str] | None = None,
+        max_neurons: int = 10,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the neurons of a fitted network.
 
         Parameters
@@ -132,7 +145,7 @@ class NeuronDisplay:
         )
         return display.plot(ax, max_neurons=max_neurons, **kwargs)
 
-    def plot(self, ax=None, *, max_neurons=10, **kwargs):
+    def plot(self, ax: Any = None, *, max_neurons: int = 10, **kwargs: Any) -> Self:
         """Plot the strongest neurons.
 
         Parameters
@@ -155,7 +168,7 @@ class NeuronDisplay:
         if len(self.strengths) == 0:
             raise ValueError("The network has no neurons to draw: it is a constant.")
         ax = axes_or_new(ax)
-        from mpl_toolkits.axes_grid1 import make_axes_locatable
+        from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped]
 
         shown = slice(0, max_neurons)
         rows = np.concatenate([self.slopes, self.constants[:, None]], axis=1)[shown]

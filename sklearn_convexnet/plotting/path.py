@@ -1,6 +1,11 @@
 """What becomes of a network along the regularisation path."""
 
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ._common import axes_or_new, check_choice, fitted_attributes, labelled, line_style
 
@@ -68,14 +73,14 @@ class RegularizationPathDisplay:
     def __init__(
         self,
         *,
-        alphas,
-        scores=None,
-        objectives=None,
-        n_neurons=None,
-        dual_gaps=None,
-        best_alpha=None,
-        estimator_name=None,
-    ):
+        alphas: NDArray[np.floating[Any]],
+        scores: NDArray[np.floating[Any]] | None = None,
+        objectives: NDArray[np.floating[Any]] | None = None,
+        n_neurons: NDArray[np.integer[Any]] | None = None,
+        dual_gaps: NDArray[np.floating[Any]] | None = None,
+        best_alpha: float | None = None,
+        estimator_name: str | None = None,
+    ) -> None:
         self.alphas = alphas
         self.scores = scores
         self.objectives = objectives
@@ -85,7 +90,15 @@ class RegularizationPathDisplay:
         self.estimator_name = estimator_name
 
     @classmethod
-    def from_estimator(cls, estimator, *, negate_score=False, name=None, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: object,
+        *,
+        negate_score: bool = False,
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the scores by which an estimator has chosen its penalty.
 
         Parameters
@@ -115,7 +128,15 @@ class RegularizationPathDisplay:
         return display.plot(ax, y="score", negate_score=negate_score, **kwargs)
 
     @classmethod
-    def from_path(cls, path, *, y="objective", name=None, ax=None, **kwargs):
+    def from_path(
+        cls,
+        path: Any,
+        *,
+        y: Literal["objective", "neurons", "gap"] = "objective",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot a path of networks.
 
         Parameters
@@ -146,7 +167,15 @@ class RegularizationPathDisplay:
         )
         return display.plot(ax, y=y, **kwargs)
 
-    def plot(self, ax=None, *, y=None, negate_score=False, name=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        y: Literal["score", "objective", "neurons", "gap"] | None = None,
+        negate_score: bool = False,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot one quantity against the penalty.
 
         Parameters
@@ -174,23 +203,23 @@ class RegularizationPathDisplay:
             "gap": self.dual_gaps,
         }
         there = {key: np.asarray(one) for key, one in quantities.items() if one is not None}
-        y = next(iter(there), None) if y is None else y
-        check_choice("y", y, there)
+        what = str(y) if y is not None else next(iter(there), "nothing")
+        check_choice("y", what, there)
         ax = axes_or_new(ax)
         name = self.estimator_name if name is None else name
-        values, label = there[y], name
+        values, label = there[what], name
         self.fold_lines_, self.fill_between_, self.best_line_ = [], None, None
-        if y == "score":
+        if what == "score":
             values = -values if negate_score else values
             label = labelled(name, "mean of the folds")
             self.fold_lines_ = ax.plot(self.alphas, values, color="0.8", linewidth=1, zorder=1)
             values, spread = values.mean(axis=1), values.std(axis=1)
-        elif y == "gap":
+        elif what == "gap":
             # a logarithmic scale has no place for zero, the gap of the constant network
             values = np.where(values > 0, values, np.nan)
         style = line_style({"marker": "o", "markersize": 5, "label": label}, kwargs)
         (self.line_,) = ax.plot(self.alphas, values, **style)
-        if y == "score":
+        if what == "score":
             self.fill_between_ = ax.fill_between(
                 self.alphas,
                 values - spread,
@@ -206,12 +235,12 @@ class RegularizationPathDisplay:
                 linestyle=":",
                 label=labelled(name, f"chosen: {self.best_alpha:.3g}"),
             )
-        ylabel = "Negative score" if y == "score" and negate_score else _LABELS[y]
+        ylabel = "Negative score" if what == "score" and negate_score else _LABELS[what]
         ax.set(xscale="log", xlabel="alpha", ylabel=ylabel)
         if np.max(self.alphas) >= 10 * np.min(self.alphas):
             # a label at every power of ten is enough
             ax.xaxis.set_minor_formatter("")
-        if y == "gap":
+        if what == "gap":
             ax.set_yscale("log")
         if ax.get_legend_handles_labels()[1]:
             ax.legend()

@@ -1,6 +1,12 @@
 """Activation patterns in the plane: where neurons switch, and on which samples they are active."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..robustness.model import Model
 from ._common import axes_or_new
@@ -59,7 +65,16 @@ class PatternDisplay:
     True
     """
 
-    def __init__(self, *, X, hidden_weights, hidden_biases, strengths, y=None, feature_names=None):
+    def __init__(
+        self,
+        *,
+        X: NDArray[np.floating[Any]],
+        hidden_weights: NDArray[np.floating[Any]],
+        hidden_biases: NDArray[np.floating[Any]],
+        strengths: NDArray[np.floating[Any]],
+        y: NDArray[Any] | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
         self.X = X
         self.hidden_weights = hidden_weights
         self.hidden_biases = hidden_biases
@@ -68,14 +83,22 @@ class PatternDisplay:
         self.feature_names = feature_names
 
     @property
-    def patterns(self):
+    def patterns(self) -> NDArray[np.bool_]:
         """Which neurons are active on which samples: bool of shape (n_samples, n_neurons)."""
         return self.X @ self.hidden_weights + self.hidden_biases >= 0
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y=None, *, half_spaces=False, scatter_kwargs=None, ax=None, **kwargs
-    ):
+        cls,
+        estimator: object,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        half_spaces: bool = False,
+        scatter_kwargs: dict[str, Any] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the neurons of a fitted network.
 
         Parameters
@@ -123,7 +146,14 @@ class PatternDisplay:
         )
         return display.plot(ax, half_spaces=half_spaces, scatter_kwargs=scatter_kwargs, **kwargs)
 
-    def plot(self, ax=None, *, half_spaces=False, scatter_kwargs=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        half_spaces: bool = False,
+        scatter_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Plot the lines and the samples.
 
         Parameters
@@ -147,7 +177,7 @@ class PatternDisplay:
         from matplotlib.colors import to_rgba_array
 
         # samples first: they and what is there already, not the lines, set the limits
-        style = {"s": 18, "edgecolor": "white", "linewidth": 0.5, "zorder": 3}
+        style: dict[str, Any] = {"s": 18, "edgecolor": "white", "linewidth": 0.5, "zorder": 3}
         if self.y is None:
             style["color"] = "0.4"
         else:
@@ -162,9 +192,11 @@ class PatternDisplay:
         drawn = np.linalg.norm(self.hidden_weights, axis=0) > 0
         feet, along, across = self._geometry(drawn)
         share = self.strengths[drawn] / max(np.max(self.strengths, initial=0.0), 1e-300)
-        kwargs = {"color": "0.2", "linewidth": 1.2} | normalize_kwargs(kwargs, LineCollection)
-        # an array of alphas needs as many colours
-        colors = np.broadcast_to(to_rgba_array(kwargs.pop("color")), (drawn.sum(), 4)).copy()
+        line: dict[str, Any] = {"color": "0.2", "linewidth": 1.2, "zorder": 2}
+        line |= normalize_kwargs(kwargs, LineCollection)
+        color = line.pop("color")
+        color = to_rgba_array(line.pop("colors", color))
+        colors = np.broadcast_to(color, (drawn.sum(), 4)).copy()
         self.half_spaces_ = None
         if half_spaces:
             corners = np.stack(
@@ -172,11 +204,13 @@ class PatternDisplay:
             )
             shades = colors.copy()
             shades[:, 3] *= 0.15 * share
-            self.half_spaces_ = PolyCollection(corners, facecolors=shades, linewidths=0, zorder=1)
+            self.half_spaces_ = PolyCollection(
+                list(corners), facecolors=shades, linewidths=0, zorder=1
+            )
             ax.add_collection(self.half_spaces_, autolim=False)
         colors[:, 3] *= share
         ends = np.stack([feet - along, feet + along], axis=1)
-        self.lines_ = LineCollection(ends, **{"colors": colors, "zorder": 2} | kwargs)
+        self.lines_ = LineCollection(list(ends), colors=colors, **line)
         ax.add_collection(self.lines_, autolim=False)
         if self.feature_names is not None:
             ax.set(xlabel=self.feature_names[0], ylabel=self.feature_names[1])

@@ -288,9 +288,10 @@ def test_neurons_are_slopes_strengths_and_shares(three):
 
 
 def test_merged_neurons_add_up():
-    model = ConvexReLURegressor(alpha=1e-3, n_patterns=40, random_state=0)
-    Z = np.random.RandomState(0).standard_normal((60, 2))
-    model.fit(Z, np.abs(Z[:, 0]))
+    rng = np.random.RandomState(0)
+    Z = rng.standard_normal((60, 2))
+    target = np.abs(Z[:, 0]) + 0.05 * rng.standard_normal(60)
+    model = ConvexReLURegressor(alpha=3e-3, n_patterns=40, random_state=0).fit(Z, target)
     each = NeuronDisplay.from_estimator(model, Z)
     merged = NeuronDisplay.from_estimator(
         model, Z, merge_angle=20, feature_names=["width", "height"], ax=plt.subplots()[1]
