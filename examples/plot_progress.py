@@ -29,15 +29,15 @@ model = ConvexReLURegressor(alpha=1.0, tol=2e-3, random_state=0, verbose=True).f
 # %%
 # A progress bar
 # --------------
-# `ProgressBar` (it needs the package rich) goes to the outermost estimator, here a search, and
-# shows the fits inside it as well.
+# `ProgressBar` (it needs the package rich) goes to the outermost estimator, here a search. With a
+# larger `max_propagation_depth` it shows the fits inside as well.
 
 search = GridSearchCV(
     make_pipeline(StandardScaler(), ConvexReLURegressor(random_state=0)),
     {"convexreluregressor__alpha": [1.0, 3.0, 10.0]},
     cv=3,
 )
-search.set_callbacks(ProgressBar(max_propagation_depth=0)).fit(X, y)
+search = search.set_callbacks(ProgressBar(max_propagation_depth=0)).fit(X, y)
 
 # %%
 # Scores
@@ -79,8 +79,8 @@ class StopWhenFlat:
         return last is not None and objective > 0.999 * last
 
 
-stopped = ConvexReLURegressor(alpha=1.0, tol=2e-3, random_state=0).set_callbacks(StopWhenFlat())
-stopped.fit(X, y)
+stopped = ConvexReLURegressor(alpha=1.0, tol=2e-3, random_state=0)
+stopped = stopped.set_callbacks(StopWhenFlat()).fit(X, y)
 
 # %%
 # A fit that was stopped is a fit: its network is the best so far, its gap is the true one, and

@@ -228,7 +228,8 @@ def test_pattern_styles_and_labels():
         model, frame, labels, ax=ax, colors="red", alpha=0.5, scatter_kwargs={"s": 5}
     )
     assert display.ax_ is ax and ax.get_xlabel() == "east" and ax.get_ylabel() == "north"
-    np.testing.assert_allclose(display.lines_.get_colors(), [to_rgba("red", 0.5)])
+    colors = display.lines_.get_colors()
+    np.testing.assert_allclose(colors, np.tile(to_rgba("red", 0.5), (model.n_neurons_, 1)))
     np.testing.assert_array_equal(display.scatter_.get_array(), y)
     assert display.scatter_.get_sizes() == [5] and display.half_spaces_ is None
     display.plot(ax, scatter_kwargs={"c": "k"})
