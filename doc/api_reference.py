@@ -63,7 +63,13 @@ API = [
     (
         "Plots",
         "Displays, in the conventions of scikit-learn; they need matplotlib.",
-        ["plotting.RobustnessDisplay"],
+        [
+            "plotting.ConvergenceDisplay",
+            "plotting.RegularizationPathDisplay",
+            "plotting.PatternDisplay",
+            "plotting.NeuronDisplay",
+            "plotting.RobustnessDisplay",
+        ],
     ),
     (
         "Networks and certificates",

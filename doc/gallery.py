@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 ORDER = [
     "plot_quickstart",
     "plot_patterns",
+    "plot_adapting",
     "plot_decision_boundaries",
     "plot_model_selection",
     "plot_path",
@@ -16,6 +17,8 @@ ORDER = [
     "plot_convergence",
     "plot_certificates",
     "plot_xor_grokking",
+    "plot_progress",
+    "plot_export",
 ]
 
 STYLE = {

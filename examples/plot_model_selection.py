@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 
 from sklearn_convexnet import ConvexReLURegressor, ConvexReLURegressorCV
+from sklearn_convexnet.plotting import RegularizationPathDisplay
 
 X, y = load_diabetes(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
@@ -32,23 +33,17 @@ by_path = make_pipeline(
 )
 by_rule.fit(X_train, y_train)
 by_path.fit(X_train, y_train)
-chosen = by_path[-1]
 
 # %%
-# The error of every fold, its mean, and the two choices. The curve is flat around its minimum: a
-# factor of two in `alpha` hardly matters, a factor of ten does.
+# The mean squared error of every fold, its mean, the spread of the folds, and the two choices. The
+# curve is flat around its minimum: a factor of two in `alpha` hardly matters, a factor of ten does.
 
-rmse = np.sqrt(chosen.mse_path_)
-mean, error = rmse.mean(axis=1), rmse.std(axis=1) / np.sqrt(rmse.shape[1])
 figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
-ax.plot(chosen.alphas_, rmse, color="0.8", linewidth=1)
-ax.fill_between(chosen.alphas_, mean - error, mean + error, alpha=0.2)
-ax.plot(chosen.alphas_, mean, "o-", label="mean of the folds, ± one standard error")
-ax.axvline(chosen.alpha_, color="C0", linestyle=":", label=f"best mean: {chosen.alpha_:.3g}")
+RegularizationPathDisplay.from_estimator(by_path[-1], negate_score=True, name="path", ax=ax)
 ax.axvline(
     by_rule[-1].alpha_, color="C1", linestyle="--", label=f'alpha="auto": {by_rule[-1].alpha_:.3g}'
 )
-ax.set(xscale="log", xlabel="alpha", ylabel="root mean squared error")
+ax.set_ylabel("Mean squared error")
 ax.legend(loc="upper center", frameon=True, framealpha=1, edgecolor="white")
 plt.show()
 

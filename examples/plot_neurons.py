@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_convexnet import ConvexReLURegressor
+from sklearn_convexnet.plotting import NeuronDisplay
 
 rng = np.random.RandomState(0)
 names = ["temperature, °C", "wind, m/s", "humidity, %"]
@@ -32,29 +33,27 @@ print(f"R² {model.score(scaler.transform(X), y):.3f} with {model.n_neurons_} ne
 # %%
 # From neurons to rules
 # ---------------------
-# Many neurons are nearly multiples of each other. Neurons of one sign whose directions differ by a
-# few degrees are added up, and come back to the units of the data: in these, neuron j contributes
-# :math:`a_j (u_j^\top x + b_j)_+`.
+# Neuron j adds :math:`a_j (u_j^\top x + b_j)_+`. Many neurons are nearly multiples of each other;
+# those of one sign whose directions differ by a few degrees are added up here. A row has the slopes
+# and the constant of what is added, in standard deviations of the features, and beside them how
+# strong the neuron is and on what share of the samples it is active.
 
-network = model.network_
-size = np.linalg.norm([*network.hidden_weights, network.hidden_biases], axis=0)
-direction = np.vstack([network.hidden_weights, network.hidden_biases]) / size
-strength = size * network.output_weights[:, 0]
-rules, left = [], np.argsort(-np.abs(strength))
-while left.size:
-    near = (direction[:, left[0]] @ direction[:, left] > 0.97) & (
-        strength[left[0]] * strength[left] > 0
-    )
-    rules.append(direction[:, left[near]] @ strength[left[near]])
-    left = left[~near]
-rules.sort(key=np.linalg.norm, reverse=True)
+display = NeuronDisplay.from_estimator(
+    model,
+    scaler.transform(X),
+    merge_angle=14,
+    feature_names=[name.split(",")[0] for name in names],
+    max_neurons=6,
+    ax=plt.subplots(figsize=(8, 3.4), layout="constrained")[1],
+)
+plt.show()
 
-sizes = [np.linalg.norm(rule) for rule in rules]
-print("strengths of the rules:", *(f"{one:.1f}" for one in sizes[:6]), "...")
+# %%
+# Two rules stand out. Back in the units of the data they are
+
 rows = []
-for rule in rules[:2]:
-    slopes = rule[:3] / scaler.scale_
-    offset = rule[3] - slopes @ scaler.mean_
+for slopes, constant in zip(display.slopes[:2] / scaler.scale_, display.constants[:2], strict=True):
+    offset = constant - slopes @ scaler.mean_
     rows.append((*slopes, offset))
     terms = " ".join(
         f"{slope:+.2f} {name.split(',')[0]}" for slope, name in zip(slopes, names, strict=True)
@@ -62,8 +61,8 @@ for rule in rules[:2]:
     print(f"demand rises by ({terms} {offset:+.1f})+")
 
 # %%
-# Two rules stand out, and they are those hidden in the data. The lines are where they switch on,
-# at the mean of the feature that is not shown; the dashed lines are the true ones.
+# and that is what is hidden in the data. The lines are where the rules switch on, at the mean of
+# the feature that is not shown; the dashed lines are the true ones.
 
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
 truth = [(-1.0, 0.8, 0.0, 12.0), (1.5, 0.0, 0.225, -45.0)]

@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from sklearn_convexnet import alpha_max, convex_relu_path
+from sklearn_convexnet.plotting import RegularizationPathDisplay
 
 rng = np.random.RandomState(0)
 X = rng.uniform(-1, 1, (60, 1))
@@ -59,12 +60,13 @@ right.set_title("numbers: kinks of the network", color="0.4")
 plt.show()
 
 # %%
-# Every network comes with its objective and the relative duality gap of the convex program over
-# its patterns. The gaps are relative to the network's own objective, while the path stops at one
-# that is small against that of the constant.
+# Every network comes with its training objective, and with the relative duality gap of the convex
+# program over its patterns. The gaps are relative to the network's own objective, while the path
+# stops at one that is small against that of the constant. A network may have several neurons at one
+# kink, so that there are more of them than kinks.
 
-for k in (0, 5, 10, 15):
-    print(
-        f"alpha {path.alphas[k]:.4f}   objective {path.objectives[k]:.4f}   "
-        f"gap {path.dual_gaps[k]:.1e}"
-    )
+figure, axes = plt.subplots(1, 3, figsize=(8.5, 3), layout="constrained")
+for ax, what in zip(axes, ("objective", "neurons", "gap"), strict=True):
+    RegularizationPathDisplay.from_path(path, y=what, ax=ax, markersize=4)
+    ax.invert_xaxis()
+plt.show()

@@ -20,22 +20,26 @@ some, and compares patterns drawn at random with those that the fit finds by its
 import matplotlib.pyplot as plt
 import numpy as np
 
+from sklearn_convexnet.plotting import PatternDisplay
+
 samples = np.random.RandomState(4).uniform(-1, 1, (10, 2))
 neurons = [(1.0, 0.55, 0.1), (1.0, 0.35, 0.1), (0.3, 1.0, -0.08)]  # u_1, u_2, b
-grid = np.linspace(-1.2, 1.2, 200)
-plane = np.stack(np.meshgrid(grid, grid), axis=-1)
 
 figure, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
 for ax, (*u, b) in zip(axes, neurons, strict=True):
-    ax.contourf(grid, grid, plane @ u + b, levels=[0, 9], colors=["#1f6fb4"], alpha=0.15)
-    ax.contour(grid, grid, plane @ u + b, levels=[0], colors=["#1f6fb4"])
-    active = samples @ u + b >= 0
-    ax.scatter(*samples[active].T, color="#1f6fb4", zorder=2)
-    ax.scatter(*samples[~active].T, color="white", edgecolor="0.4", zorder=2)
+    display = PatternDisplay(
+        X=samples,
+        hidden_weights=np.array(u)[:, None],
+        hidden_biases=np.array([b]),
+        strengths=np.ones(1),
+    )
+    active = display.patterns[:, 0]
+    colors = {"color": np.where(active, "#1f6fb4", "white"), "edgecolor": "0.4", "s": 36}
+    display.plot(ax, half_spaces=True, scatter_kwargs=colors, color="#1f6fb4")
     for k, place in enumerate(samples):
         ax.annotate(k, place, xytext=(4, 4), textcoords="offset points", size=8, color="0.4")
     ax.set_title("".join(str(int(on)) for on in active), family="monospace")
-    ax.set(aspect="equal", xticks=[], yticks=[])
+    ax.set(aspect="equal", xticks=[], yticks=[], xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
 plt.show()
 
 # %%
@@ -60,19 +64,6 @@ models = {
     "adaptive patterns": ConvexReLUClassifier(**settings),
 }
 
-
-def draw_switches(ax, network):
-    """The lines u.x + b = 0 of the neurons, as far as they lie in the picture."""
-    u, b = network.hidden_weights, network.hidden_biases
-    strength = np.abs(network.output_weights[:, 0]) * np.linalg.norm(u, axis=0)
-    along = np.linspace(-9, 9, 2)
-    for j in range(network.n_neurons):
-        normal = u[:, j] / np.linalg.norm(u[:, j])
-        foot = -b[j] / np.linalg.norm(u[:, j]) * normal
-        line = foot + along[:, None] * np.array([-normal[1], normal[0]])
-        ax.plot(*line.T, color="0.2", linewidth=0.8, alpha=strength[j] / strength.max())
-
-
 figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), layout="constrained", sharey=True)
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     model.fit(X, y)
@@ -80,10 +71,7 @@ for ax, (name, model) in zip(axes, models.items(), strict=True):
     DecisionBoundaryDisplay.from_estimator(
         model, X, cmap="RdBu_r", vmin=0, vmax=1, alpha=0.6, levels=20, **options
     )
-    ax.scatter(*X.T, c=y, cmap="RdBu_r", s=14, edgecolor="white", linewidth=0.5)
-    limits = ax.axis()
-    draw_switches(ax, model.network_)
-    ax.axis(limits)
+    PatternDisplay.from_estimator(model, X, y, ax=ax, linewidth=0.9, scatter_kwargs={"s": 14})
     ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     ax.set_title(f"{name}\nobjective {model.objective_:.3f}, {model.n_neurons_} neurons")
 plt.show()

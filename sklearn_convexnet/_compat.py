@@ -1,5 +1,7 @@
 """The only module with private or version-dependent names of scikit-learn."""
 
+import functools
+
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -33,13 +35,30 @@ __all__ = [
 ]
 
 # frames between a method `fit` and its caller
-FIT_WRAPPERS = 1 + HAS_CALLBACKS
+FIT_WRAPPERS = 2 + HAS_CALLBACKS
 
 
 def fit_context(*, prefer_skip_nested_validation):
-    """Decorate `fit`: validate the parameters, and end the callbacks whatever happens."""
+    """Decorate `fit`: validate the parameters, end the callbacks, and leave nothing half-done."""
     validated = _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
-    return lambda fit: with_callbacks(validated(fit))
+    return lambda fit: _all_or_nothing(with_callbacks(validated(fit)))
+
+
+def _all_or_nothing(fit):
+    """Give the estimator the attributes back that it had, when an error or Ctrl-C ends its fit."""
+
+    @functools.wraps(fit)
+    def wrapper(estimator, *args, **kwargs):
+        # a fit replaces attributes and changes none in place
+        before = vars(estimator).copy()
+        try:
+            return fit(estimator, *args, **kwargs)
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(before)
+            raise
+
+    return wrapper
 
 
 def check_sample_weight(sample_weight, X):

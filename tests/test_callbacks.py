@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexnet import (
     ConvexReLUClassifier,
@@ -94,6 +95,48 @@ def test_gradient_descent_is_seen_and_stopped_at_its_records():
     np.testing.assert_array_equal(model.coefs_[0], plain.coefs_[0])
     model.set_callbacks().set_params(n_steps=3).partial_fit(X, THREE)
     assert model.n_iter_ == 10
+
+
+def test_a_callback_stops_fits_inside_a_search():
+    stop = Recorder(stop_after=1)
+    model = ConvexReLURegressor(n_patterns=5, tol=1e-9, random_state=0).set_callbacks(stop)
+    search = GridSearchCV(model, {"alpha": [0.1, 0.01]}, cv=2).fit(X, Y)
+    phases = [entry["phase"] for entry in search.best_estimator_.history_]
+    assert phases.count("descent") == 1
+    # four fits and that of the best
+    assert stop.begun.count("fit") == 5
+
+
+def test_ctrl_c_in_a_callback_leaves_the_last_fit_alone_and_ends_the_callback():
+    class CtrlC(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            raise KeyboardInterrupt
+
+    model = ConvexReLURegressor(n_patterns=10, random_state=0).fit(X, Y)
+    callbacks = CtrlC()
+    before = dict(vars(model.set_callbacks(callbacks)))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X[:, :2], -Y)
+    assert callbacks.calls == ["setup", "teardown"]
+    assert vars(model) == before
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [
+        make(n_patterns=20).set_callbacks(Recorder())
+        for make in (ConvexReLUClassifier, ConvexReLURegressor, RobustConvexReLUClassifier)
+    ]
+)
+def test_sklearn_checks_with_callbacks(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks(
+    [ConvexReLURegressor(patterns="random", n_patterns=5, tol=0.5).set_callbacks(Recorder())]
+)
+def test_sklearn_checks_of_a_small_program_with_callbacks(estimator, check):
+    check(estimator)
 
 
 def test_an_error_in_a_callback_leaves_the_last_fit_alone():

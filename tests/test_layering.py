@@ -17,7 +17,7 @@ SOURCES = Path(__file__).parents[1] / PACKAGE
 
 NUMERIC = {"numpy", "scipy"}
 LEARN = NUMERIC | {"sklearn", "joblib"}
-OPTIONAL = {"matplotlib", "rich", "onnx", "onnxruntime", "pandas", "polars"}
+OPTIONAL = {"matplotlib", "mpl_toolkits", "rich", "onnx", "onnxruntime", "pandas", "polars"}
 
 CONVEX = {"network", "program", "solvers", "certificate", "robustness"}
 BASE = CONVEX | {"_base", "_compat"}
@@ -41,7 +41,7 @@ LAYERS = {
     "gradient_descent": (BASE | {"classifier"}, LEARN),
     "datasets": ({"_compat"}, LEARN),
     "export": ({"network", "program", "_version"}, LEARN | OPTIONAL),
-    "plotting": ({"robustness"}, {"numpy", "matplotlib"}),
+    "plotting": ({"plotting", "robustness"}, {"numpy", "matplotlib", "mpl_toolkits"}),
     "path": (BASE | {"classifier", "regressor"}, LEARN),
     "cross_validation": (BASE | {"classifier", "regressor", "path"}, LEARN),
     "__init__": (BASE | ABOVE | {"_version", "_show_versions"}, set()),

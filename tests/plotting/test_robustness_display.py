@@ -1,4 +1,4 @@
-"""Displays: what they show is what was measured."""
+"""Accuracies against the radius: what is shown is what was measured."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,6 @@ from sklearn_convexnet import ConvexReLUClassifier
 from sklearn_convexnet.plotting import RobustnessDisplay
 from sklearn_convexnet.robustness import certified_accuracy, robust_accuracy
 
-matplotlib = pytest.importorskip("matplotlib")
-matplotlib.use("Agg")
-
 EPSILONS = [0.3, 0.0, 0.1]
 
 
@@ -19,14 +16,6 @@ EPSILONS = [0.3, 0.0, 0.1]
 def fitted():
     X, y = make_moons(80, noise=0.1, random_state=0)
     return ConvexReLUClassifier(n_patterns=20, random_state=0).fit(X, y), X, y
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
 
 
 def test_robustness_display_shows_the_accuracies(fitted):

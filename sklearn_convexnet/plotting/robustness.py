@@ -1,10 +1,9 @@
-"""Displays, in the conventions of scikit-learn; they need matplotlib."""
+"""Accuracy against the radius of the perturbations."""
 
 import numpy as np
 
-from .robustness import certified_accuracy, robust_accuracy
-
-__all__ = ["RobustnessDisplay"]
+from ..robustness import certified_accuracy, robust_accuracy
+from ._common import axes_or_new, line_style
 
 
 class RobustnessDisplay:
@@ -145,15 +144,14 @@ class RobustnessDisplay:
         -------
         RobustnessDisplay
         """
-        if ax is None:
-            _, ax = _pyplot().subplots()
+        ax = axes_or_new(ax)
         name = self.estimator_name if name is None else name
         label = "certified" if name is None else f"{name}, certified"
-        (solid,) = ax.plot(self.epsilons, self.certified, **{"label": label, **kwargs})
+        (solid,) = ax.plot(self.epsilons, self.certified, **line_style({"label": label}, kwargs))
         color = solid.get_color()
         label = "attacked" if name is None else f"{name}, attacked"
-        style = {"label": label, "linestyle": "--", **kwargs, "color": color}
-        (dashed,) = ax.plot(self.epsilons, self.attacked, **style)
+        style = line_style({"label": label, "linestyle": "--"}, kwargs)
+        (dashed,) = ax.plot(self.epsilons, self.attacked, **style | {"color": color})
         self.between_ = ax.fill_between(
             self.epsilons, self.certified, self.attacked, color=color, alpha=0.15, linewidth=0
         )
@@ -162,13 +160,3 @@ class RobustnessDisplay:
         self.certified_line_, self.attacked_line_ = solid, dashed
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _pyplot():
-    try:
-        import matplotlib.pyplot as pyplot
-    except ImportError as error:
-        raise ImportError(
-            "Displays need matplotlib: install it, e.g. with pip install 'sklearn-convexnet[plot]'."
-        ) from error
-    return pyplot

@@ -1,0 +1,139 @@
+"""Ctrl-C, or an error, in a fit: the estimator is as it was before, and no worker is left."""
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from sklearn_convexnet import (
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    RobustConvexReLUClassifier,
+)
+
+rng = np.random.RandomState(0)
+X = rng.standard_normal((40, 3))
+y = (np.abs(X[:, 0]) > X[:, 1]).astype(int)
+
+MODELS = [
+    ConvexReLUClassifier(n_patterns=5, random_state=0),
+    ConvexReLURegressor(n_patterns=5, warm_start=True, random_state=0),
+    RobustConvexReLUClassifier(n_patterns=5, random_state=0),
+    ConvexReLUClassifierCV(n_patterns=5, alphas=[0.05], cv=2, random_state=0),
+]
+# methods of the fit, from the first to the last
+STAGES = ["_patterns", "_objectives", "_set_network", "_warn_if_not_converged", "_end_task"]
+
+
+class CtrlC:
+    """A terminal at which Ctrl-C is pressed as soon as something is printed."""
+
+    def write(self, text):
+        signal.raise_signal(signal.SIGINT)
+
+    def flush(self):
+        """Nothing to do."""
+
+
+def assert_unchanged(model, before):
+    after = vars(model)
+    assert after.keys() == before.keys()
+    assert all(after[name] is before[name] for name in before)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_an_interrupted_fit_leaves_the_last_one_whole(model, stage, monkeypatch):
+    method = getattr(type(model), stage)
+
+    def interrupted(self, *args):
+        method(self, *args)
+        raise KeyboardInterrupt
+
+    model.fit(X, y)
+    before, predictions = dict(vars(model)), model.predict(X)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), stage, interrupted)
+        # other features, so that a trace of it would show
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X[:, :2], 1 - y)
+    assert_unchanged(model, before)
+    np.testing.assert_array_equal(model.predict(X), predictions)
+
+
+@pytest.mark.parametrize("model", MODELS[:3], ids=lambda model: type(model).__name__)
+def test_ctrl_c_at_a_check_of_the_first_fit_leaves_nothing(model):
+    model = type(model)(n_patterns=5, verbose=True, random_state=0)
+    before = dict(vars(model))
+    with redirect_stdout(CtrlC()), pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert_unchanged(model, before)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    # and it can be fitted now
+    assert model.set_params(verbose=False).fit(X, y).n_features_in_ == 3
+
+
+def test_an_error_about_new_data_leaves_the_last_fit_whole():
+    model = ConvexReLUClassifier(n_patterns=5, random_state=0).fit(X, y)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="at least two classes"):
+        model.fit(X[:, :2], np.zeros(40))
+    assert_unchanged(model, before)
+
+
+# A fit that would take hours in two processes, interrupted once they are there.
+INTERRUPTED = """
+import json, os, pathlib, signal, threading, time
+import numpy as np
+from sklearn_convexnet import ConvexReLUClassifier
+
+def workers():
+    found = []
+    for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            command = status.with_name("cmdline").read_text()
+        except OSError:  # it has ended meanwhile
+            continue
+        if parent == os.getpid() and "popen_loky" in command:
+            found.append(status.parent.name)
+    return found
+
+def interrupt():
+    while len(workers()) < 2:
+        time.sleep(0.05)
+    seen.extend(workers())
+    os.kill(os.getpid(), signal.SIGINT)
+
+X = np.random.RandomState(0).standard_normal((3000, 20))
+y = np.random.RandomState(1).randint(3, size=3000)
+model = ConvexReLUClassifier(alpha=1e-7, tol=1e-12, n_patterns=3000, n_jobs=2, max_iter=10**7)
+seen, before = [], set(vars(model))
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    model.fit(X, y)
+    interrupted = False
+except KeyboardInterrupt:
+    interrupted = True
+until = time.monotonic() + 60
+while workers() and time.monotonic() < until:
+    time.sleep(0.05)
+print(json.dumps([interrupted, len(seen), workers(), sorted(set(vars(model)) - before)]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_ctrl_c_leaves_no_workers():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [True, 2, [], []]
