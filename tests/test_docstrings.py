@@ -20,6 +20,7 @@ from sklearn_convexnet import (
     ConvexReLURegressorCV,
     RobustConvexReLUClassifier,
 )
+from sklearn_convexnet.cross_validation import _AlphaByCrossValidation
 
 MODULES = [
     sklearn_convexnet,
@@ -118,7 +119,8 @@ def test_parameters_are_documented_in_order_with_their_defaults(cls):
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_fitted_attributes_are_those_documented(cls):
     X = pd.DataFrame(np.random.RandomState(0).standard_normal((20, 2)), columns=["a", "b"])
-    models = [cls(n_patterns=3, random_state=0)]
+    few = {"cv": 2, "alphas": 3} if issubclass(cls, _AlphaByCrossValidation) else {}
+    models = [cls(n_patterns=3, random_state=0, **few)]
     if cls is RobustConvexReLUClassifier:
         models.append(cls(n_patterns=3, random_state=0, formulation="cone"))
     names = {name for model in models for name in vars(model.fit(X, np.arange(20) % 2))}
