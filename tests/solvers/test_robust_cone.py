@@ -97,7 +97,8 @@ def test_reaches_the_optimum(name, loss):
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"), [("inf", "squared_hinge"), ("box", "hinge"), ("2", "logistic")]
+    ("name", "loss"),
+    [("inf", "squared_hinge"), ("box", "hinge"), ("2", "logistic"), ("1", "squared")],
 )
 def test_admm_alone(name, loss):
     result = fit(loss, PERTURBATIONS[name], solver="admm", n_patterns=2, alpha=0.1, tol=1e-2)
