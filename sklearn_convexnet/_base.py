@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -20,6 +21,7 @@ from ._compat import (
     check_sample_weight,
     validate_data,
 )
+from ._typing import Array, FloatArray
 from ._version import __version__
 from .certificate import certify_network
 from .network import TwoLayerReLU
@@ -57,6 +59,19 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         "n_jobs": [None, Integral],
         "verbose": ["verbose"],
     }
+
+    # what every fit sets; the docstrings of the estimators say what it is
+    network_: TwoLayerReLU
+    alpha_: float | FloatArray
+    coefs_: list[FloatArray]
+    intercepts_: list[FloatArray]
+    objective_: float
+    n_iter_: int
+    n_neurons_: int
+    n_outputs_: int
+    history_: list[dict[str, Any]]
+    n_features_in_: int
+    feature_names_in_: Array
 
     def __getstate__(self):
         return {**super().__getstate__(), "_pickled_by": __version__}

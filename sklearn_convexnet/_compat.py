@@ -1,9 +1,14 @@
 """The only module with private or version-dependent names of scikit-learn."""
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
+from sklearn.utils import _param_validation, metaestimators
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 try:  # scikit-learn 1.9
@@ -13,7 +18,7 @@ try:  # scikit-learn 1.9
 except ImportError:
     HAS_CALLBACKS = False
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing: this version of scikit-learn has no callbacks."""
 
     def with_callbacks(method):
@@ -28,17 +33,23 @@ __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "available_if",
     "check_sample_weight",
     "fit_context",
     "validate_data",
     "validate_params",
 ]
 
+# scikit-learn has no types: these decorators keep those of what they decorate
+_F = TypeVar("_F", bound=Callable[..., Any])
+available_if: Callable[..., Callable[[_F], _F]] = metaestimators.available_if
+validate_params: Callable[..., Callable[[_F], _F]] = _param_validation.validate_params
+
 # frames between a method `fit` and its caller
 FIT_WRAPPERS = 2 + HAS_CALLBACKS
 
 
-def fit_context(*, prefer_skip_nested_validation):
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[_F], _F]:
     """Decorate `fit`: validate the parameters, end the callbacks, and leave nothing half-done."""
     validated = _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
     return lambda fit: _all_or_nothing(with_callbacks(validated(fit)))

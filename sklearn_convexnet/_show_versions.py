@@ -9,7 +9,7 @@ from ._version import __version__
 _EXTRAS = ("matplotlib", "rich", "onnx", "onnxruntime", "skops")
 
 
-def show_versions():
+def show_versions() -> None:
     """Print the versions of this package, its extras, and of all that scikit-learn reports.
 
     Examples

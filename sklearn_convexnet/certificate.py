@@ -28,6 +28,7 @@ searched
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -76,9 +77,9 @@ class Certificate:
     objective: float
     lower_bound: float
     gap: float
-    detail: dict = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
 
-    def __str__(self):
+    def __str__(self) -> str:
         detail, lines = self.detail, []
         if "sampled_gap" in detail:
             which = "all" if "exhaustive" in detail else "the chosen"

@@ -1,16 +1,29 @@
 """Convex ReLU classification."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import Any, Literal, Self
 
 import numpy as np
 from scipy.special import expit
 from sklearn.base import ClassifierMixin
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseConvexReLU
-from ._compat import StrOptions, check_sample_weight, fit_context, validate_data
+from ._compat import StrOptions, available_if, check_sample_weight, fit_context, validate_data
+from ._typing import (
+    Array,
+    ArrayLike,
+    BoolArray,
+    ClassificationLoss,
+    FloatArray,
+    Patterns,
+    Seed,
+    Solver,
+)
+from .certificate import Certificate
 from .program.canonical import scaled_weights
 from .program.losses import CLASSIFICATION_LOSSES, Loss, get_loss
 
@@ -33,8 +46,10 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
+    classes_: Array
+
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the network.
 
         Parameters
@@ -54,7 +69,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         X, y, weights, classes = self._validate(X, y, sample_weight)
         return self._fit_network(X, y, _signs(y, classes), weights, self._loss(), classes_=classes)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the outputs of the network.
 
         Parameters
@@ -70,7 +85,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         outputs = self._outputs(X)
         return outputs[:, 0] if len(self.classes_) == 2 else outputs
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """Predict class labels.
 
         Parameters
@@ -89,7 +104,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return self.classes_[np.argmax(scores, axis=1)]
 
     @available_if(_is_logistic)
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Predict class probabilities; only with ``loss="logistic"``.
 
         Parameters
@@ -316,23 +331,28 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
     array([0, 1])
     """
 
+    lower_bound_: float
+    dual_gap_: float
+    certificate_: Certificate
+    patterns_: BoolArray
+
     def __init__(
         self,
-        alpha="auto",
+        alpha: float | Literal["auto"] = "auto",
         *,
-        loss="logistic",
-        patterns="adaptive",
-        n_patterns=100,
-        solver="admm",
-        fit_intercept=True,
-        tol=5e-2,
-        max_iter=10_000,
-        warm_start=False,
-        class_weight=None,
-        random_state=None,
-        n_jobs=None,
-        verbose=False,
-    ):
+        loss: ClassificationLoss | Loss = "logistic",
+        patterns: Patterns | ArrayLike = "adaptive",
+        n_patterns: int = 100,
+        solver: Solver = "admm",
+        fit_intercept: bool = True,
+        tol: float = 5e-2,
+        max_iter: int = 10_000,
+        warm_start: bool = False,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
         self.alpha = alpha
         self.loss = loss
         self.patterns = patterns
@@ -347,7 +367,15 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def certificate(self, X, y, *, sample_weight=None, time_limit=None, tol=1e-2):
+    def certificate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        time_limit: float | None = None,
+        tol: float = 1e-2,
+    ) -> Certificate:
         """State what is known about the network's objective on the given data.
 
         Parameters

@@ -1,7 +1,11 @@
 """Estimators that choose their penalty by cross-validation along the regularisation path."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -12,8 +16,18 @@ from sklearn.utils import check_random_state
 
 from ._base import BaseConvexReLU
 from ._compat import Interval, StrOptions, check_sample_weight, fit_context
+from ._typing import (
+    ArrayLike,
+    ClassificationLoss,
+    FloatArray,
+    Patterns,
+    RegressionLoss,
+    Seed,
+    Solver,
+)
 from .classifier import ConvexReLUClassifier, _signs
 from .path import alpha_grid, check_alphas, draw_seed, path_programs, solve_path
+from .program.losses import Loss
 from .regressor import ConvexReLURegressor, _columns
 
 _BASE = BaseConvexReLU._parameter_constraints
@@ -23,8 +37,12 @@ class _AlphaByCrossValidation:
     """What the two estimators share; a subclass also inherits from the one it refits."""
 
     # what the base estimators would take as parameters
-    solver = "admm"
+    solver: Solver = "admm"
     warm_start = False
+
+    alphas_: FloatArray
+    scores_: FloatArray
+    best_score_: float
 
     _search_constraints = {
         "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -291,23 +309,26 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         "loss": ConvexReLURegressor._parameter_constraints["loss"],
     }
 
+    alpha_: float
+    mse_path_: FloatArray
+
     def __init__(
         self,
         *,
-        alphas=10,
-        eps=1e-3,
-        cv=None,
-        scoring=None,
-        loss="squared",
-        patterns="adaptive",
-        n_patterns=100,
-        fit_intercept=True,
-        tol=5e-2,
-        max_iter=10_000,
-        random_state=None,
-        n_jobs=None,
-        verbose=False,
-    ):
+        alphas: int | ArrayLike = 10,
+        eps: float = 1e-3,
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        loss: RegressionLoss | Loss = "squared",
+        patterns: Patterns = "adaptive",
+        n_patterns: int = 100,
+        fit_intercept: bool = True,
+        tol: float = 5e-2,
+        max_iter: int = 10_000,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
         self.alphas = alphas
         self.eps = eps
         self.cv = cv
@@ -323,7 +344,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Choose the penalty by cross-validation and fit the network of all data.
 
         Parameters
@@ -526,24 +547,26 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         "class_weight": ConvexReLUClassifier._parameter_constraints["class_weight"],
     }
 
+    alpha_: float
+
     def __init__(
         self,
         *,
-        alphas=10,
-        eps=1e-3,
-        cv=None,
-        scoring=None,
-        loss="logistic",
-        patterns="adaptive",
-        n_patterns=100,
-        fit_intercept=True,
-        tol=5e-2,
-        max_iter=10_000,
-        class_weight=None,
-        random_state=None,
-        n_jobs=None,
-        verbose=False,
-    ):
+        alphas: int | ArrayLike = 10,
+        eps: float = 1e-3,
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        loss: ClassificationLoss | Loss = "logistic",
+        patterns: Patterns = "adaptive",
+        n_patterns: int = 100,
+        fit_intercept: bool = True,
+        tol: float = 5e-2,
+        max_iter: int = 10_000,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
         self.alphas = alphas
         self.eps = eps
         self.cv = cv
@@ -560,7 +583,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Choose the penalty by cross-validation and fit the network of all data.
 
         Parameters

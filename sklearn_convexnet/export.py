@@ -1,15 +1,23 @@
 """Fitted networks for use elsewhere: scikit-learn's perceptrons, ONNX, plain arrays."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
+from ._typing import Array
 from ._version import __version__
 from .network import TwoLayerReLU
 from .program.losses import get_loss
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["to_dict", "to_json", "to_mlp", "to_onnx"]
 
@@ -17,7 +25,7 @@ __all__ = ["to_dict", "to_json", "to_mlp", "to_onnx"]
 _OPSET, _IR_VERSION = 18, 10
 
 
-def to_mlp(estimator):
+def to_mlp(estimator: Any) -> MLPClassifier | MLPRegressor:
     """Convert a fitted estimator to a multi-layer perceptron of scikit-learn.
 
     Parameters
@@ -63,7 +71,7 @@ def to_mlp(estimator):
     return mlp
 
 
-def to_onnx(estimator, *, dtype=np.float64):
+def to_onnx(estimator: Any, *, dtype: DTypeLike = np.float64) -> onnx.ModelProto:
     """Convert a fitted estimator to an ONNX model; needs the package onnx.
 
     Parameters
@@ -123,7 +131,7 @@ def to_onnx(estimator, *, dtype=np.float64):
     return graph.model(network.hidden_weights.shape[0])
 
 
-def to_dict(estimator):
+def to_dict(estimator: Any) -> dict[str, Array]:
     """Convert a fitted estimator to a dictionary of arrays.
 
     Parameters
@@ -145,7 +153,7 @@ def to_dict(estimator):
     return arrays if classes is None else {**arrays, "classes": np.array(classes)}
 
 
-def to_json(estimator):
+def to_json(estimator: Any) -> str:
     """Convert a fitted estimator to JSON: the arrays of `to_dict` as nested lists.
 
     Parameters

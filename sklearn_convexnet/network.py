@@ -1,8 +1,14 @@
 """The two-layer ReLU network: what the user gets, and the objective it is judged by."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+
+from ._typing import FloatArray, HasValue
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +27,15 @@ class TwoLayerReLU:
         Output bias :math:`c`; it is never penalised.
     """
 
-    hidden_weights: np.ndarray
-    hidden_biases: np.ndarray
-    output_weights: np.ndarray
-    output_biases: np.ndarray
+    hidden_weights: FloatArray
+    hidden_biases: FloatArray
+    output_weights: FloatArray
+    output_biases: FloatArray
 
     @classmethod
-    def from_blocks(cls, v, w, bias, *, has_bias_column):
+    def from_blocks(
+        cls, v: FloatArray, w: FloatArray, bias: float, *, has_bias_column: bool
+    ) -> Self:
         r"""Network of a solution of the convex program.
 
         A positive block :math:`v_i` becomes the neuron
@@ -68,7 +76,7 @@ class TwoLayerReLU:
         )
 
     @classmethod
-    def stack(cls, networks):
+    def stack(cls, networks: Sequence[TwoLayerReLU]) -> Self:
         """Join one-output networks into one network, an output each."""
         counts = [network.n_neurons for network in networks]
         output_weights = np.zeros((sum(counts), len(networks)))
@@ -83,7 +91,7 @@ class TwoLayerReLU:
             np.concatenate([network.output_biases for network in networks]),
         )
 
-    def split(self):
+    def split(self) -> list[TwoLayerReLU]:
         """One-output networks of the outputs, each with the neurons that it uses."""
         parts = []
         for k in range(self.output_weights.shape[1]):
@@ -99,29 +107,31 @@ class TwoLayerReLU:
         return parts
 
     @property
-    def n_neurons(self):
+    def n_neurons(self) -> int:
         """Number of hidden neurons."""
         return self.hidden_weights.shape[1]
 
-    def hidden_layer(self, X):
+    def hidden_layer(self, X: FloatArray) -> FloatArray:
         """Hidden activations, shape (n_samples, n_neurons)."""
         activations = X @ self.hidden_weights
         activations += self.hidden_biases
         return np.maximum(activations, 0.0, out=activations)
 
-    def __call__(self, X):
+    def __call__(self, X: FloatArray) -> FloatArray:
         """Outputs of the network, shape (n_samples, n_outputs)."""
         return self.hidden_layer(X) @ self.output_weights + self.output_biases
 
-    def penalty(self):
+    def penalty(self) -> float:
         r"""Weight decay :math:`\frac12 \sum_j (\|(u_j, b_j)\|^2 + \|a_j\|^2)`."""
-        return 0.5 * (
+        return 0.5 * float(
             np.sum(self.hidden_weights**2)
             + np.sum(self.hidden_biases**2)
             + np.sum(self.output_weights**2)
         )
 
-    def objective(self, X, y, *, loss, alpha, weights):
+    def objective(
+        self, X: FloatArray, y: FloatArray, *, loss: HasValue, alpha: float, weights: FloatArray
+    ) -> float:
         r"""Training objective :math:`\sum_k \omega_k \ell(f(x_k), y_k) + \alpha R`.
 
         Parameters

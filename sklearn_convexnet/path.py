@@ -4,6 +4,8 @@ At `alpha_max` the constant network is optimal. From there on every fit starts f
 the last, larger penalty, which is nearly right already.
 """
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -15,6 +17,15 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import BaseConvexReLU, _canonical, _check_size
 from ._compat import Interval, StrOptions, check_sample_weight, validate_params
+from ._typing import (
+    ArrayLike,
+    ClassificationLoss,
+    FloatArray,
+    IntArray,
+    Patterns,
+    RegressionLoss,
+    Seed,
+)
 from .classifier import _signs
 from .network import TwoLayerReLU
 from .program.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, Loss, get_loss
@@ -69,15 +80,23 @@ class RegularizationPath:
         Iterations for every penalty; the largest of the outputs.
     """
 
-    alphas: np.ndarray
-    networks: list
-    objectives: np.ndarray
-    dual_gaps: np.ndarray
-    n_iters: np.ndarray
+    alphas: FloatArray
+    networks: list[TwoLayerReLU]
+    objectives: FloatArray
+    dual_gaps: FloatArray
+    n_iters: IntArray
 
 
 @validate_params(_COMMON, prefer_skip_nested_validation=True)
-def alpha_max(X, y, *, loss="squared", sample_weight=None, fit_intercept=True, random_state=None):
+def alpha_max(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    loss: ClassificationLoss | RegressionLoss | Loss = "squared",
+    sample_weight: ArrayLike | None = None,
+    fit_intercept: bool = True,
+    random_state: Seed = None,
+) -> float:
     r"""Return the smallest penalty at which the constant network is optimal.
 
     For the slopes p of the loss at the best constant and :math:`\lambda = \omega \circ p`, this is
@@ -146,22 +165,22 @@ def alpha_max(X, y, *, loss="squared", sample_weight=None, fit_intercept=True, r
     prefer_skip_nested_validation=True,
 )
 def convex_relu_path(
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    alphas=None,
-    n_alphas=30,
-    eps=1e-3,
-    loss="squared",
-    patterns="adaptive",
-    n_patterns=100,
-    tol=5e-2,
-    max_iter=10_000,
-    fit_intercept=True,
-    sample_weight=None,
-    random_state=None,
-    verbose=False,
-):
+    alphas: ArrayLike | None = None,
+    n_alphas: int = 30,
+    eps: float = 1e-3,
+    loss: ClassificationLoss | RegressionLoss | Loss = "squared",
+    patterns: Patterns = "adaptive",
+    n_patterns: int = 100,
+    tol: float = 5e-2,
+    max_iter: int = 10_000,
+    fit_intercept: bool = True,
+    sample_weight: ArrayLike | None = None,
+    random_state: Seed = None,
+    verbose: bool | int = False,
+) -> RegularizationPath:
     """Compute networks for a decreasing sequence of penalties.
 
     Every fit starts from the network of the last penalty, so that the path costs little more

@@ -1,11 +1,17 @@
 """Convex ReLU regression."""
 
+from __future__ import annotations
+
+from typing import Literal, Self
+
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseConvexReLU
 from ._compat import StrOptions, fit_context, validate_data
+from ._typing import ArrayLike, BoolArray, FloatArray, Patterns, RegressionLoss, Seed, Solver
+from .certificate import Certificate
 from .program.losses import REGRESSION_LOSSES, Loss, get_loss
 
 
@@ -160,22 +166,27 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss],
     }
 
+    lower_bound_: float
+    dual_gap_: float
+    certificate_: Certificate
+    patterns_: BoolArray
+
     def __init__(
         self,
-        alpha="auto",
+        alpha: float | Literal["auto"] = "auto",
         *,
-        loss="squared",
-        patterns="adaptive",
-        n_patterns=100,
-        solver="admm",
-        fit_intercept=True,
-        tol=5e-2,
-        max_iter=10_000,
-        warm_start=False,
-        random_state=None,
-        n_jobs=None,
-        verbose=False,
-    ):
+        loss: RegressionLoss | Loss = "squared",
+        patterns: Patterns | ArrayLike = "adaptive",
+        n_patterns: int = 100,
+        solver: Solver = "admm",
+        fit_intercept: bool = True,
+        tol: float = 5e-2,
+        max_iter: int = 10_000,
+        warm_start: bool = False,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
         self.alpha = alpha
         self.loss = loss
         self.patterns = patterns
@@ -190,7 +201,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the network.
 
         Parameters
@@ -217,7 +228,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
             _one_dimensional=targets.ndim == 1,
         )
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> FloatArray:
         """Predict targets.
 
         Parameters
@@ -233,7 +244,15 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         outputs = self._outputs(X)
         return outputs[:, 0] if self._one_dimensional else outputs
 
-    def certificate(self, X, y, *, sample_weight=None, time_limit=None, tol=1e-2):
+    def certificate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        time_limit: float | None = None,
+        tol: float = 1e-2,
+    ) -> Certificate:
         """State what is known about the network's objective on the given data.
 
         Parameters

@@ -1,13 +1,18 @@
 """Classifier whose training loss is the worst case over perturbations of the features."""
 
+from __future__ import annotations
+
 import warnings
 from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 
 from ._base import _check_size
 from ._compat import FIT_WRAPPERS, Interval, Options, StrOptions
+from ._typing import ArrayLike, ClassificationLoss, FloatArray, Limits, Seed
 from .classifier import BaseConvexReLUClassifier
+from .program.losses import Loss
 from .program.patterns import activation_patterns, sample_gates, strict_gates
 from .program.perturbation import Perturbation
 from .program.relaxation import Relaxation
@@ -195,6 +200,11 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     array([0, 1])
     """
 
+    certified_accuracy_: float
+    lower_bound_: float
+    dual_gap_: float
+    pattern_factors_: list[FloatArray]
+
     _parameter_constraints = {
         **{
             name: constraint
@@ -212,23 +222,23 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
 
     def __init__(
         self,
-        alpha="auto",
+        alpha: float | Literal["auto"] = "auto",
         *,
-        epsilon=0.1,
-        norm=np.inf,
-        bounds=None,
-        formulation="relaxed",
-        loss="logistic",
-        n_patterns=100,
-        fit_intercept=True,
-        tol=1e-2,
-        max_iter=10_000,
-        warm_start=False,
-        class_weight=None,
-        random_state=None,
-        n_jobs=None,
-        verbose=False,
-    ):
+        epsilon: ArrayLike = 0.1,
+        norm: float = np.inf,
+        bounds: Limits | None = None,
+        formulation: Literal["relaxed", "scp", "cone"] = "relaxed",
+        loss: ClassificationLoss | Loss = "logistic",
+        n_patterns: int = 100,
+        fit_intercept: bool = True,
+        tol: float = 1e-2,
+        max_iter: int = 10_000,
+        warm_start: bool = False,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
         self.alpha = alpha
         self.epsilon = epsilon
         self.norm = norm

@@ -258,7 +258,7 @@ def test_tiny_features_give_a_constant(make, fit_intercept, scale):
 
 @BOTH
 @pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("scale", [1e4, 1e8, 1e50, 1e149])
+@pytest.mark.parametrize("scale", [1e4, 1e50, 1e149])
 def test_huge_features_are_fitted(make, fit_intercept, scale):
     X, y = data(make)
     # the penalty is all but gone, see test_any_alpha; so is, in the end, the constant column
@@ -290,7 +290,7 @@ def test_tiny_targets(loss, scale):
 
 
 @pytest.mark.parametrize("loss", LOSSES[Regressor])
-@pytest.mark.parametrize("scale", [1e6, 1e50, 1e100, 1e149])
+@pytest.mark.parametrize("scale", [1e6, 1e50, 1e149])
 def test_huge_targets(loss, scale):
     X, y = data(Regressor)
     model = check_fit(
@@ -448,7 +448,7 @@ def test_columns_without_information(make):
     zero = check_fit(make(fit_intercept=False), np.c_[X, np.zeros(40)], y, converged=True)
     assert not zero.coefs_[0][3].any()
     assert zero.score(np.c_[X, np.zeros(40)], y) > 0.5
-    for Z in (np.c_[X, np.full(40, 5.0)], np.c_[X, X], np.tile(X, (1, 10))):
+    for Z in (np.c_[X, np.full(40, 5.0)], np.c_[X, X], np.tile(X, (1, 4))):
         assert check_fit(make(), Z, y, converged=True).score(Z, y) > 0.9
     assert plain.n_features_in_ == 3
 

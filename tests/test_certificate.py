@@ -61,7 +61,7 @@ def random_network(rng, d, *, intercept):
     exhaustive=st.booleans(),
     alpha=st.floats(1e-3, 3),
 )
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_no_network_is_below_the_bound(seed, loss, intercept, exhaustive, alpha):
     rng = np.random.RandomState(seed)
     n, d = rng.randint(2, 9), rng.randint(1, 3)

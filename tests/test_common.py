@@ -135,7 +135,7 @@ def test_array_api_check_is_not_skipped():
     counts=st.lists(st.integers(0, 3), min_size=20, max_size=20),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_weighted_repeated_and_shuffled_rows_give_the_same_network(make, counts, seed):
     X, y = data(make, n=20)
     counts = np.array(counts)
@@ -209,8 +209,8 @@ def test_fits_in_threads_equal_sequential_ones(make):
         pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
         return {pool["filepath"]: pool["num_threads"] for pool in pools}
 
-    X, y = data(make, n=100, d=5)
-    models = [make(random_state=seed) for seed in range(6)]
+    X, y = data(make, n=60, d=4)
+    models = [make(random_state=seed) for seed in range(4)]
     with threadpool_limits(2, user_api="blas"):
         before = threads()
         sequential = [clone(model).fit(X, y) for model in models]

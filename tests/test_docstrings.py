@@ -22,6 +22,7 @@ from sklearn_convexnet import (
     GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
 )
+from sklearn_convexnet.cross_validation import _AlphaByCrossValidation
 
 MODULES = [
     sklearn_convexnet,
@@ -123,7 +124,8 @@ def test_parameters_are_documented_in_order_with_their_defaults(cls):
 def test_fitted_attributes_are_those_documented(cls):
     X = pd.DataFrame(np.random.RandomState(0).standard_normal((20, 2)), columns=["a", "b"])
     size = "n_neurons" if cls is GradientDescentReLUClassifier else "n_patterns"
-    models = [cls(**{size: 3}, random_state=0)]
+    few = {"cv": 2, "alphas": 3} if issubclass(cls, _AlphaByCrossValidation) else {}
+    models = [cls(**{size: 3}, random_state=0, **few)]
     if cls is RobustConvexReLUClassifier:
         models.append(cls(n_patterns=3, random_state=0, formulation="cone"))
     names = {name for model in models for name in vars(model.fit(X, np.arange(20) % 2))}

@@ -7,7 +7,13 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
-from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet import (
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    RobustConvexReLUClassifier,
+)
 from sklearn_convexnet.export import to_dict, to_json, to_mlp, to_onnx
 
 rng = np.random.RandomState(0)
@@ -25,6 +31,11 @@ MODELS = {
         ConvexReLUClassifier(alpha=0.02, loss="hinge"),
         np.unique(LABELS, return_inverse=1)[1],
     ),
+    "truth": (ConvexReLUClassifier(alpha=0.02, fit_intercept=False), Y[:, 0] > 0.7),
+    "robust": (RobustConvexReLUClassifier(epsilon=0.1), LABELS),
+    "cone": (RobustConvexReLUClassifier(epsilon=0.05, formulation="cone"), Y[:, 1] > 0),
+    "regressor, chosen": (ConvexReLURegressorCV(alphas=[0.02, 0.2], cv=2), Y),
+    "classifier, chosen": (ConvexReLUClassifierCV(alphas=[0.02, 0.2], cv=2), LABELS),
 }
 
 
@@ -46,6 +57,7 @@ def test_perceptron_predicts_the_same(fitted):
         np.testing.assert_allclose(mlp.predict(NEW), model.predict(NEW), rtol=0, atol=1e-12)
     if hasattr(model, "predict_proba") and len(model.classes_) == 2:
         np.testing.assert_allclose(mlp.predict_proba(NEW), model.predict_proba(NEW), atol=1e-12)
+    assert mlp.n_features_in_ == NEW.shape[1]
     # a copy: training it leaves the estimator alone
     mlp.coefs_[1][:] = 0.0
     assert model.n_neurons_ == 0 or model.coefs_[1].any()

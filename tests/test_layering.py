@@ -1,7 +1,7 @@
 """The layers of the package: which module may import what.
 
-The modules are parsed, not imported. An import inside a function counts like any other, but
-only there may an optional dependency be imported.
+The modules are parsed, not imported. An import inside a function or for type checkers alone counts
+like any other, but only there may an optional dependency be imported.
 """
 
 import ast
@@ -23,10 +23,14 @@ CONVEX = {"network", "program", "solvers", "certificate", "robustness"}
 BASE = CONVEX | {"_base", "_compat"}
 ABOVE = {"classifier", "regressor", "robust", "gradient_descent", "path", "cross_validation"}
 
+# names of types: every module may import them
+EVERYWHERE = {"_typing"}
+
 # A module, or a subpackage, of PACKAGE: what it may import of PACKAGE, and of third parties.
 # The standard library is free for all. A new module needs a row here.
 LAYERS = {
     "_version": (set(), set()),
+    "_typing": (set(), NUMERIC),
     "_show_versions": ({"_version"}, {"sklearn"}),
     "_compat": (set(), LEARN),
     "network": (set(), NUMERIC),
@@ -75,9 +79,10 @@ def imports(module, path):
             names = []
         for name in names:
             yield Import(name, node.lineno, at_module_level)
-        in_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        never_run = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for child in ast.iter_child_nodes(node):
-            yield from visit(child, at_module_level and not in_function)
+            yield from visit(child, at_module_level and not (later or never_run))
 
     return list(visit(ast.parse(path.read_text(encoding="utf-8")), True))
 
@@ -87,7 +92,7 @@ def objections(layer, imported):
     inside, outside = LAYERS[layer]
     top, *rest = imported.name.split(".")
     if top == PACKAGE:
-        if not rest or rest[0] not in inside:
+        if not rest or rest[0] not in inside | EVERYWHERE:
             yield f"{layer} may not import {rest[0] if rest else 'the top'} of this package"
     elif top not in sys.stdlib_module_names:
         if top not in outside:
@@ -156,6 +161,9 @@ ALLOWED = {
     "program/problem": "from .losses import Loss",
     "solvers/__init__": "",
     "solvers/admm": "from threadpoolctl import threadpool_limits\nfrom ..program import Problem",
+    "_typing": "import numpy",
+    "solvers/scp": "from .._typing import Array",
+    "regressor": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import matplotlib",
     "classifier": "from sklearn.base import ClassifierMixin\nfrom ._compat import Interval\n"
     "def plot():\n    import matplotlib.pyplot",
 }
@@ -187,6 +195,8 @@ def test_allowed_imports_pass(tmp_path):
         ("_base", "import sklearn.utils._x", "only _compat may use private names"),
         ("_base", "try:\n    import rich\nexcept ImportError: pass", "rich is optional"),
         ("_base", "class A:\n    from matplotlib import pyplot", "matplotlib is optional"),
+        ("_base", "if not DEBUG:\n    import matplotlib", "matplotlib is optional"),
+        ("network", "if TYPE_CHECKING:\n    import sklearn", "network may not import sklearn"),
         ("program/losses", "from .problem import Problem", "import cycle"),
         ("unheard_of", "", "has no row in LAYERS"),
     ],

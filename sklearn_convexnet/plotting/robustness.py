@@ -1,9 +1,17 @@
 """Accuracy against the radius of the perturbations."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 
+from .._typing import ArrayLike, FloatArray, Limits, Method, Seed
 from ..robustness import certified_accuracy, robust_accuracy
 from ._common import axes_or_new, line_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class RobustnessDisplay:
@@ -52,7 +60,14 @@ class RobustnessDisplay:
     True
     """
 
-    def __init__(self, *, epsilons, attacked, certified, estimator_name=None):
+    def __init__(
+        self,
+        *,
+        epsilons: FloatArray,
+        attacked: FloatArray,
+        certified: FloatArray,
+        estimator_name: str | None = None,
+    ) -> None:
         self.epsilons = epsilons
         self.attacked = attacked
         self.certified = certified
@@ -61,20 +76,20 @@ class RobustnessDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y,
+        estimator: object,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        epsilons=None,
-        norm=np.inf,
-        bounds=None,
-        method="auto",
-        time_limit=None,
-        random_state=None,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        epsilons: ArrayLike | None = None,
+        norm: float = np.inf,
+        bounds: Limits | None = None,
+        method: Method = "auto",
+        time_limit: float | None = None,
+        random_state: Seed = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Attack and certify a classifier at several radii, and plot the accuracies.
 
         Parameters
@@ -112,7 +127,7 @@ class RobustnessDisplay:
         if epsilons.ndim != 1 or epsilons.size == 0 or not (epsilons >= 0).all():
             raise ValueError(f"epsilons must be a list of numbers >= 0, got {epsilons}.")
         epsilons = np.sort(epsilons)
-        common = {"norm": norm, "bounds": bounds, "random_state": random_state}
+        common: dict[str, Any] = {"norm": norm, "bounds": bounds, "random_state": random_state}
         attacked = [robust_accuracy(estimator, X, y, radius, **common) for radius in epsilons]
         certified = [
             certified_accuracy(
@@ -128,7 +143,7 @@ class RobustnessDisplay:
         )
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Plot the curves.
 
         Parameters

@@ -4,6 +4,8 @@ Every method is elementwise, vectorised and broadcasting, works in float64 and l
 arguments alone.  Predictions up to 1e150 in absolute value neither overflow nor warn.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -11,6 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.special import expit, xlog1py, xlogy
+
+from .._typing import ArrayLike, FloatArray
 
 
 def _check_between_0_and(upper, name, value):
@@ -71,7 +75,7 @@ class Loss(ABC):
     _slopes = (-np.inf, np.inf)
     _anchor = 1.0
 
-    def value(self, f, y):
+    def value(self, f: ArrayLike, y: ArrayLike) -> FloatArray:
         """Loss of predictions ``f`` against targets ``y``.
 
         Parameters
@@ -85,12 +89,12 @@ class Loss(ABC):
         m, b = self._frame(y)
         return self._value(m * np.asarray(f, dtype=float) - b)
 
-    def derivative(self, f, y):
+    def derivative(self, f: ArrayLike, y: ArrayLike) -> FloatArray:
         """Derivative in ``f``, with the shapes of :meth:`value`; at a kink, the subgradient 0."""
         m, b = self._frame(y)
         return m * self._derivative(m * np.asarray(f, dtype=float) - b)
 
-    def prox(self, f, y, step):
+    def prox(self, f: ArrayLike, y: ArrayLike, step: ArrayLike) -> FloatArray:
         r"""Proximal operator :math:`\arg\min_z \ell(z, y) + (z - f)^2 / (2\,step)`.
 
         Parameters
@@ -106,7 +110,7 @@ class Loss(ABC):
         m, b = self._frame(y)
         return m * self._prox(m * np.asarray(f, dtype=float), b, np.asarray(step, dtype=float))
 
-    def conjugate(self, p, y):
+    def conjugate(self, p: ArrayLike, y: ArrayLike) -> FloatArray:
         r"""Conjugate :math:`\ell^*(p, y) = \sup_f \, p f - \ell(f, y)`.
 
         Parameters
@@ -124,7 +128,7 @@ class Loss(ABC):
         # Written so that a NaN stays one.
         return np.where((p < inside) | (p > inside), np.inf, self._conjugate(inside) + b * inside)
 
-    def conjugate_domain(self, y):
+    def conjugate_domain(self, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Ends ``(lo, hi)`` of the closed interval where the conjugate is finite.
 
         Parameters
@@ -140,7 +144,7 @@ class Loss(ABC):
         lo, hi = self._slopes
         return np.where(m > 0, lo, -hi), np.where(m > 0, hi, -lo)
 
-    def conjugate_derivative(self, p, y):
+    def conjugate_derivative(self, p: ArrayLike, y: ArrayLike) -> FloatArray:
         """Derivative of the conjugate in ``p``, for ``p`` in the interior of its domain.
 
         It inverts :meth:`derivative`: the result is a prediction with (sub)derivative ``p``.
@@ -148,12 +152,12 @@ class Loss(ABC):
         m, b = self._frame(y)
         return m * (self._conjugate_derivative(m * np.asarray(p, dtype=float)) + b)
 
-    def conjugate_curvature(self, p, y):
+    def conjugate_curvature(self, p: ArrayLike, y: ArrayLike) -> FloatArray:
         """Second derivative of the conjugate in ``p``, for ``p`` in the interior."""
         m, _ = self._frame(y)
         return self._conjugate_curvature(m * np.asarray(p, dtype=float))
 
-    def scaled(self, scale):
+    def scaled(self, scale: float) -> Loss:
         r"""Loss that :math:`\ell` becomes when predictions and targets change units.
 
         With :math:`s` the scale, :math:`\ell(s f, s y) = s^{degree} \, \ell_s(f, y)` where
@@ -284,7 +288,7 @@ class Huber(_LinearQuadratic):
     def _slopes(self):
         return -self.delta, self.delta
 
-    def scaled(self, scale):
+    def scaled(self, scale: float) -> Huber:
         super().scaled(scale)
         return replace(self, delta=self.delta / scale)
 

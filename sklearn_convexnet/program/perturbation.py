@@ -6,9 +6,13 @@ then closed form: :math:`\min_\eta\, (x + r \circ \eta)^\top u = x^\top u - \|r 
 the dual norm.
 """
 
+from __future__ import annotations
+
 from numbers import Real
 
 import numpy as np
+
+from .._typing import ArrayLike, FloatArray, Limits
 
 # The dual of each norm.
 DUAL = {np.inf: 1, 2: 2, 1: np.inf}
@@ -28,7 +32,14 @@ class Perturbation:
         ``norm=inf``. Rows that lie outside count as moved to the nearest valid value.
     """
 
-    def __init__(self, epsilon, norm=np.inf, bounds=None):
+    epsilon: FloatArray
+    norm: float
+    dual: float
+    bounds: tuple[FloatArray, FloatArray] | None
+
+    def __init__(
+        self, epsilon: ArrayLike, norm: float = np.inf, bounds: Limits | None = None
+    ) -> None:
         self.epsilon = _radii(epsilon)
         if isinstance(norm, bool) or not isinstance(norm, Real) or norm not in DUAL:
             raise ValueError(f"norm must be numpy.inf, 2 or 1, got {norm!r}.")
@@ -38,7 +49,9 @@ class Perturbation:
         if self.bounds is not None and norm != np.inf:
             raise ValueError(f"bounds need norm=numpy.inf, got norm={norm!r}.")
 
-    def balls(self, X, scale=1.0):
+    def balls(
+        self, X: FloatArray, scale: float | FloatArray = 1.0
+    ) -> tuple[FloatArray, FloatArray]:
         """Centres and radii of the perturbed rows.
 
         Parameters
@@ -66,7 +79,7 @@ class Perturbation:
         below, above = np.maximum(X - radii, low), np.minimum(X + radii, high)
         return 0.5 * (below + above), 0.5 * (above - below)
 
-    def nominal(self, X):
+    def nominal(self, X: FloatArray) -> FloatArray:
         """The rows as they are without a perturbation: moved to the nearest valid values.
 
         Parameters
@@ -87,7 +100,7 @@ class Perturbation:
                 )
         return np.clip(X, *self.bounds)
 
-    def reach(self, radii, directions):
+    def reach(self, radii: FloatArray, directions: FloatArray) -> FloatArray:
         """How far the perturbations move linear functions, see `reaches`."""
         return reaches(radii, directions, self.dual)
 

@@ -19,13 +19,17 @@ optimum is an upper bound of adversarial training over all networks, no more: a 
 better with neurons that switch inside a ball.
 """
 
+from __future__ import annotations
+
 import copy
 
 import numpy as np
 
-from ..network import column_norms
+from .._typing import ArrayLike, ClassificationLoss, FloatArray, RegressionLoss
+from ..network import TwoLayerReLU, column_norms
 from .geometry import Geometry, root_mean_square
 from .living import largest_factors, slacks
+from .losses import Loss
 from .patterns import check_patterns
 from .perturbation import Perturbation, dual_norms
 from .sampled import SampledProgram, check_data
@@ -79,17 +83,17 @@ class RobustProgram:
 
     def __init__(
         self,
-        X,
-        y,
-        patterns,
+        X: ArrayLike,
+        y: ArrayLike,
+        patterns: ArrayLike,
         *,
-        perturbation,
-        loss="hinge",
-        alpha,
-        sample_weight=None,
-        fit_intercept=False,
-        gates=None,
-    ):
+        perturbation: Perturbation,
+        loss: ClassificationLoss | RegressionLoss | Loss = "hinge",
+        alpha: float,
+        sample_weight: ArrayLike | None = None,
+        fit_intercept: bool = False,
+        gates: ArrayLike | None = None,
+    ) -> None:
         X, y, weights, loss = check_robust_data(X, y, loss, alpha, sample_weight, perturbation)
         patterns = check_patterns(patterns, len(X))
         self.perturbation = perturbation
@@ -128,21 +132,21 @@ class RobustProgram:
         self.gate_slack[inert] = np.inf
 
     @property
-    def n_patterns(self):
+    def n_patterns(self) -> int:
         """Number of distinct patterns."""
         return self.sampled.n_patterns
 
-    def slack(self, blocks):
+    def slack(self, blocks: FloatArray) -> FloatArray:
         """How far the balls stay inside the half-spaces of the patterns, shape (n, n_patterns)."""
         return slacks(
             self.sampled.rows, self.radii, self.sampled.patterns, blocks, self.perturbation.dual
         )
 
-    def effective_weights(self, v, w):
+    def effective_weights(self, v: FloatArray, w: FloatArray) -> FloatArray:
         """Weights of the linear function that the gated model is on every ball, shape (n, d)."""
         return self.sampled.patterns.astype(np.float64) @ (v - w).T
 
-    def worst_case(self, effective, bias):
+    def worst_case(self, effective: FloatArray, bias: float) -> FloatArray:
         """Largest loss on every ball of its linear function.
 
         Parameters
@@ -162,13 +166,13 @@ class RobustProgram:
             return loss.value(outputs - y * reach, y)
         return loss.value(y + np.abs(outputs - y) + reach, y)
 
-    def objective(self, v, w, bias):
+    def objective(self, v: FloatArray, w: FloatArray, bias: float) -> float:
         """Value of the convex objective; meaningful where the robust cones hold."""
         norms = column_norms(v).sum() + column_norms(w).sum()
         losses = self.worst_case(self.effective_weights(v, w), bias)
         return float(self.sampled.weights @ losses + self.sampled.alpha * norms)
 
-    def violation(self, v, w):
+    def violation(self, v: FloatArray, w: FloatArray) -> float:
         """Largest violation of a robust cone, relative to the largest ``|X v|``."""
         worst, largest = 0.0, 0.0
         for block in (v, w):
@@ -176,7 +180,7 @@ class RobustProgram:
             worst = max(worst, -self.slack(block).min(initial=0.0))
         return worst / largest if largest > 0 else 0.0
 
-    def feasible_point(self, v, w):
+    def feasible_point(self, v: FloatArray, w: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The blocks moved into their robust cones, along the gates."""
         return self._feasible_blocks(v), self._feasible_blocks(w)
 
@@ -190,11 +194,11 @@ class RobustProgram:
         kept = column_norms(moves) <= column_norms(blocks)
         return np.where(kept, blocks + moves, 0.0)
 
-    def network(self, v, w, bias):
+    def network(self, v: FloatArray, w: FloatArray, bias: float) -> TwoLayerReLU:
         """The network of a point, see `TwoLayerReLU.from_blocks`."""
         return self.sampled.network(v, w, bias)
 
-    def network_objective(self, network):
+    def network_objective(self, network: TwoLayerReLU) -> float:
         """Worst-case loss and penalty of a network whose neurons switch inside no ball.
 
         On the network of a feasible point this is the exact worst case of its loss; on any other
@@ -208,7 +212,7 @@ class RobustProgram:
         losses = self.worst_case(effective, network.output_biases[0])
         return float(self.sampled.weights @ losses + self.sampled.alpha * network.penalty())
 
-    def normalised(self):
+    def normalised(self) -> tuple[RobustProgram, float, float, float]:
         """The same program in units where rows and targets are of size one.
 
         Returns

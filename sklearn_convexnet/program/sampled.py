@@ -1,14 +1,17 @@
 """The sampled convex program: data, patterns, loss and penalty as one object."""
 
+from __future__ import annotations
+
 import copy
 from numbers import Real
 
 import numpy as np
 
+from .._typing import ArrayLike, BoolArray, ClassificationLoss, FloatArray, RegressionLoss
 from ..network import TwoLayerReLU, column_norms
 from .cones import project_on_cone
 from .geometry import Geometry, root_mean_square
-from .losses import get_loss
+from .losses import Loss, get_loss
 from .patterns import activation_patterns, check_patterns, distinct_patterns, realizing_gates
 
 
@@ -73,17 +76,17 @@ class SampledProgram:
 
     def __init__(
         self,
-        X,
-        y,
-        patterns,
+        X: ArrayLike,
+        y: ArrayLike,
+        patterns: ArrayLike,
         *,
-        loss="squared",
-        alpha,
-        sample_weight=None,
-        fit_intercept=False,
-        gates=None,
-        exhaustive=False,
-    ):
+        loss: ClassificationLoss | RegressionLoss | Loss = "squared",
+        alpha: float,
+        sample_weight: ArrayLike | None = None,
+        fit_intercept: bool = False,
+        gates: ArrayLike | None = None,
+        exhaustive: bool = False,
+    ) -> None:
         X, y, weights, self.loss = check_data(X, y, loss, alpha, sample_weight)
         patterns = check_patterns(patterns, len(X))
         used = weights > 0
@@ -133,14 +136,14 @@ class SampledProgram:
             )
         return gates, _unit_columns(directions)
 
-    def with_target(self, y, *, alpha=None):
+    def with_target(self, y: FloatArray, *, alpha: float | None = None) -> SampledProgram:
         """The program of another target, or penalty; they share all that is computed."""
         program = copy.copy(self)
         program.y = y
         program.alpha = self.alpha if alpha is None else float(alpha)
         return program
 
-    def with_gates(self, gates):
+    def with_gates(self, gates: FloatArray) -> SampledProgram:
         """The program over the patterns of other gates, strict ones, on the same data."""
         return SampledProgram(
             self.rows[:, :-1] if self.fit_intercept else self.rows,
@@ -154,54 +157,54 @@ class SampledProgram:
         )
 
     @property
-    def rows(self):  # noqa: D102
+    def rows(self) -> FloatArray:  # noqa: D102
         return self.geometry.rows
 
     @property
-    def weights(self):  # noqa: D102
+    def weights(self) -> FloatArray:  # noqa: D102
         return self.geometry.weights
 
     @property
-    def patterns(self):  # noqa: D102
+    def patterns(self) -> BoolArray:  # noqa: D102
         return self.geometry.patterns
 
     @property
-    def gates(self):  # noqa: D102
+    def gates(self) -> FloatArray:  # noqa: D102
         return self.geometry.gates
 
     @property
-    def cone_rows(self):
+    def cone_rows(self) -> FloatArray:
         """The non-zero rows: those that bound the cones."""
         return self.geometry.cone_rows
 
     @property
-    def cone_patterns(self):
+    def cone_patterns(self) -> BoolArray:
         """The patterns on the non-zero rows."""
         return self.geometry.cone_patterns
 
     @property
-    def n_samples(self):
+    def n_samples(self) -> int:
         """Number of rows."""
         return self.rows.shape[0]
 
     @property
-    def n_patterns(self):
+    def n_patterns(self) -> int:
         """Number of distinct patterns."""
         return self.patterns.shape[1]
 
-    def predictions(self, v, w, bias):
+    def predictions(self, v: FloatArray, w: FloatArray, bias: float) -> FloatArray:
         """Outputs of the gated model, shape (n_samples,)."""
         used = np.flatnonzero(np.any((v != 0) | (w != 0), axis=0))
         gated = self.patterns[:, used] * (self.rows @ (v - w)[:, used])
         return gated.sum(axis=1) + bias
 
-    def objective(self, v, w, bias):
+    def objective(self, v: FloatArray, w: FloatArray, bias: float) -> float:
         """Value of the convex objective; meaningful where the cones hold."""
         outputs = self.predictions(v, w, bias)
         norms = column_norms(v).sum() + column_norms(w).sum()
         return float(self.weights @ self.loss.value(outputs, self.y) + self.alpha * norms)
 
-    def violation(self, v, w):
+    def violation(self, v: FloatArray, w: FloatArray) -> float:
         """Largest violation of a cone constraint, relative to the largest ``|X v|``."""
         signs = 2.0 * self.patterns - 1.0
         worst, largest = 0.0, 0.0
@@ -211,7 +214,7 @@ class SampledProgram:
             worst = max(worst, -(signs * values).min(initial=0.0))
         return worst / largest if largest > 0 else 0.0
 
-    def feasible_point(self, v, w):
+    def feasible_point(self, v: FloatArray, w: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The nearest blocks in the cones, then moved inside by as much as rounding asks for."""
         return self._feasible_blocks(v), self._feasible_blocks(w)
 
@@ -232,16 +235,16 @@ class SampledProgram:
             blocks[:, used[position]] = point + (1 + 1e-12) * step * gate
         return blocks
 
-    def network(self, v, w, bias):
+    def network(self, v: FloatArray, w: FloatArray, bias: float) -> TwoLayerReLU:
         """The network of a point, see `TwoLayerReLU.from_blocks`."""
         return TwoLayerReLU.from_blocks(v, w, bias, has_bias_column=self.fit_intercept)
 
-    def network_objective(self, network):
+    def network_objective(self, network: TwoLayerReLU) -> float:
         """Training objective of a network on the rows of the program."""
         X = self.rows[:, :-1] if self.fit_intercept else self.rows
         return network.objective(X, self.y, loss=self.loss, alpha=self.alpha, weights=self.weights)
 
-    def normalised(self):
+    def normalised(self) -> tuple[SampledProgram, float, float, float]:
         """The same program in units where rows (and targets) are of size one.
 
         Returns

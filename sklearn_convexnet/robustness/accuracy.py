@@ -1,25 +1,30 @@
 """Accuracy on perturbed inputs: what is proved, and what an attack leaves."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import numpy as np
 
+from .._typing import ArrayLike, Limits, Method, Seed
 from .attacks import Margins, fgsm, pgd
-from .certify import certify
+from .certify import MarginBounds, certify
 from .parameters import check_choice, check_input, require_classifier
 
 
 def certified_accuracy(
-    estimator,
-    X,
-    y,
-    epsilon,
+    estimator: object,
+    X: ArrayLike,
+    y: ArrayLike,
+    epsilon: ArrayLike,
     *,
-    norm=np.inf,
-    bounds=None,
-    method="auto",
-    time_limit=None,
-    random_state=None,
-    verbose=False,
-):
+    norm: float = np.inf,
+    bounds: Limits | None = None,
+    method: Method = "auto",
+    time_limit: float | None = None,
+    random_state: Seed = None,
+    verbose: bool = False,
+) -> float:
     """Share of samples that are classified right whatever the perturbation.
 
     A proved lower bound on the accuracy under any attack; with ``method="auto"`` or "exact" and no
@@ -76,22 +81,23 @@ def certified_accuracy(
         random_state=random_state,
         verbose=verbose,
     )
+    assert isinstance(result, MarginBounds)  # it is a classifier
     return float(np.mean(result.status == "certified"))
 
 
 def robust_accuracy(
-    estimator,
-    X,
-    y,
-    epsilon,
+    estimator: object,
+    X: ArrayLike,
+    y: ArrayLike,
+    epsilon: ArrayLike,
     *,
-    attack="pgd",
-    norm=np.inf,
-    bounds=None,
-    steps=40,
-    restarts=5,
-    random_state=None,
-):
+    attack: Literal["pgd", "fgsm"] = "pgd",
+    norm: float = np.inf,
+    bounds: Limits | None = None,
+    steps: int = 40,
+    restarts: int = 5,
+    random_state: Seed = None,
+) -> float:
     """Accuracy under an attack: the share of samples that it cannot turn.
 
     An upper bound on the accuracy under all attacks, of which `certified_accuracy` is a lower one.
@@ -136,7 +142,7 @@ def robust_accuracy(
     require_classifier(estimator, "robust_accuracy")
     check_choice("attack", attack, ("pgd", "fgsm"))
     model, X, perturbation = check_input(estimator, X, epsilon, norm, bounds)
-    options = {"norm": norm, "bounds": bounds}
+    options: dict[str, Any] = {"norm": norm, "bounds": bounds}
     if attack == "fgsm":
         perturbed = fgsm(estimator, X, y, epsilon, **options)
     else:

@@ -5,8 +5,11 @@ least one. The fast gradient sign method takes one step to the boundary of the b
 al., ICLR 2015); projected gradient descent takes many, with restarts (Madry et al., ICLR 2018).
 """
 
+from __future__ import annotations
+
 import numpy as np
 
+from .._typing import ArrayLike, FloatArray, Limits, Seed
 from .balls import project, random_points, realise, steepest, unperturbed
 from .parameters import check_count, check_input, check_random_state
 
@@ -103,7 +106,15 @@ def attack(margins, starts, norm, *, steps, restarts, rng, stop=-np.inf):
     return best, points
 
 
-def fgsm(estimator, X, y, epsilon, *, norm=np.inf, bounds=None):
+def fgsm(
+    estimator: object,
+    X: ArrayLike,
+    y: ArrayLike,
+    epsilon: ArrayLike,
+    *,
+    norm: float = np.inf,
+    bounds: Limits | None = None,
+) -> FloatArray:
     r"""Fast gradient attack: one step to the boundary of the ball.
 
     With ``norm=inf``, :math:`x - \epsilon\, \text{sign} \nabla_x \text{margin}(x, y)`; with other
@@ -152,17 +163,17 @@ def fgsm(estimator, X, y, epsilon, *, norm=np.inf, bounds=None):
 
 
 def pgd(
-    estimator,
-    X,
-    y,
-    epsilon,
+    estimator: object,
+    X: ArrayLike,
+    y: ArrayLike,
+    epsilon: ArrayLike,
     *,
-    norm=np.inf,
-    bounds=None,
-    steps=40,
-    restarts=5,
-    random_state=None,
-):
+    norm: float = np.inf,
+    bounds: Limits | None = None,
+    steps: int = 40,
+    restarts: int = 5,
+    random_state: Seed = None,
+) -> FloatArray:
     """Projected gradient attack: many steps down the margin, from several starts.
 
     Steps of steepest descent in the norm, of decreasing length, each projected onto the ball [1]_.

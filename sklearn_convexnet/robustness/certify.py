@@ -1,10 +1,14 @@
 """Certificates: what is proved about the outputs for all perturbed inputs."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from .._typing import Array, ArrayLike, FloatArray, Limits, Method, Seed
 from .attacks import Margins
 from .balls import realise
 from .enclosure import Task, enclose
@@ -38,10 +42,10 @@ class MarginBounds:
         The worst perturbed inputs found.
     """
 
-    status: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    adversarial: np.ndarray
+    status: Array
+    lower: FloatArray
+    upper: FloatArray
+    adversarial: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,25 +67,25 @@ class OutputBounds:
         Those with the greatest.
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
-    lowest: np.ndarray
-    highest: np.ndarray
+    lower: FloatArray
+    upper: FloatArray
+    lowest: FloatArray
+    highest: FloatArray
 
 
 def certify(
-    estimator,
-    X,
-    y,
-    epsilon,
+    estimator: object,
+    X: ArrayLike,
+    y: ArrayLike | None,
+    epsilon: ArrayLike,
     *,
-    norm=np.inf,
-    bounds=None,
-    method="auto",
-    time_limit=None,
-    random_state=None,
-    verbose=False,
-):
+    norm: float = np.inf,
+    bounds: Limits | None = None,
+    method: Method = "auto",
+    time_limit: float | None = None,
+    random_state: Seed = None,
+    verbose: bool = False,
+) -> MarginBounds | OutputBounds:
     r"""Bound the worst that perturbed inputs can do to a network with one hidden layer.
 
     The inputs of a sample are :math:`x + \delta` with :math:`\|\delta\| \le \epsilon`, within
@@ -166,7 +170,7 @@ def certify(
     start = time.perf_counter()
     model, X, perturbation = check_input(estimator, X, epsilon, norm, bounds)
     check_choice("method", method, METHODS)
-    options = {
+    options: dict[str, Any] = {
         "deadline": deadline_after(start, time_limit),
         "rng": check_random_state(random_state),
         "report": reporter("certify", start) if verbose else None,

@@ -1,9 +1,12 @@
 """The largest radius for which a classification is certified."""
 
+from __future__ import annotations
+
 import time
 
 import numpy as np
 
+from .._typing import ArrayLike, FloatArray, Limits, Method, Seed
 from .attacks import Margins
 from .enclosure import Task, enclose
 from .parameters import (
@@ -19,20 +22,20 @@ from .parameters import (
 
 
 def certified_radius(
-    estimator,
-    X,
-    y=None,
+    estimator: object,
+    X: ArrayLike,
+    y: ArrayLike | None = None,
     *,
-    epsilon=1.0,
-    norm=np.inf,
-    bounds=None,
-    method="auto",
-    max_radius=1.0,
-    tol=1e-3,
-    time_limit=None,
-    random_state=None,
-    verbose=False,
-):
+    epsilon: ArrayLike = 1.0,
+    norm: float = np.inf,
+    bounds: Limits | None = None,
+    method: Method = "auto",
+    max_radius: float = 1.0,
+    tol: float = 1e-3,
+    time_limit: float | None = None,
+    random_state: Seed = None,
+    verbose: bool = False,
+) -> FloatArray:
     """Largest radius, for each sample, for which its classification is certified.
 
     By bisection, for all samples at once.

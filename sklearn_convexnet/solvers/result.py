@@ -2,9 +2,11 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from .._typing import FloatArray
 from ..network import TwoLayerReLU
 
 
@@ -36,10 +38,10 @@ class Solution:
         the predictions are ``-weights * slopes``.
     """
 
-    v: np.ndarray
-    w: np.ndarray
+    v: FloatArray
+    w: FloatArray
     bias: float
-    slopes: np.ndarray
+    slopes: FloatArray
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Result:
     bounds_of: str
     n_iter: int
     status: str
-    history: list = field(repr=False)
+    history: list[dict[str, Any]] = field(repr=False)
     solution: Solution = field(repr=False)
 
 

@@ -11,14 +11,28 @@ patterns whose robust cones have no interior are found by one small program each
 first: their blocks are zero.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
 
+from .._typing import (
+    ArrayLike,
+    BoolArray,
+    ClassificationLoss,
+    FloatArray,
+    OnCheck,
+    RegressionLoss,
+    Seed,
+)
 from ..network import TwoLayerReLU
 from ..program.living import candidate_patterns, largest_factors
+from ..program.losses import Loss
 from ..program.patterns import check_patterns, distinct_patterns
+from ..program.perturbation import Perturbation
 from ..program.robust_cone import RobustProgram, check_robust_data
 from .bounds import Certified
 from .constant import constant_network
@@ -75,30 +89,30 @@ class RobustResult(Result):
         then, and the network is a constant.
     """
 
-    patterns: np.ndarray
-    factors: np.ndarray
-    living: np.ndarray
+    patterns: BoolArray
+    factors: FloatArray
+    living: BoolArray
     program: RobustProgram | None
 
 
 def solve_robust_cone(
-    X,
-    y,
-    sample_weight=None,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
     *,
-    loss="hinge",
-    alpha,
-    perturbation,
-    patterns=None,
-    n_patterns=50,
-    n_moved=0,
-    fit_intercept=True,
-    solver="interior",
-    tol=1e-4,
-    max_iter=10_000,
-    random_state=None,
-    on_check=None,
-):
+    loss: ClassificationLoss | RegressionLoss | Loss = "hinge",
+    alpha: float,
+    perturbation: Perturbation,
+    patterns: ArrayLike | None = None,
+    n_patterns: int = 50,
+    n_moved: int = 0,
+    fit_intercept: bool = True,
+    solver: Literal["interior", "admm"] = "interior",
+    tol: float = 1e-4,
+    max_iter: int = 10_000,
+    random_state: Seed = None,
+    on_check: OnCheck | None = None,
+) -> RobustResult:
     """Train a network on the worst case over perturbed rows, by the convex program of the paper.
 
     Parameters

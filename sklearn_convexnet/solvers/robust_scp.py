@@ -29,10 +29,14 @@ Both are read off L-BFGS on the program with its norms, and kinks of the loss, r
 width that shrinks until the gap between them is closed.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
-from ..program.perturbation import dual_norms
+from .._typing import OnCheck
+from ..program.perturbation import Perturbation, dual_norms
 from ..program.relaxation import Relaxation, chords
+from ..program.sampled import SampledProgram
 from .bounds import Certified, admissible_slopes, dual_value, resolution
 from .constant import constant_network
 from .descent import minimise, smooth_loss
@@ -51,7 +55,14 @@ _AT_REST = 10
 _NEGLIGIBLE = 1e-5
 
 
-def solve_robust_scp(program, perturbation, *, tol=1e-2, max_iter=10_000, on_check=None):
+def solve_robust_scp(
+    program: SampledProgram,
+    perturbation: Perturbation,
+    *,
+    tol: float = 1e-2,
+    max_iter: int = 10_000,
+    on_check: OnCheck | None = None,
+) -> Result:
     """Train the output layer over fixed directions on certified margins, to a certified gap.
 
     Parameters

@@ -14,6 +14,7 @@ import numpy as np
 
 _MOST_STEPS = 60
 _ACCURACY = 1e-11
+_TINY = np.finfo(np.float64).tiny
 
 
 class Shrunk:
@@ -140,16 +141,18 @@ class WorstCaseProx:
         self.rho = rho
         step = self._margin_step if self.loss.target == "sign" else self._squared_step
         todo = np.arange(len(self.y))
-        low, high = np.zeros(len(todo)), np.full(len(todo), np.inf)
+        # zero itself may be the root
+        low, high = np.full(len(todo), -_TINY), np.full(len(todo), np.inf)
         for _ in range(_MOST_STEPS):
             amounts = self.amounts[todo]
             wanted = step(todo, amounts)
             low = np.where(wanted >= amounts, amounts, low)
             high = np.where(wanted <= amounts, amounts, high)
-            inside = (wanted >= low) & (wanted <= high)
+            # not back to an end, which was tried: Newton can go to and fro between two of them
+            inside = (wanted > low) & (wanted < high)
             with np.errstate(invalid="ignore"):
                 middle = np.where(np.isfinite(high), 0.5 * (low + high), 2.0 * low + 1e-3)
-            new = np.where(inside, wanted, middle)
+            new = np.maximum(np.where(inside, wanted, middle), 0.0)
             self.amounts[todo] = new
             open_ = np.abs(new - amounts) > _ACCURACY * (1.0 + amounts)
             if not open_.any():
@@ -195,7 +198,7 @@ class WorstCaseProx:
             new = slopes + residual / np.maximum(pace, 1e-12)
             # the ends of the slopes may be roots themselves: first look there
             first = np.clip(new, low, high)
-            later = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
+            later = np.where((new > low) & (new < high), new, 0.5 * (low + high))
             new = first if attempt < 4 else later
             done = np.abs(new - slopes) <= _ACCURACY * (1.0 + amounts)
             slopes = new
@@ -203,11 +206,11 @@ class WorstCaseProx:
                 break
         self.slopes[index] = slopes
         shrunk, biases = self._path(index, slopes, amounts)
-        residual = np.abs(np.einsum("kj,kj->k", rows, shrunk.points) + biases - y)
-        value = residual + shrunk.reach
+        residual = np.einsum("kj,kj->k", rows, shrunk.points) + biases - y
+        value = np.abs(residual) + shrunk.reach
         # slope of the value, along the path that keeps p at an end or the residual at zero
         along, alone = shrunk.curvature(rows, 0.0), shrunk.curvature(0.0 * rows, 1.0)
-        sides = np.sign(slopes)[:, None]
+        sides = np.sign(np.where(slopes == 0, residual, slopes))[:, None]
         tied = shrunk.curvature(-sides * rows, 1.0) + self.intercept
         cross = 0.5 * (shrunk.curvature(rows, 1.0) - along - alone)
         free = alone - cross**2 / np.maximum(along + self.intercept, 1e-300)

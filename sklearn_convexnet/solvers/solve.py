@@ -1,11 +1,15 @@
 """One front door for all solvers: units, threads, stopping rule, result."""
 
+from __future__ import annotations
+
 import copy
 from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
 
+from .._typing import OnCheck, Seed, Solver
+from ..program.sampled import SampledProgram
 from .admm import ADMM
 from .bounds import admissible_slopes, certify, dual_norms
 from .constant import constant_network
@@ -32,15 +36,15 @@ _SMALLEST_ALPHA = 1e-13
 
 
 def solve(
-    program,
-    solver="admm",
+    program: SampledProgram,
+    solver: Solver = "admm",
     *,
-    tol=1e-4,
-    max_iter=10_000,
-    random_state=None,
-    warm_start=None,
-    on_check=None,
-):
+    tol: float = 1e-4,
+    max_iter: int = 10_000,
+    random_state: Seed = None,
+    warm_start: Result | None = None,
+    on_check: OnCheck | None = None,
+) -> Result:
     r"""Solve a sampled convex program and certify the result.
 
     All solvers stop by one rule: the relative duality gap between a feasible primal and a feasible

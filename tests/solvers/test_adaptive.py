@@ -46,7 +46,7 @@ def assert_no_network_is_lost(result):
 # ------------------------------------------------------------------------------ bounds
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(program=programs(), seed=st.integers(0, 10**6))
 def test_result_is_certified_and_no_worse_than_the_sample(program, seed):
     found, result = solve_adaptive(program, tol=TOL, random_state=seed)

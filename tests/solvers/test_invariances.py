@@ -34,7 +34,7 @@ def with_rows(data, rows, weights):
     return {**data, **changed, "sample_weight": weights}
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=datas(), alpha=alphas, seed=st.integers(0, 10**6))
 def test_order_of_rows_and_patterns(data, alpha, seed):
     rng = np.random.RandomState(seed)
@@ -44,7 +44,7 @@ def test_order_of_rows_and_patterns(data, alpha, seed):
     assert_same_optimum(optimum(data, alpha), optimum(other, alpha))
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=datas(), alpha=alphas, shares=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=4))
 def test_a_weight_may_be_split_over_copies_of_its_row(data, alpha, shares):
     n = len(data["y"])
@@ -82,7 +82,7 @@ def test_iterates_of_repeated_rows_are_those_of_weights(loss, intercept):
         )
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(data=datas(), alpha=alphas)
 def test_equal_patterns_are_one(data, alpha):
     doubled = {
@@ -100,7 +100,7 @@ def test_equal_patterns_are_one(data, alpha):
     np.testing.assert_array_equal(result.solution.v, other.solution.v)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=datas(), alpha=alphas, seed=st.integers(0, 10**6))
 def test_more_patterns_never_raise_the_optimum(data, alpha, seed):
     ones = np.ones((len(data["y"]), int(data["fit_intercept"])))
@@ -113,7 +113,7 @@ def test_more_patterns_never_raise_the_optimum(data, alpha, seed):
     assert optimum(larger, alpha).lower_bound <= optimum(data, alpha).upper_bound * (1 + 1e-15)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=datas(), alpha=alphas, exponent=st.integers(-9, 9), base=st.sampled_from([2.0, 10.0]))
 def test_units_of_the_rows(data, alpha, exponent, base):
     scale = base**exponent

@@ -341,9 +341,10 @@ def test_rows_of_extreme_size(solver, scale):
 
 
 @pytest.mark.parametrize("loss", ["squared", "hinge"])
-def test_more_patterns_than_admm_screens(loss):
-    data = draw_data(0, n=20, d=3, n_patterns=1, loss=loss, intercept=True)
-    rows = np.concatenate([data["X"], np.ones((20, 1))], axis=1)
+def test_more_patterns_than_admm_screens(loss, monkeypatch):
+    monkeypatch.setattr(solve_module, "_MANY_PATTERNS", 300)
+    data = draw_data(0, n=12, d=3, n_patterns=1, loss=loss, intercept=True)
+    rows = np.concatenate([data["X"], np.ones((12, 1))], axis=1)
     gates = enumerate_gates(rows, max_patterns=5000)
     assert gates.shape[1] > solve_module._MANY_PATTERNS
     data |= {"gates": gates, "patterns": rows @ gates >= 0}
@@ -351,7 +352,7 @@ def test_more_patterns_than_admm_screens(loss):
     result = solve(program, tol=1e-6)
     assert_certified(program, result)
     assert result.status == "optimal" and result.bounds_of == "global"
-    some = np.random.RandomState(0).permutation(gates.shape[1])[:500]
+    some = np.random.RandomState(0).permutation(gates.shape[1])[:100]
     part = {**data, "gates": gates[:, some], "patterns": data["patterns"][:, some]}
     fewer = solve(SampledProgram(**part, alpha=0.02), tol=1e-6)
     assert result.lower_bound <= fewer.upper_bound

@@ -1,0 +1,52 @@
+"""Short names for the types that recur in signatures; shapes and units are in the docstrings."""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "BoolArray",
+    "ClassificationLoss",
+    "FloatArray",
+    "HasValue",
+    "IntArray",
+    "Limits",
+    "Method",
+    "OnCheck",
+    "Patterns",
+    "RegressionLoss",
+    "Seed",
+    "Solver",
+]
+
+Array = NDArray[Any]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.integer[Any]]
+# float64, and float32 where predictions follow the dtype of X
+FloatArray = NDArray[np.floating[Any]]
+
+Seed = int | np.random.RandomState | None
+# valid values of the features: low, high
+Limits = tuple[ArrayLike, ArrayLike]
+# called with every entry of a history; a true value stops the solver
+OnCheck = Callable[[dict[str, Any]], object]
+
+
+class HasValue(Protocol):
+    """A loss, as far as the objective of a network needs it."""
+
+    def value(self, f: ArrayLike, y: ArrayLike) -> FloatArray:
+        """Losses of predictions f against targets y, elementwise."""
+        ...
+
+
+# what a parameter may be called; tests/test_typing.py compares them with what is accepted
+Patterns = Literal["adaptive", "random", "all"]
+Solver = Literal["admm", "admm-cholesky", "admm-rbcd", "scp"]
+ClassificationLoss = Literal["logistic", "hinge", "squared_hinge"]
+RegressionLoss = Literal["squared", "huber", "quantile"]
+Method = Literal["auto", "exact", "crown", "interval"]
