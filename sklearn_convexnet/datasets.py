@@ -1,11 +1,14 @@
 """Synthetic data from the papers behind the package."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from ._compat import Interval, validate_params
+from ._typing import FloatArray, IntArray, Seed
 
 __all__ = ["make_xor_clusters"]
 
@@ -22,14 +25,14 @@ __all__ = ["make_xor_clusters"]
     prefer_skip_nested_validation=True,
 )
 def make_xor_clusters(
-    n_samples=200,
-    n_features=1000,
+    n_samples: int = 200,
+    n_features: int = 1000,
     *,
-    signal=10.0,
-    flip_y=0.05,
-    random_state=None,
-    return_clean=False,
-):
+    signal: float = 10.0,
+    flip_y: float = 0.05,
+    random_state: Seed = None,
+    return_clean: bool = False,
+) -> tuple[FloatArray, IntArray] | tuple[FloatArray, IntArray, IntArray]:
     r"""Generate four Gaussian clusters whose labels are the exclusive or of two directions.
 
     The clusters lie at :math:`\pm\mu_1` and :math:`\pm\mu_2`, two orthogonal vectors of equal

@@ -1,7 +1,10 @@
 """The same networks trained by plain gradient descent: how far, and which ones, it finds."""
 
+from __future__ import annotations
+
 import time
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -10,8 +13,10 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ._base import _canonical, _check_size
 from ._compat import Interval, StrOptions, fit_context, validate_data
+from ._typing import ArrayLike, ClassificationLoss, Seed
 from .classifier import BaseConvexReLUClassifier, _signs
 from .network import TwoLayerReLU
+from .program.losses import Loss
 from .solvers import FeatureForm, GradientDescent, RowForm
 from .solvers.threads import one_blas_pool
 
@@ -172,21 +177,21 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
 
     def __init__(
         self,
-        alpha=0.0,
+        alpha: float = 0.0,
         *,
-        n_neurons=100,
-        learning_rate="auto",
-        n_steps=500,
-        loss="logistic",
-        train_output=False,
-        init_scale=0.1,
-        fit_intercept=True,
-        record_at=None,
-        warm_start=False,
-        class_weight=None,
-        random_state=None,
-        verbose=False,
-    ):
+        n_neurons: int = 100,
+        learning_rate: float | Literal["auto"] = "auto",
+        n_steps: int = 500,
+        loss: ClassificationLoss | Loss = "logistic",
+        train_output: bool = False,
+        init_scale: float = 0.1,
+        fit_intercept: bool = True,
+        record_at: ArrayLike | None = None,
+        warm_start: bool = False,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        random_state: Seed = None,
+        verbose: bool | int = False,
+    ) -> None:
         self.alpha = alpha
         self.n_neurons = n_neurons
         self.learning_rate = learning_rate
@@ -202,7 +207,15 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
         """Draw a network and take `n_steps` steps.
 
         Parameters
@@ -230,7 +243,16 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         return self._descend(X, y, weights, classes, past, X_val, y_val, sample_weight)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None, *, X_val=None, y_val=None):
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
         """Take `n_steps` more steps, on the same data or on others.
 
         Parameters
