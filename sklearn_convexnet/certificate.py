@@ -132,7 +132,10 @@ def pricing_bound(rows, multipliers):
     bounds = []
     for sign in (1.0, -1.0):
         positive = np.maximum(sign * multipliers, 0.0)
-        largest = np.linalg.eigvalsh(rows.T @ (positive[:, None] * rows))[-1]
+        weighted = np.sqrt(positive)[:, None] * rows
+        tall = weighted.shape[0] >= weighted.shape[1]
+        gram = weighted.T @ weighted if tall else weighted @ weighted.T
+        largest = np.linalg.eigvalsh(gram)[-1]
         bounds.append(linear + 0.5 * np.sqrt(positive.sum() * max(largest, 0.0)))
     return float(scale * max(bounds))
 

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import pickle
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -475,3 +476,16 @@ def test_says_that_the_first_layer_was_fixed(make):
         first = str(certificate).splitlines()[0]
         assert ("fixed directions" in first) == (solver == "scp")
         assert ("activation patterns" in first) == (solver == "admm")
+
+
+def test_memory_for_the_pricing_bound_is_linear_in_the_features():
+    rng = np.random.RandomState(0)
+    wide, multipliers = rng.standard_normal((10, 4000)), rng.standard_normal(10)
+    tracemalloc.start()
+    bound = pricing_bound(wide, multipliers)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32e6  # a matrix of the features has 128 MB
+    # the rows in coordinates of their span have the same bound
+    _, coordinates = np.linalg.qr(wide.T)
+    assert bound == pytest.approx(pricing_bound(coordinates.T, multipliers), rel=1e-9)
