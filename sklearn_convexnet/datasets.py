@@ -126,15 +126,15 @@ def make_xor_clusters(
     prefer_skip_nested_validation=True,
 )
 def make_antipodal_features(
-    n_samples=1000,
-    n_features=64,
+    n_samples: int = 1000,
+    n_features: int = 64,
     *,
-    n_pairs=64,
-    n_active=3.0,
-    correlation=-1.0,
-    noise=0.0,
-    random_state=None,
-):
+    n_pairs: int = 64,
+    n_active: float = 3.0,
+    correlation: float = -1.0,
+    noise: float = 0.0,
+    random_state: Seed = None,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     r"""Sparse sums of features that come in pairs of opposite meaning.
 
     A sample is :math:`x = \sum_j c_j u_j + \text{noise}` with few of the codes :math:`c_j` not

@@ -1,7 +1,10 @@
 """The two gated sparse autoencoders as transformers of scikit-learn."""
 
+from __future__ import annotations
+
 from itertools import islice
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -16,6 +19,7 @@ from .._compat import (
     fit_context,
     validate_data,
 )
+from .._typing import Array, ArrayLike, FloatArray, Seed
 from . import metrics
 from .model import Autoencoder
 from .training import Settings, Trainer, minibatches
@@ -44,12 +48,23 @@ class BaseGatedAutoencoder(
         "verbose": ["verbose"],
     }
 
+    components_: FloatArray
+    encoder_: FloatArray
+    intercept_: FloatArray
+    thresholds_: FloatArray
+    gains_: FloatArray
+    offsets_: FloatArray
+    history_: list[dict[str, Any]]
+    n_iter_: int
+    n_features_in_: int
+    feature_names_in_: Array
+
     def _gates(self):
         """Whether latents have two sides, whether these are tied, and the first threshold."""
         raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Train from a new start.
 
         Parameters
@@ -70,7 +85,7 @@ class BaseGatedAutoencoder(
         return self._run(X, start, islice(batches, self.max_iter), n_steps=self.max_iter)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Train by one pass over the rows, in their order, in batches of `batch_size`.
 
         The first call, when there was no fit before, takes centre and scale from its X. The
@@ -95,7 +110,7 @@ class BaseGatedAutoencoder(
         batches = (X[rows] for rows in gen_batches(len(X), self.batch_size))
         return self._run(X, start, batches, history=history)
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> FloatArray:
         """Encode samples.
 
         Parameters
@@ -116,7 +131,7 @@ class BaseGatedAutoencoder(
                 codes[rows] = self._model.encode(X[rows])
         return _finite("codes", codes, X)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> FloatArray:
         """Reconstruct samples from codes.
 
         Parameters
@@ -139,7 +154,7 @@ class BaseGatedAutoencoder(
             rows = self._model.decode(X).astype(X.dtype, copy=False)
         return _finite("reconstructions", rows, X)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: None = None) -> float:
         """Share of the variance of samples, all features together, that is reconstructed.
 
         Parameters
@@ -382,20 +397,20 @@ class GatedSparseAutoencoder(BaseGatedAutoencoder):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        alpha=0.2,
-        auxiliary=True,
-        learning_rate=0.003,
-        batch_size=256,
-        max_iter=2000,
-        learning_rate_warmup=100,
-        alpha_warmup=500,
-        dead_latents="resample",
-        dead_after=200,
-        random_state=None,
-        verbose=False,
-    ):
+        alpha: float = 0.2,
+        auxiliary: bool = True,
+        learning_rate: float = 0.003,
+        batch_size: int = 256,
+        max_iter: int = 2000,
+        learning_rate_warmup: int = 100,
+        alpha_warmup: int = 500,
+        dead_latents: Literal["reset", "resample"] | None = "resample",
+        dead_after: int = 200,
+        random_state: Seed = None,
+        verbose: bool | int = False,
+    ) -> None:
         self.n_components = n_components
         self.alpha = alpha
         self.auxiliary = auxiliary
@@ -557,23 +572,23 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        alpha=0.2,
-        two_sided=True,
-        tied=True,
-        threshold=0.05,
-        auxiliary=True,
-        learning_rate=0.003,
-        batch_size=256,
-        max_iter=2000,
-        learning_rate_warmup=100,
-        alpha_warmup=500,
-        dead_latents="reset",
-        dead_after=200,
-        random_state=None,
-        verbose=False,
-    ):
+        alpha: float = 0.2,
+        two_sided: bool = True,
+        tied: bool = True,
+        threshold: float = 0.05,
+        auxiliary: bool = True,
+        learning_rate: float = 0.003,
+        batch_size: int = 256,
+        max_iter: int = 2000,
+        learning_rate_warmup: int = 100,
+        alpha_warmup: int = 500,
+        dead_latents: Literal["reset", "resample"] | None = "reset",
+        dead_after: int = 200,
+        random_state: Seed = None,
+        verbose: bool | int = False,
+    ) -> None:
         self.n_components = n_components
         self.alpha = alpha
         self.two_sided = two_sided

@@ -1,10 +1,14 @@
 """What an autoencoder is judged by: reconstruction, sparsity, latents that do something."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from .._typing import ArrayLike
 
-def l0(codes):
+
+def l0(codes: ArrayLike) -> float:
     r"""Mean number of non-zero codes of a sample.
 
     Codes of either sign count: where they are signed, counting those above zero is wrong.
@@ -22,7 +26,7 @@ def l0(codes):
     return float(np.count_nonzero(_matrix("codes", codes), axis=1).mean())
 
 
-def dead_fraction(codes):
+def dead_fraction(codes: ArrayLike) -> float:
     """Share of latents that fire on no sample.
 
     Parameters
@@ -38,7 +42,7 @@ def dead_fraction(codes):
     return float(np.mean(~_matrix("codes", codes).any(axis=0)))
 
 
-def bipolar_fraction(codes, *, min_share=1e-3):
+def bipolar_fraction(codes: ArrayLike, *, min_share: float = 1e-3) -> float:
     """Share of latents that fire with both signs.
 
     Parameters
@@ -60,7 +64,7 @@ def bipolar_fraction(codes, *, min_share=1e-3):
     return float(np.mean((shares >= min_share) & (shares > 0)))
 
 
-def r2(X, reconstruction):
+def r2(X: ArrayLike, reconstruction: ArrayLike) -> float:
     r"""Share of the variance of X, over all features together, that is reconstructed.
 
     Parameters
@@ -84,7 +88,7 @@ def r2(X, reconstruction):
     return float(1 - residual / total)
 
 
-def relative_reconstruction_bias(X, reconstruction):
+def relative_reconstruction_bias(X: ArrayLike, reconstruction: ArrayLike) -> float:
     r"""Factor by which reconstructions are too long: below 1 they shrink.
 
     The :math:`\gamma` for which :math:`\hat x / \gamma` is closest to x (Rajamanoharan et al.,
@@ -108,7 +112,13 @@ def relative_reconstruction_bias(X, reconstruction):
     return float(np.sum(np.square(reconstruction)) / along) if along else float("nan")
 
 
-def recovered_fraction(components, directions, *, signed=False, min_cosine=0.9):
+def recovered_fraction(
+    components: ArrayLike,
+    directions: ArrayLike,
+    *,
+    signed: bool = False,
+    min_cosine: float = 0.9,
+) -> float:
     """Share of known directions that have a latent of their own.
 
     Latents and directions are paired one to one such that the cosines add up to the most.
