@@ -61,6 +61,26 @@ API = [
         ],
     ),
     (
+        "Sparse autoencoders",
+        "Transformers that write a sample as a sparse sum of directions, with codes that are not "
+        "negative or signed, and what to judge them by.",
+        [
+            "GatedSparseAutoencoder",
+            "SignAwareGatedSparseAutoencoder",
+            "autoencoder.l0",
+            "autoencoder.r2",
+            "autoencoder.dead_fraction",
+            "autoencoder.bipolar_fraction",
+            "autoencoder.relative_reconstruction_bias",
+            "autoencoder.recovered_fraction",
+        ],
+    ),
+    (
+        "Data",
+        "Synthetic data on which a claim can be tested.",
+        ["datasets.make_antipodal_features"],
+    ),
+    (
         "Plots",
         "Displays, in the conventions of scikit-learn; they need matplotlib.",
         [

@@ -14,6 +14,7 @@ ORDER = [
     "plot_quantiles",
     "plot_neurons",
     "plot_robust",
+    "plot_signed_autoencoder",
     "plot_convergence",
     "plot_certificates",
     "plot_xor_grokking",

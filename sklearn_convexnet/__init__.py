@@ -2,6 +2,10 @@
 
 from ._show_versions import show_versions
 from ._version import __version__
+from .autoencoder.estimators import (
+    GatedSparseAutoencoder,
+    SignAwareGatedSparseAutoencoder,
+)
 from .certificate import Certificate
 from .classifier import ConvexReLUClassifier
 from .cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
@@ -30,6 +34,7 @@ __all__ = [
     "ConvexReLUClassifierCV",
     "ConvexReLURegressor",
     "ConvexReLURegressorCV",
+    "GatedSparseAutoencoder",
     "GradientDescentReLUClassifier",
     "Hinge",
     "Huber",
@@ -43,6 +48,7 @@ __all__ = [
     "RobustProgram",
     "RobustResult",
     "SampledProgram",
+    "SignAwareGatedSparseAutoencoder",
     "Squared",
     "SquaredHinge",
     "TwoLayerReLU",

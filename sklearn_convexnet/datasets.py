@@ -1,4 +1,4 @@
-"""Synthetic data from the papers behind the package."""
+"""Synthetic data on which the claims of papers can be tested."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from ._compat import Interval, validate_params
 from ._typing import FloatArray, IntArray, Seed
 
-__all__ = ["make_xor_clusters"]
+__all__ = ["make_antipodal_features", "make_xor_clusters"]
 
 
 @validate_params(
@@ -111,3 +111,96 @@ def make_xor_clusters(
     y_clean = 1 - 2 * axis
     y = np.where(flipped, -y_clean, y_clean)
     return (X, y, y_clean) if return_clean else (X, y)
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "n_features": [Interval(Integral, 2, None, closed="left")],
+        "n_pairs": [Interval(Integral, 1, None, closed="left")],
+        "n_active": [Interval(Real, 0, None, closed="left")],
+        "correlation": [Interval(Real, -1, 0, closed="both")],
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_antipodal_features(
+    n_samples: int = 1000,
+    n_features: int = 64,
+    *,
+    n_pairs: int = 64,
+    n_active: float = 3.0,
+    correlation: float = -1.0,
+    noise: float = 0.0,
+    random_state: Seed = None,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    r"""Sparse sums of features that come in pairs of opposite meaning.
+
+    A sample is :math:`x = \sum_j c_j u_j + \text{noise}` with few of the codes :math:`c_j` not
+    zero. The features come in pairs: each pair is active in a sample with probability
+    ``n_active / n_pairs``, and then by *one* of its two features, each as likely as the other, with
+    a code uniform between 0.5 and 1.5. The directions of a pair have the cosine `correlation`. At
+    -1 they are antipodal: one direction with a sign, for which signed codes need one latent and
+    codes that are not negative two. At 0 they are orthogonal.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of samples.
+    n_features : int, default=64
+        Dimension of a sample, at least 2.
+    n_pairs : int, default=64
+        Number of pairs.
+    n_active : float, default=3.0
+        Expected number of active pairs in a sample, at most `n_pairs`.
+    correlation : float, default=-1.0
+        Cosine of the two directions of a pair, between -1 and 0.
+    noise : float, default=0.0
+        Standard deviation of independent Gaussian noise in every coordinate.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for reproducible results.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    codes : ndarray of shape (n_samples, 2 * n_pairs)
+        The codes, not negative. Features j and ``n_pairs + j`` are a pair.
+    directions : ndarray of shape (2 * n_pairs, n_features)
+        Unit vectors, uniform on the sphere up to the pairing.
+
+    See Also
+    --------
+    sklearn.datasets.make_sparse_coded_signal : Signed codes of a fixed number of atoms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_convexnet.datasets import make_antipodal_features
+    >>> X, codes, directions = make_antipodal_features(100, n_pairs=8, random_state=0)
+    >>> bool(np.allclose(directions[:8], -directions[8:]))
+    True
+    >>> bool(np.allclose(codes @ directions, X))
+    True
+    """
+    if n_active > n_pairs:
+        raise ValueError(f"n_active must not exceed n_pairs={n_pairs}, got {n_active!r}.")
+    rng = check_random_state(random_state)
+    first = _unit_rows(rng.standard_normal((n_pairs, n_features)))
+    other = rng.standard_normal((n_pairs, n_features))
+    other = _unit_rows(other - np.sum(other * first, axis=1, keepdims=True) * first)
+    second = correlation * first + np.sqrt(1.0 - correlation**2) * other
+    shape = (n_samples, n_pairs)
+    sizes = rng.uniform(0.5, 1.5, shape) * (rng.uniform(size=shape) * n_pairs < n_active)
+    is_first = rng.uniform(size=shape) < 0.5
+    codes = np.concatenate([sizes * is_first, sizes * ~is_first], axis=1)
+    directions = np.concatenate([first, second])
+    X = codes @ directions
+    if noise:
+        X += noise * rng.standard_normal(X.shape)
+    return X, codes, directions
+
+
+def _unit_rows(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -31,8 +31,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLURegressor,
+    GatedSparseAutoencoder,
     GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
+    SignAwareGatedSparseAutoencoder,
 )
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
@@ -42,6 +44,9 @@ DEFAULTS = [
     ConvexReLURegressor(),
     GradientDescentReLUClassifier(),
     RobustConvexReLUClassifier(),
+    # with their default number of steps in the slow tests
+    GatedSparseAutoencoder(max_iter=50),
+    SignAwareGatedSparseAutoencoder(max_iter=50),
 ]
 BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
 
@@ -97,6 +102,9 @@ def test_sklearn_checks(estimator, check):
         ConvexReLURegressor(loss="huber", fit_intercept=False, n_patterns=20),
         ConvexReLURegressor(loss="quantile", solver="scp"),
         ConvexReLURegressor(warm_start=True, n_patterns=20),
+        GatedSparseAutoencoder(),
+        SignAwareGatedSparseAutoencoder(),
+        SignAwareGatedSparseAutoencoder(tied=False, auxiliary=False, max_iter=50),
         GradientDescentReLUClassifier(alpha=1e-3, train_output=True, class_weight="balanced"),
     ]
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_convexnet.datasets import make_xor_clusters
+from sklearn_convexnet.datasets import make_antipodal_features, make_xor_clusters
 
 
 def test_clusters_lie_where_they_should():
@@ -63,3 +63,50 @@ def test_same_seed_same_samples():
 def test_bad_parameters_are_named(name, value):
     with pytest.raises(ValueError, match=rf"'{name}' parameter of make_xor_clusters must be"):
         make_xor_clusters(**{name: value})
+
+
+@pytest.mark.parametrize("correlation", [-1, -0.6, 0.0])
+def test_antipodal_features_are_what_they_say(correlation):
+    X, codes, directions = make_antipodal_features(
+        4000, 12, n_pairs=10, n_active=2, correlation=correlation, random_state=0
+    )
+    assert X.shape == (4000, 12) and codes.shape == (4000, 20) and directions.shape == (20, 12)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0)
+    cosines = np.sum(directions[:10] * directions[10:], axis=1)
+    np.testing.assert_allclose(cosines, correlation, atol=1e-12)
+    np.testing.assert_allclose(codes @ directions, X, atol=1e-12)
+    # the two of a pair are never active together
+    assert not ((codes[:, :10] > 0) & (codes[:, 10:] > 0)).any()
+    assert (codes >= 0).all() and codes[codes > 0].min() >= 0.5 and codes.max() <= 1.5
+    assert np.count_nonzero(codes, axis=1).mean() == pytest.approx(2, abs=0.1)
+    np.testing.assert_allclose((codes > 0).mean(axis=0), 0.1, atol=0.02)
+
+
+def test_antipodal_features_with_noise_and_seeds():
+    call = {"n_samples": 500, "n_features": 8, "n_pairs": 4, "n_active": 4}
+    X, codes, directions = make_antipodal_features(**call, noise=0.1, random_state=3)
+    assert np.std(X - codes @ directions) == pytest.approx(0.1, rel=0.1)
+    assert (np.count_nonzero(codes, axis=1) == 4).all()
+    again = make_antipodal_features(**call, noise=0.1, random_state=3)[0]
+    np.testing.assert_array_equal(X, again)
+    assert (make_antipodal_features(**call, noise=0.1, random_state=4)[0] != X).any()
+    assert not make_antipodal_features(5, 2, n_active=0)[0].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_samples": 0}, "'n_samples' parameter"),
+        ({"n_features": 1}, "'n_features' parameter"),
+        ({"n_pairs": 2.0}, "'n_pairs' parameter"),
+        ({"n_active": 65}, "n_active must not exceed n_pairs=64, got 65"),
+        ({"n_active": -1}, "'n_active' parameter"),
+        ({"correlation": 0.5}, "'correlation' parameter"),
+        ({"correlation": np.nan}, "'correlation' parameter"),
+        ({"noise": -1.0}, "'noise' parameter"),
+        ({"noise": np.inf}, "'noise' parameter"),
+    ],
+)
+def test_antipodal_features_with_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_antipodal_features(**options)

@@ -10,6 +10,7 @@ from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 
 import sklearn_convexnet
+import sklearn_convexnet.autoencoder
 import sklearn_convexnet.datasets
 import sklearn_convexnet.export
 import sklearn_convexnet.plotting
@@ -19,13 +20,16 @@ from sklearn_convexnet import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    GatedSparseAutoencoder,
     GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
+    SignAwareGatedSparseAutoencoder,
 )
 from sklearn_convexnet.cross_validation import _AlphaByCrossValidation
 
 MODULES = [
     sklearn_convexnet,
+    sklearn_convexnet.autoencoder,
     sklearn_convexnet.datasets,
     sklearn_convexnet.export,
     sklearn_convexnet.plotting,
@@ -44,6 +48,8 @@ ESTIMATORS = [
     ConvexReLURegressorCV,
     GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
+    GatedSparseAutoencoder,
+    SignAwareGatedSparseAutoencoder,
 ]
 
 # What scikit-learn does not ask for either: a type alone in Returns, and two rules about blank
@@ -125,7 +131,8 @@ def test_fitted_attributes_are_those_documented(cls):
     X = pd.DataFrame(np.random.RandomState(0).standard_normal((20, 2)), columns=["a", "b"])
     size = "n_neurons" if cls is GradientDescentReLUClassifier else "n_patterns"
     few = {"cv": 2, "alphas": 3} if issubclass(cls, _AlphaByCrossValidation) else {}
-    models = [cls(**{size: 3}, random_state=0, **few)]
+    small = {size: 3, **few} if hasattr(cls, "predict") else {"max_iter": 3}
+    models = [cls(**small, random_state=0)]
     if cls is RobustConvexReLUClassifier:
         models.append(cls(n_patterns=3, random_state=0, formulation="cone"))
     names = {name for model in models for name in vars(model.fit(X, np.arange(20) % 2))}
