@@ -148,7 +148,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         whatever the perturbation.
 
     n_iter_ : int
-        Iterations of the descent; the largest of the outputs.
+        Iterations of the descent or of the solver; the largest of the outputs.
 
     n_neurons_ : int
         Number of hidden neurons.
@@ -158,7 +158,8 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
 
     history_ : list of dict
         One entry per check: "output", "iteration", "phase", "upper_bound", which is the objective
-        of the best network so far, the trivial "lower_bound" and "gap", and "time" in seconds.
+        of the best network so far or that of the convex program, "lower_bound" (zero for
+        "relaxed"), "gap", and "time" in seconds.
 
     n_features_in_ : int
         Number of features seen during `fit`.
