@@ -217,7 +217,7 @@ def _key(run):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", nargs="*", default=list(TABLES))
-    parser.add_argument("--epsilons", nargs="*", type=float, default=[0.05, 0.1])
+    parser.add_argument("--epsilons", nargs="*", type=float, default=[0.05, 0.1, 0.2])
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=(*METHODS, PLAIN))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cache", type=Path, help="file of JSON lines; a run resumes from it")
