@@ -148,7 +148,7 @@ class WorstCaseProx:
             wanted = step(todo, amounts)
             low = np.where(wanted >= amounts, amounts, low)
             high = np.where(wanted <= amounts, amounts, high)
-            # not back to an end, which was tried: Newton can go to and fro between two of them
+            # not back to an end, which was tried: Newton can go back and forth between two of them
             inside = (wanted > low) & (wanted < high)
             with np.errstate(invalid="ignore"):
                 middle = np.where(np.isfinite(high), 0.5 * (low + high), 2.0 * low + 1e-3)
