@@ -104,7 +104,7 @@ def sample_gates(rows, weights, n_gates, rng, *, intercept):
     seen, chosen = set(), []
     # Two batches without a new pattern: whatever is left is too thin to be worth the search.
     while len(chosen) < n_gates and left > 0 and idle < 2:
-        draws = from_normal(rng.standard_normal((batch, len(scale))).T)
+        draws = from_normal @ rng.standard_normal((batch, len(scale))).T
         fresh = _new_strict_gates(unit, draws, seen)
         chosen += fresh
         left -= batch
@@ -130,7 +130,7 @@ def draw_gates(rows, weights, count, rng, *, intercept):
     ndarray of shape (d, count)
     """
     scaled, scale = _scale_columns(rows)
-    draws = _draw_map(scaled, weights, intercept)(rng.standard_normal((count, len(scale))).T)
+    draws = _draw_map(scaled, weights, intercept) @ rng.standard_normal((count, len(scale))).T
     return _unscale_gates(draws, scale)
 
 
@@ -349,30 +349,26 @@ def _first_of_equal_rows(packed):
 
 
 def _draw_map(scaled, weights, intercept):
-    """Function that turns columns of standard normal numbers into gates for the rows `scaled`."""
+    """Matrix that turns a standard normal vector into a gate for the rows `scaled`."""
     mean = weights @ scaled
     sigma = np.sqrt(weights @ (scaled - mean) ** 2)
     constant = sigma <= 1e-12
     if intercept:
         slope = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, sigma))
-
-        def through_the_cloud(normal):
-            gates = slope[:, None] * normal
-            gates[-1] = (normal[-1] - mean[:-1] @ gates[:-1]) / scaled[0, -1]
-            return gates
-
-        return through_the_cloud
+        matrix = np.diag(slope)
+        matrix[-1, :-1] = -slope[:-1] * mean[:-1]
+        matrix[-1, -1] = 1.0
+        matrix[-1] /= scaled[0, -1]
+        return matrix
     # A constant feature is its own scale; that of a zero feature does not matter.
     sigma = np.where(constant, np.where(mean == 0, 1.0, np.abs(mean)), sigma)
     centre = mean / sigma
     length = np.linalg.norm(centre)
-    shrink = 1.0 - 1.0 / max(length, 1.0)
-    axis = centre / max(length, 1.0)
-
-    def from_the_origin(normal):
-        return (normal - shrink * np.outer(axis, axis @ normal)) / sigma[:, None]
-
-    return from_the_origin
+    matrix = np.diag(1.0 / sigma)
+    if length > 1:
+        axis = centre / length
+        matrix -= np.outer(axis / sigma, axis) * (1.0 - 1.0 / length)
+    return matrix
 
 
 def _new_strict_gates(unit, gates, seen):
