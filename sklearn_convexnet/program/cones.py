@@ -56,7 +56,7 @@ def project_on_cone(constraints, point, *, stop_below=0.0):
             break
         worst = violated[np.argsort(slack[violated])[: 4 * d]]
         working = np.concatenate([working, worst])
-        active = _non_negative_least_squares(-constraints[working].T, target)
+        active = non_negative_least_squares(-constraints[working].T, target)
         multipliers[:] = 0.0
         multipliers[working] = active
         projection = target + constraints[working].T @ active
@@ -64,7 +64,8 @@ def project_on_cone(constraints, point, *, stop_below=0.0):
     return size * projection, size * multipliers
 
 
-def _non_negative_least_squares(matrix, target):
+def non_negative_least_squares(matrix, target):
+    """The multipliers a >= 0 that minimise ``norm(matrix @ a - target)``."""
     try:
         return nnls(matrix, target, maxiter=30 * matrix.shape[1])[0]
     except (RuntimeError, np.linalg.LinAlgError):

@@ -1,13 +1,15 @@
 r"""ADMM for the sampled convex program.
 
 Copies make every term simple: :math:`\hat v = v` carries the norms (a group shrinkage),
-:math:`s = (2D - 1) \circ (X v)` the cones (a positive part); the loss stays with the linear step.
-The penalties of the splits are balanced separately, each on its own relative residuals.
+:math:`s = (2D - 1) \circ (X v)` the cones (a positive part); the loss is split as well, or stays
+with the linear step. The penalties of the splits are balanced separately, each on its own relative
+residuals. What is kept for every row is with the shards.
 """
 
 import numpy as np
 
-from .linear_step import RELAXATION, penalty_factor
+from .linear_step import penalty_factor
+from .row_steps import RELAXATION
 
 
 class ADMM:
@@ -15,107 +17,102 @@ class ADMM:
 
     Parameters
     ----------
-    program : SampledProgram
-    linear_step : KroneckerStep, CholeskyStep or CoordinateStep
+    shards : Shards
+        Of `ADMMShard`.
+    step : KroneckerStep, CholeskyStep or CoordinateStep
+    alpha : float
+    shape : tuple
+        Number of coordinates and of patterns, (d, P).
 
     Attributes
     ----------
-    copies : ndarray of shape (2, d, n_patterns)
+    copies : ndarray of shape (2, d, P)
         The sparse copies of v and w, outputs of the group shrinkage.
     n_iter : int
     """
 
-    def __init__(self, program, linear_step):
-        self.program, self.step = program, linear_step
-        shape = (program.rows.shape[1], program.n_patterns)
-        self.n_iter = 0
-        self.signs = 2.0 * program.patterns - 1.0
-        self.weighted_rows = program.weights[:, None] * program.rows
-        self.copies = np.zeros((2, *shape))
-        self.duals = np.zeros((2, *shape))
-        # one array a side holds slack and multiplier: the positive part of m is the slack
-        # copy, its negative part the scaled multiplier
-        self.m = np.zeros((2, *program.patterns.shape))
-        self.rho_blocks, self.rho_cones = self._first_penalties()
-        self.next_balance = 10
-
-    def _first_penalties(self):
-        return 10.0 * self.program.alpha, 1.0
+    def __init__(self, shards, step, alpha, shape):
+        self.shards, self.step, self.alpha = shards, step, alpha
+        d, P = shape
+        self.copies = np.zeros((2, d, P))
+        self.duals = np.zeros((2, d, P))
+        self.rho_blocks, self.rho_cones = 10.0 * alpha, 1.0
+        self.pulled = np.zeros((d, 2 * P)), 0.0
+        self.n_iter, self.next_balance = 0, 10
 
     def start(self, solution):
-        """Start from a primal-dual point of the same program."""
+        """Start from a primal-dual point of the same program; its slopes may be None."""
         self.copies[0], self.copies[1] = solution.v, solution.w
-        for side in (0, 1):
-            slack = self.signs * (self.program.rows @ self.copies[side])
-            self.m[side] = np.maximum(slack, 0.0)
-        self.step.start(solution.v, solution.w, solution.bias, solution.slopes)
+        self.step.start(solution.v, solution.w, solution.bias)
+        blocks = np.concatenate(self.copies, axis=1)
+        rho = self.step.rho if self.step.splits_loss else 1.0
+        slopes = self.shards.split(solution.slopes)
+        self.shards.map_each("start", slopes, blocks, rho)
+        self._pull()
 
     def run(self, n_iter):
         """Do `n_iter` more iterations."""
         for _ in range(n_iter):
             self.n_iter += 1
-            balancing = self.n_iter == self.next_balance
-            blocks = self.step.solve(
-                *(self.copies - self.duals), *self._pulled(), self.rho_blocks, self.rho_cones
+            targets = self.copies - self.duals
+            blocks = np.stack(
+                self.step.solve(*targets, *self.pulled, self.rho_blocks, self.rho_cones)
             )
-            residuals = self._update_copies(blocks, balancing)
-            if balancing:
-                self._balance(residuals)
+            before = self.copies
+            points = RELAXATION * blocks + (1 - RELAXATION) * before + self.duals
+            norms = np.sqrt(np.einsum("sji,sji->si", points, points))
+            shrink = 1.0 - self.alpha / self.rho_blocks / np.maximum(norms, 1e-300)
+            self.copies = np.maximum(shrink, 0.0)[:, None] * points
+            self.duals = points - self.copies
+            rows = np.concatenate(blocks, axis=1), *self._loss_split
+            if self.n_iter == self.next_balance:
+                self._balance(blocks, before, *self.shards.total("advance_and_measure", *rows))
                 self.next_balance *= 2
+            else:
+                self.pulled = self.shards.total("advance", *rows, self._ratio)
 
-    def _pulled(self):
-        return [self.weighted_rows.T @ (self.signs * np.abs(m)) for m in self.m]
+    def hand_over_slopes(self):
+        """Give the shards the slopes of the loss where the linear step has them."""
+        if not self.step.splits_loss:
+            self.shards.map_each("set_slopes", self.shards.split(self.step.slopes))
 
-    def _update_copies(self, blocks, balancing):
-        program = self.program
-        pairs = []
-        for side in (0, 1):
-            block, copy, dual, m = blocks[side], self.copies[side], self.duals[side], self.m[side]
-            point = RELAXATION * block + (1 - RELAXATION) * copy + dual
-            norms = np.sqrt(np.einsum("ji,ji->i", point, point))
-            threshold = program.alpha / self.rho_blocks
-            shrink = np.maximum(1.0 - threshold / np.maximum(norms, 1e-300), 0.0)
-            new_copy = shrink * point
-            slack = program.rows @ block
-            slack *= self.signs
-            positive = np.maximum(m, 0.0)
-            new_m = RELAXATION * slack + (1 - RELAXATION) * positive + np.minimum(m, 0.0)
-            if balancing:
-                new_positive = np.maximum(new_m, 0.0)
-                pairs.append(
-                    (
-                        (block - new_copy, new_copy - copy, new_copy, point - new_copy),
-                        (
-                            slack - new_positive,
-                            new_positive - positive,
-                            new_positive,
-                            np.minimum(new_m, 0.0),
-                        ),
-                    )
-                )
-            self.copies[side] = new_copy
-            self.duals[side] = point - new_copy
-            self.m[side] = new_m
-        return pairs
+    @property
+    def _loss_split(self):
+        """Over-relaxed output bias and penalty."""
+        return (self.step.mean_bias, self.step.rho) if self.step.splits_loss else (0.0, 1.0)
 
-    def _balance(self, pairs):
+    @property
+    def _ratio(self):
+        return self._loss_split[1] / self.rho_cones
+
+    def _pull(self):
+        self.pulled = self.shards.total("pull", self._ratio)
+
+    def _balance(self, blocks, before, cones, loss):
         """Rescale each penalty by the root of its relative primal over dual residual."""
-        weights = self.program.weights[:, None]
-        ratios = []
-        for kind, metric in ((0, 1.0), (1, weights)):
-            primal, dual, size, multiplier = (
-                np.sqrt(sum(float(np.sum(metric * pair[kind][j] ** 2)) for pair in pairs))
-                for j in range(4)
-            )
-            ratios.append(penalty_factor(primal / max(size, 1e-12), dual / max(multiplier, 1e-12)))
-        self.rho_blocks *= ratios[0]
-        self.duals /= ratios[0]
-        self.rho_cones *= ratios[1]
-        np.divide(self.m, ratios[1], out=self.m, where=self.m < 0)
-        self.step.balance()
+        norms = [blocks - self.copies, self.copies - before, self.copies, self.duals]
+        of_blocks = _factor(*(np.sum(part**2) for part in norms))
+        of_cones = _factor(*cones)
+        of_loss = self.step.balance(loss) if self.step.splits_loss else 1.0
+        self.rho_blocks *= of_blocks
+        self.duals /= of_blocks
+        self.rho_cones *= of_cones
+        self.shards.map("rescale", of_cones, of_loss)
+        self._pull()
 
-    def cone_multipliers(self):
-        """Non-negative multipliers of the cones of all blocks, shape (n_cone_rows, 2 P)."""
-        visible = self.program.geometry.visible
-        scale = self.rho_cones * self.program.weights[visible, None]
-        return scale * np.maximum(-np.concatenate(self.m[:, visible], axis=1), 0.0)
+    def keep(self, system, columns, old):
+        """Go on with the patterns `columns`; `old` are their places so far, -1 for new ones."""
+        self.step.keep(system, old)
+        d, P = self.copies.shape[1], len(columns)
+        copies, duals = np.zeros((2, 2, d, P))
+        copies[:, :, old >= 0] = self.copies[:, :, old[old >= 0]]
+        duals[:, :, old >= 0] = self.duals[:, :, old[old >= 0]]
+        self.copies, self.duals = copies, duals
+        self.shards.map("keep", columns, old, self.step.mean)
+        self._pull()
+
+
+def _factor(primal, dual, size, multiplier):
+    """What to multiply a penalty by; the arguments are squares."""
+    primal, dual, size, multiplier = np.sqrt([primal, dual, size, multiplier])
+    return penalty_factor(primal / max(size, 1e-12), dual / max(multiplier, 1e-12))

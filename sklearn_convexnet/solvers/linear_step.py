@@ -18,16 +18,13 @@ occurs twice. `KroneckerStep` splits the loss off as well and costs a few n d P 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-# over-relaxation of the copies (Boyd et al. 2011, Section 3.4.3)
-RELAXATION = 1.6
+from .row_steps import RELAXATION
 
 
-class KroneckerStep:
-    r"""Linear step by Kronecker diagonalisation, for any loss with a scalar prox.
+class KroneckerSystem:
+    r"""The linear system of the Kronecker step, diagonal in two bases.
 
-    The loss is split on the effective weight of every sample, :math:`g_k = \sum_i d_{ik}
-    (v_i - w_i)`, instead of on its prediction. With :math:`p = (v + w)/\sqrt 2` and
-    :math:`q = (v - w)/\sqrt 2` the step is two systems
+    With :math:`p = (v + w)/\sqrt 2` and :math:`q = (v - w)/\sqrt 2` it is two systems
 
     .. math::
 
@@ -36,107 +33,112 @@ class KroneckerStep:
 
     which the eigenvectors of :math:`X^\top\Omega X` and :math:`D^\top\Omega D` make diagonal: the
     penalties may change at any iteration without a new factorisation.
+
+    Parameters
+    ----------
+    rows, gates : tuple of ndarray
+        Eigenvalues and -vectors of the two matrices.
     """
 
-    def __init__(self, program, rng):
-        self.program = program
-        rows, weights, patterns = program.rows, program.weights, program.patterns
-        self.gates = patterns.astype(np.float64)
-        self.weighted_gates = weights[:, None] * self.gates
-        self.row_values, self.row_vectors = program.geometry.row_spectrum
-        self.gate_values, self.gate_vectors = program.geometry.gate_spectrum
-        # squares of the length of (x_k, 1): the bias is one more coordinate of the prox
-        self.lengths = np.einsum("kj,kj->k", rows, rows) + float(program.fit_intercept)
-        # a row of zeros sees no step of the prox: its slope is that at the output zero
-        self.lengths[self.lengths == 0] = 1e-30
-        self.copy = np.zeros_like(rows)
-        self.dual = np.zeros_like(rows)
-        self.bias_copy = np.zeros(len(rows))
-        self.bias_dual = np.zeros(len(rows))
-        self.bias = 0.0
+    def __init__(self, rows, gates):
+        (self.row_values, self.row_vectors), (self.gate_values, self.gate_vectors) = rows, gates
+
+    def solve(self, right_v, right_w, rho_blocks, rho_cones, rho_loss):
+        """The blocks v and w, each of shape (d, P), for such right-hand sides."""
+        rotated = self.row_vectors.T
+        diagonal = (rho_blocks + rho_cones * self.row_values)[:, None]
+        p = self.row_vectors @ ((rotated @ (right_v + right_w)) / diagonal)
+        coupled = diagonal + 2.0 * rho_loss * self.gate_values[None, :]
+        q = rotated @ (right_v - right_w) @ self.gate_vectors / coupled
+        q = self.row_vectors @ q @ self.gate_vectors.T
+        return 0.5 * (p + q), 0.5 * (p - q)
+
+    def times_gates(self, q):
+        """Q times the matrix of the gates."""
+        return ((q @ self.gate_vectors) * self.gate_values) @ self.gate_vectors.T
+
+    def square(self, q):
+        r""":math:`\sum_k \omega_k \|\sum_i d_{ik} q_i\|^2`."""
+        return float(np.sum(q * self.times_gates(q)))
+
+
+class KroneckerStep:
+    r"""Linear step by Kronecker diagonalisation, for any loss with a scalar prox.
+
+    The loss is split on the effective weight of every row, :math:`g_k = \sum_i d_{ik}
+    (v_i - w_i)`, instead of on its prediction. The rows keep their part of that split (see
+    `row_steps`); here are the means of q and of the output bias over the iterations.
+
+    Parameters
+    ----------
+    system : KroneckerSystem
+    intercept : bool
+    """
+
+    splits_loss = True
+
+    def __init__(self, system, intercept):
+        self.system, self.intercept = system, intercept
+        d, P = len(system.row_values), len(system.gate_values)
+        self.q, self.mean, self.before = np.zeros((3, d, P))
+        self.bias = self.mean_bias = 0.0
         self.rho = 1.0
-        self.slopes = program.loss.derivative(np.zeros(len(rows)), program.y)
 
-    def start(self, v, w, bias, slopes):
-        """Set the copies to the given point and its dual variables."""
-        program = self.program
-        self.bias = bias if program.fit_intercept else 0.0
-        self.copy[:] = self.gates @ (v - w).T
-        self.bias_copy[:] = self.bias
-        self.slopes = slopes
-        self.dual[:] = -slopes[:, None] * program.rows / self.rho
-        self.bias_dual[:] = -slopes / self.rho * program.fit_intercept
+    def start(self, v, w, bias):
+        """Set the means to the given point."""
+        self.mean[:] = v - w
+        self.bias = self.mean_bias = bias if self.intercept else 0.0
 
-    def scale_penalty(self, factor):
-        """Multiply the penalty of the loss split, keeping its multipliers."""
-        self.rho *= factor
-        self.dual /= factor
-        self.bias_dual /= factor
-
-    def balance(self):
-        """Rescale the penalty of the loss split by its residuals."""
-        self.scale_penalty(penalty_factor(*self.residuals()))
-
-    def solve(self, target_v, target_w, pulled_v, pulled_w, rho_blocks, rho_cones):
+    def solve(self, target_v, target_w, pulled, total, rho_blocks, rho_cones):
         """Update and return the blocks (v, w).
 
         Parameters
         ----------
-        target_v, target_w : ndarray of shape (d, n_patterns)
+        target_v, target_w : ndarray of shape (d, P)
             What the norm copies ask for.
-        pulled_v, pulled_w : ndarray of shape (d, n_patterns)
-            ``X' Omega (S * slack targets)``, what the cone copies ask for.
+        pulled, total : ndarray of shape (d, 2 P), float
+            What the rows ask for, see `ADMMShard.pull`.
         rho_blocks, rho_cones : float
         """
-        rows, program = self.program.rows, self.program
-        pulled = (self.copy + self.dual).T @ self.weighted_gates
-        right_v = rho_blocks * target_v + rho_cones * pulled_v + self.rho * pulled
-        right_w = rho_blocks * target_w + rho_cones * pulled_w - self.rho * pulled
-        rotated = self.row_vectors.T
-        diagonal = (rho_blocks + rho_cones * self.row_values)[:, None]
-        p = self.row_vectors @ ((rotated @ (right_v + right_w)) / diagonal)
-        coupled = diagonal + 2.0 * self.rho * self.gate_values[None, :]
-        q = rotated @ (right_v - right_w) @ self.gate_vectors / coupled
-        q = self.row_vectors @ q @ self.gate_vectors.T
-        v, w = 0.5 * (p + q), 0.5 * (p - q)
-        self.effective = self.gates @ q.T
-        if program.fit_intercept:
-            self.bias = float(program.weights @ (self.bias_copy + self.bias_dual))
-        self._loss_step(rows)
+        P = target_v.shape[1]
+        coupling = self.rho * self.system.times_gates(self.mean)
+        right_v = rho_blocks * target_v + rho_cones * pulled[:, :P] + coupling
+        right_w = rho_blocks * target_w + rho_cones * pulled[:, P:] - coupling
+        v, w = self.system.solve(right_v, right_w, rho_blocks, rho_cones, self.rho)
+        self.q, self.before = v - w, self.mean
+        self.mean = RELAXATION * self.q + (1.0 - RELAXATION) * self.mean
+        if self.intercept:
+            self.bias = self.mean_bias + total
+            self.mean_bias = RELAXATION * self.bias + (1.0 - RELAXATION) * self.mean_bias
         return v, w
 
-    def _loss_step(self, rows):
-        """Scalar prox of the loss along (x_k, 1) for every sample."""
-        program = self.program
-        point = RELAXATION * self.effective + (1 - RELAXATION) * self.copy - self.dual
-        outputs = np.einsum("kj,kj->k", rows, point)
-        if program.fit_intercept:
-            bias_point = RELAXATION * self.bias + (1 - RELAXATION) * self.bias_copy
-            bias_point -= self.bias_dual
-            outputs = outputs + bias_point
-        step = self.lengths / self.rho
-        shift = program.loss.prox(outputs, program.y, step) - outputs
-        # optimality of the prox: the slope is a subgradient at its output
-        self.slopes = -shift / step
-        shift /= self.lengths
-        self.previous = self.copy
-        self.copy = point + shift[:, None] * rows
-        self.dual = self.copy - point
-        if program.fit_intercept:
-            self.bias_copy = bias_point + shift
-            self.bias_dual = self.bias_copy - bias_point
+    def balance(self, sums):
+        r"""Rescale the penalty of the loss split by its residuals; returns the factor.
 
-    def residuals(self):
-        """Relative primal and dual residuals of the loss split."""
-        weights = self.program.weights
-        primal = _norm(self.effective - self.copy, weights)
-        size = max(_norm(self.effective, weights), _norm(self.copy, weights))
-        dual = _norm(self.copy - self.previous, weights)
-        return _relative(primal, size), _relative(dual, _norm(self.dual, weights))
+        With the effective weights :math:`D q`, their copies :math:`D \bar q + s x` and the
+        multipliers :math:`\delta x`; `sums` are those of `ADMMShard.advance_and_measure`.
+        """
+        primal_cross, shift, dual_cross, change, cross, multiplier = sums
+        square = self.system.square
+        primal = square(self.q - self.mean) - 2.0 * primal_cross + shift
+        dual = square(self.mean - self.before) + 2.0 * dual_cross + change
+        size = max(square(self.q), square(self.mean) + 2.0 * cross + shift)
+        factor = penalty_factor(_relative(primal, size), _relative(dual, multiplier))
+        self.rho *= factor
+        return factor
+
+    def keep(self, system, old):
+        """Go on with other patterns; `old` are their places so far, -1 for new ones."""
+        self.system = system
+        mean = np.zeros((self.mean.shape[0], len(old)))
+        mean[:, old >= 0] = self.mean[:, old[old >= 0]]
+        self.mean = mean
 
 
 class CholeskyStep:
     """The closed-form u-step of the paper: one dense factor of size 2 d P (squared loss)."""
+
+    splits_loss = False
 
     def __init__(self, program, rng):
         if program.loss.name != "squared":
@@ -166,13 +168,10 @@ class CholeskyStep:
         self.factored = None
         self.bias = 0.0
 
-    def start(self, v, w, bias, slopes):
+    def start(self, v, w, bias):
         """Nothing to set: the step keeps no copies."""
 
-    def balance(self):
-        """No penalty of its own to balance."""
-
-    def solve(self, target_v, target_w, pulled_v, pulled_w, rho_blocks, rho_cones):
+    def solve(self, target_v, target_w, pulled, total, rho_blocks, rho_cones):
         """See `KroneckerStep.solve`."""
         B, d = self.shape
         if self.factored is None or self.factored[0] != (rho_blocks, rho_cones):
@@ -182,13 +181,7 @@ class CholeskyStep:
             system[index, :, index, :] += block
             factor = cho_factor(system.reshape(B * d, B * d), lower=True, overwrite_a=True)
             self.factored = (rho_blocks, rho_cones), factor
-        right = np.concatenate(
-            [
-                rho_blocks * target_v + rho_cones * pulled_v,
-                rho_blocks * target_w + rho_cones * pulled_w,
-            ],
-            axis=1,
-        )
+        right = rho_blocks * np.concatenate([target_v, target_w], axis=1) + rho_cones * pulled
         u = cho_solve(self.factored[1], right.T.ravel() + self.loss_pull)
         if self.program.fit_intercept:
             self.bias = self.mean_target - float(self.mean_design @ u)
@@ -214,6 +207,8 @@ class CoordinateStep:
     augmented Lagrangian; it grows again after a success.
     """
 
+    splits_loss = False
+
     def __init__(self, program, rng):
         if not np.isfinite(program.loss.curvature):
             raise ValueError(
@@ -228,18 +223,16 @@ class CoordinateStep:
         self.slopes = program.loss.derivative(self.outputs, program.y)
         self.step_sizes = np.ones(program.n_patterns)
 
-    def balance(self):
-        """No penalty of its own to balance."""
-
-    def start(self, v, w, bias, slopes):
+    def start(self, v, w, bias):
         """Start from the given blocks."""
         self.v[:], self.w[:] = v, w
         self.bias = bias
         self.outputs = self.program.predictions(v, w, bias)
 
-    def solve(self, target_v, target_w, pulled_v, pulled_w, rho_blocks, rho_cones):
+    def solve(self, target_v, target_w, pulled, total, rho_blocks, rho_cones):
         """See `KroneckerStep.solve`."""
         program, v, w = self.program, self.v, self.w
+        pulled_v, pulled_w = np.split(pulled, 2, axis=1)
         rows, weights, loss, y = program.rows, program.weights, program.loss, program.y
         if program.fit_intercept:
             # a step of length 1 / curvature along the bias never overshoots
@@ -289,9 +282,6 @@ def penalty_factor(primal, dual):
     return float(np.clip(np.sqrt(primal / dual), 0.1, 10.0))
 
 
-def _norm(values, weights):
-    return float(np.sqrt(weights @ np.einsum("kj,kj->k", values, values)))
-
-
 def _relative(part, whole):
-    return part / max(whole, 1e-12)
+    """A relative size, from squares, of which rounding may have left a negative one."""
+    return float(np.sqrt(max(part, 0.0)) / max(np.sqrt(max(whole, 0.0)), 1e-12))

@@ -11,7 +11,7 @@ with R a column of ones. Where a box gives every row radii of its own (norm inf)
 :math:`T_i \ge |\hat v_i|` has an entry per feature and R holds the radii. The projection on the
 first set is an average, that on the second has one root per pattern at most, and T is one more
 linear step, diagonal in the eigenvectors of :math:`R^\top \Omega R`; blocks keep the Kronecker
-form of `KroneckerStep`. The loss is split on the effective weight of every sample, whose proximal
+form of `KroneckerSystem`. The loss is split on the effective weight of every sample, whose proximal
 step is a shrinkage with one root per sample.
 """
 
@@ -20,28 +20,74 @@ import copy
 import numpy as np
 
 from ..program.geometry import Geometry
-from .linear_step import RELAXATION, KroneckerStep, penalty_factor
+from .linear_step import KroneckerSystem, penalty_factor
+from .row_steps import RELAXATION
 from .shrinkage import Shrunk, WorstCaseProx
 
 
-class RobustStep(KroneckerStep):
-    """`KroneckerStep` with the proximal step of the worst-case loss."""
+class RobustStep:
+    """Linear step as `KroneckerStep`, and the proximal step of the worst-case loss.
+
+    A perturbation moves the effective weight of a row in any direction: its copy and its multiplier
+    have d numbers.
+    """
 
     def __init__(self, program, radii, dual):
-        super().__init__(program, None)
-        self.prox = WorstCaseProx(
-            program.loss, program.y, program.rows, radii, dual, program.fit_intercept
-        )
+        self.program = program
+        rows, geometry = program.rows, program.geometry
+        self.gates = program.patterns.astype(np.float64)
+        self.weighted_gates = program.weights[:, None] * self.gates
+        self.system = KroneckerSystem(geometry.row_spectrum, geometry.gate_spectrum)
+        self.prox = WorstCaseProx(program.loss, program.y, rows, radii, dual, program.fit_intercept)
+        self.copy, self.dual = np.zeros_like(rows), np.zeros_like(rows)
+        self.bias_copy, self.bias_dual = np.zeros((2, len(rows)))
+        self.bias, self.rho = 0.0, 1.0
 
-    def _loss_step(self, rows):
+    def solve(self, target_v, target_w, pulled_v, pulled_w, rho_blocks, rho_cones):
+        """Update and return the blocks (v, w).
+
+        Parameters
+        ----------
+        target_v, target_w : ndarray of shape (d, n_patterns)
+            What the copies of the blocks ask for.
+        pulled_v, pulled_w : ndarray of shape (d, n_patterns)
+            ``X' Omega (S * slack targets)``, what the cone copies ask for.
+        rho_blocks, rho_cones : float
+        """
+        pulled = self.rho * ((self.copy + self.dual).T @ self.weighted_gates)
+        right_v = rho_blocks * target_v + rho_cones * pulled_v + pulled
+        right_w = rho_blocks * target_w + rho_cones * pulled_w - pulled
+        v, w = self.system.solve(right_v, right_w, rho_blocks, rho_cones, self.rho)
+        self.effective = self.gates @ (v - w).T
+        if self.program.fit_intercept:
+            self.bias = float(self.program.weights @ (self.bias_copy + self.bias_dual))
+        self._loss_step()
+        return v, w
+
+    def _loss_step(self):
         point = RELAXATION * self.effective + (1 - RELAXATION) * self.copy - self.dual
-        bias_point = np.zeros(len(rows))
+        bias_point = np.zeros(len(point))
         if self.program.fit_intercept:
             bias_point = RELAXATION * self.bias + (1 - RELAXATION) * self.bias_copy
             bias_point -= self.bias_dual
         self.previous = self.copy
         self.copy, self.bias_copy = self.prox(point, bias_point, self.rho)
         self.dual, self.bias_dual = self.copy - point, self.bias_copy - bias_point
+
+    def balance(self):
+        """Rescale the penalty of the loss split by its relative residuals."""
+        primal, change = self.effective - self.copy, self.copy - self.previous
+        size = max(self._norm(self.effective), self._norm(self.copy))
+        factor = penalty_factor(
+            self._norm(primal) / max(size, 1e-12),
+            self._norm(change) / max(self._norm(self.dual), 1e-12),
+        )
+        self.rho *= factor
+        self.dual /= factor
+        self.bias_dual /= factor
+
+    def _norm(self, values):
+        return float(np.sqrt(self.program.weights @ np.einsum("kj,kj->k", values, values)))
 
 
 class RobustADMM:

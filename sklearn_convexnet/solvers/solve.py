@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from contextlib import closing
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,26 +11,26 @@ import numpy as np
 from .._typing import OnCheck, Seed, Solver
 from ..program.sampled import SampledProgram
 from .admm import ADMM
-from .bounds import admissible_slopes, certify, dual_norms
+from .bounds import Certified, admissible_slopes, certify, dual_norms, resolution
 from .constant import constant_network
-from .linear_step import CholeskyStep, CoordinateStep, KroneckerStep
+from .linear_step import CholeskyStep, CoordinateStep
 from .polish import polish
 from .result import Record, Result, Solution
 from .scp import solve_scp
+from .sharded import iterate, kronecker_admm, tighter
+from .shards import Shards
 from .threads import one_blas_pool
 from .units import Units
 
 SOLVERS = ("admm", "admm-cholesky", "admm-rbcd", "scp")
 
-_LINEAR_STEPS = {
-    "admm": KroneckerStep,
-    "admm-cholesky": CholeskyStep,
-    "admm-rbcd": CoordinateStep,
-}
+_PAPER_STEPS = {"admm-cholesky": CholeskyStep, "admm-rbcd": CoordinateStep}
 # iterations that tell the blocks of the solution from the others
 _SCREENING = 60
 # patterns beyond which ADMM over all of them costs more than it tells
 _MANY_PATTERNS = 2000
+# relative gap that single precision allows, and size from which it saves time
+_SINGLE_TOL, _MANY_ENTRIES = 1e-4, 1_000_000
 # regularisation, in normalised units, below which rounding decides
 _SMALLEST_ALPHA = 1e-13
 
@@ -85,9 +85,9 @@ def solve(
     units = Units(program)
     start = None if warm_start is None else units.to_normalised(warm_start.solution)
     record = Record(units.objective_scale, on_check)
-    with one_blas_pool(large=_threads_pay_off(program, solver)):
+    with one_blas_pool(large=_threads_pay_off(program, solver)) as n_threads:
         best, n_iter = _solve_normalised(
-            units.normalised, solver, tol, max_iter, rng, start, record
+            units.normalised, solver, tol, max_iter, rng, start, record, n_threads
         )
     solution = units.to_user(best.solution)
     network = program.network(solution.v, solution.w, solution.bias)
@@ -125,7 +125,7 @@ def check_arguments(solver, tol, max_iter, warm_start):
         raise ValueError(f"warm_start must be a Result or None, got {warm_start!r}.")
 
 
-def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
+def _solve_normalised(program, solver, tol, max_iter, rng, start, record, n_threads):
     """Solve in normalised units; returns the best certified point and the iterations."""
     bias, slopes = constant_network(
         program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
@@ -141,7 +141,7 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record):
         # so little regularisation drowns in rounding: more of it solves the same problem better
         solvable = copy.copy(program)
         solvable.alpha = _SMALLEST_ALPHA
-    best, n_iter = _run(solvable, solver, tol, max_iter, rng, start, record)
+    best, n_iter = _run(solvable, solver, tol, max_iter, rng, start, record, n_threads)
     if solvable is not program:
         point = best.solution
         best, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=tol)
@@ -163,7 +163,7 @@ def _may_be_optimal(program, slopes, count=10):
     return norms.max() <= 1.01 * program.alpha
 
 
-def _run(program, solver, tol, max_iter, rng, start, record):
+def _run(program, solver, tol, max_iter, rng, start, record, n_threads):
     """Dispatch to the methods; returns (certified, n_iter)."""
     if solver == "scp":
         return solve_scp(
@@ -174,56 +174,65 @@ def _run(program, solver, tol, max_iter, rng, start, record):
         return polish(
             program, working, tol=tol, max_iter=max_iter, on_check=lambda *a: record("polish", *a)
         )
-    step = _LINEAR_STEPS[solver](program, rng)
-    admm = ADMM(program, step)
-    if start is not None:
-        admm.start(start)
-    if solver == "admm":
-        if start is None:
-            admm.run(min(_SCREENING, max_iter))
-        norms = np.sqrt(np.einsum("sji,sji->si", admm.copies, admm.copies)).ravel()
-        working = np.flatnonzero(norms > 1e-2 * norms.max(initial=0.0))
-        if working.size == 0:
-            working = np.arange(min(2 * program.n_patterns, 10))
-        if admm.n_iter < max_iter and _polish_is_worth_it(program, working.size):
-            done = admm.n_iter
-            best, used = polish(
-                program,
-                working,
-                tol=tol,
-                max_iter=max_iter - done,
-                on_check=lambda n_iter, certified: record("polish", done + n_iter, certified),
-            )
-            return best, done + used
-    best, check = None, 50
-    while True:
-        admm.run(min(check, max_iter) - admm.n_iter)
-        certified, _ = certify(
-            program,
-            *admm.copies,
-            step.bias,
-            step.slopes,
+    admm, spectra = _admm(program, solver, tol, rng, n_threads)
+    with closing(admm.shards):
+        if start is not None:
+            admm.start(start)
+        if solver == "admm":
+            if start is None:
+                admm.run(min(_SCREENING, max_iter))
+            norms = np.sqrt(np.einsum("sji,sji->si", admm.copies, admm.copies)).ravel()
+            working = np.flatnonzero(norms > 1e-2 * norms.max(initial=0.0))
+            if working.size == 0:
+                working = np.arange(min(2 * program.n_patterns, 10))
+            if admm.n_iter < max_iter and _polish_is_worth_it(program, working.size):
+                done = admm.n_iter
+                best, used = polish(
+                    program,
+                    working,
+                    tol=tol,
+                    max_iter=max_iter - done,
+                    on_check=lambda n_iter, certified: record("polish", done + n_iter, certified),
+                )
+                return best, done + used
+        return iterate(
+            admm,
+            program.gates,
             tol=tol,
-            indices=np.arange(2 * program.n_patterns),
-            multipliers=admm.cone_multipliers(),
+            max_iter=max_iter,
+            record=record,
+            best=_constant_point(program),
+            spectra=spectra,
         )
-        if best is None:
-            best = certified
-        else:
-            best = tighter(best, certified)
-        stop = record("admm", admm.n_iter, best)
-        if stop or best.gap <= tol or admm.n_iter >= max_iter:
-            return best, admm.n_iter
-        check = int(1.5 * admm.n_iter)
 
 
-def tighter(best, new):
-    """The better feasible point with the better of the two lower bounds."""
-    upper = new if new.upper_bound <= best.upper_bound else best
-    lower = new if new.lower_bound >= best.lower_bound else best
-    point = upper.solution
-    solution = Solution(point.v, point.w, point.bias, lower.solution.slopes)
-    return replace(upper, solution=solution, lower_bound=lower.lower_bound)
+def _constant_point(program):
+    """The best constant network, with no lower bound but zero."""
+    bias, slopes = constant_network(
+        program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
+    )
+    zero = np.zeros_like(program.gates)
+    value = program.objective(zero, zero, bias)
+    return Certified(Solution(zero, zero, bias, slopes), value, 0.0, resolution(program))
+
+
+def _admm(program, solver, tol, rng, n_threads):
+    """ADMM with the linear step of a solver, and the spectra that it may go on with."""
+    if solver == "admm":
+        dtype = _precision(program, tol)
+        shards = Shards.of(program, n_threads=n_threads, splits_loss=True, dtype=dtype)
+        return kronecker_admm(shards, program.alpha)
+    shards = Shards.of(program, n_threads=1, splits_loss=False, dtype=np.float64)
+    step = _PAPER_STEPS[solver](program, rng)
+    return ADMM(shards, step, program.alpha, program.gates.shape), None
+
+
+def _precision(program, tol):
+    """Single precision for many rows where its rounding does not show."""
+    n, P = program.patterns.shape
+    enough = tol >= _SINGLE_TOL and program.geometry.precision == np.float32
+    alike = program.weights.min() > 1e-6 * program.weights.max()
+    return np.float32 if enough and alike and n * P >= _MANY_ENTRIES else np.float64
 
 
 def _nonzero_blocks(v, w):
@@ -237,12 +246,11 @@ def _spread_blocks(program, count=100):
 
 
 def _threads_pay_off(program, solver):
-    """Whether a second thread brings more than it costs."""
+    """Whether a second thread of BLAS brings more than it costs; shards have threads anyway."""
     n, P = program.patterns.shape
-    if solver == "scp" or (solver == "admm" and _polish_is_worth_it(program, P)):
-        # the factorisation of size n dominates
-        return n >= 700
-    return n * P * program.rows.shape[1] >= 1e8
+    # the factorisation of size n dominates
+    factorises = solver == "scp" or (solver == "admm" and _polish_is_worth_it(program, P))
+    return factorises and n >= 700
 
 
 def _polish_is_worth_it(program, n_blocks):

@@ -14,17 +14,20 @@ class _Limits:
         self.lock, self.users = threading.Lock(), 0
 
     def acquire(self, numpy_too):
-        """Limit all pools, or scipy's only."""
+        """Limit all pools, or scipy's only; returns this user's share of the threads there were."""
         with self.lock:
             if self.users == 0:
                 self.pools = ThreadpoolController().select(user_api="blas")
                 self.before = self.pools.limit(limits=None)
+                counts = [library["num_threads"] for library in self.pools.info()]
+                self.available = min(counts, default=1)
             self.users += 1
             paths = [library["filepath"] for library in self.pools.info()]
             if not numpy_too:
                 paths = [path for path in paths if "scipy" in os.path.dirname(path)]
             self._take_control()
             self.pools.select(filepath=paths).limit(limits=1)
+            return max(1, self.available // self.users)
 
     def release(self):
         with self.lock:
@@ -51,9 +54,11 @@ def one_blas_pool(*, large):
     The wheels of numpy and scipy bring a pool of threads each. Two pools of several threads, used
     in turn, block one another: measured, a small solve takes a hundred times longer. From some
     size on numpy's threads pay off; scipy's share of the work is small, so its pool gives way.
+
+    Yields the number of threads that BLAS would have had, for other work.
     """
-    _limits.acquire(not large)
+    n_threads = _limits.acquire(not large)
     try:
-        yield
+        yield n_threads
     finally:
         _limits.release()

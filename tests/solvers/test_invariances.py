@@ -11,8 +11,8 @@ from sklearn_convexnet.program.losses import Huber, get_loss
 from sklearn_convexnet.program.patterns import sample_gates
 from sklearn_convexnet.program.sampled import SampledProgram
 from sklearn_convexnet.solvers import solve
-from sklearn_convexnet.solvers.admm import ADMM
-from sklearn_convexnet.solvers.linear_step import KroneckerStep
+from sklearn_convexnet.solvers.sharded import kronecker_admm
+from sklearn_convexnet.solvers.shards import Shards
 
 TOL = 1e-8
 
@@ -69,7 +69,8 @@ def test_iterates_of_repeated_rows_are_those_of_weights(loss, intercept):
     methods = []
     for arguments in ({**data, "sample_weight": counts}, repeated):
         program = SampledProgram(**arguments, alpha=0.01).normalised()[0]
-        methods.append(ADMM(program, KroneckerStep(program, None)))
+        shards = Shards.of(program, n_threads=1, splits_loss=True, dtype=np.float64)
+        methods.append(kronecker_admm(shards, program.alpha)[0])
     for _ in range(10):
         for method in methods:
             method.run(10)
@@ -78,7 +79,7 @@ def test_iterates_of_repeated_rows_are_those_of_weights(loss, intercept):
         np.testing.assert_allclose(plain.copies, weighted.copies, rtol=0, atol=1e-12)
         assert plain.step.bias == pytest.approx(weighted.step.bias, abs=1e-12)
         np.testing.assert_allclose(
-            plain.step.slopes, np.repeat(weighted.step.slopes, counts), rtol=0, atol=1e-11
+            plain.shards.slopes(), np.repeat(weighted.shards.slopes(), counts), rtol=0, atol=1e-11
         )
 
 

@@ -1,0 +1,226 @@
+r"""What ADMM does for every row: the cones of all patterns, and the loss.
+
+For the loss the split is on the effective weight :math:`g_k = \sum_i d_{ik} (v_i - w_i)` of every
+row (see `linear_step`). Its copy and its multiplier would be d numbers a row, but the loss moves
+both along the row only: with the over-relaxed mean :math:`\bar q` of the iterates
+:math:`q = v - w`,
+
+.. math:: \hat g_k = \sum_i d_{ik} \bar q_i + s_k x_k, \qquad \mu_k = \delta_k x_k,
+
+so two numbers a row, and the output :math:`\bar u_k = x_k^\top \sum_i d_{ik} \bar q_i`, are all the
+state there is. The output bias is one more coordinate of the rows, of value one.
+"""
+
+import numpy as np
+
+from .shard import Shard, row_squares, weighted_transpose
+
+# over-relaxation of the copies (Boyd et al. 2011, Section 3.4.3)
+RELAXATION = 1.6
+
+
+class ADMMShard(Shard):
+    """Some rows of a program, with the state of ADMM.
+
+    Parameters
+    ----------
+    rows, y, weights, patterns, loss
+        As in `Shard`.
+    splits_loss : bool
+        Whether the loss is split here, too, or is left to the linear step.
+    intercept : bool
+    dtype : dtype
+        Precision of the state of the cones and of its products.
+
+    Attributes
+    ----------
+    m : ndarray of shape (n, 2 P)
+        Slack and multiplier of the cones of v, then of w, in one number: its positive part is the
+        copy of the slack, its negative part the scaled multiplier.
+    """
+
+    def __init__(self, rows, y, weights, patterns, loss, *, splits_loss, intercept, dtype):
+        super().__init__(rows, y, weights, patterns, loss)
+        self.splits_loss, self.intercept = splits_loss, intercept
+        self.dtype = np.dtype(dtype)
+        self.cast_rows = rows.astype(dtype, copy=False)
+        self.squares = row_squares(rows)
+        # of (x_k, 1); a row of zeros sees no step of the prox: its slope is that at the output zero
+        self.lengths = self.squares + float(intercept)
+        self.lengths[self.lengths == 0] = 1e-30
+        self.shifts, self.duals, self.outputs = np.zeros((3, len(y)))
+        self._begin(patterns)
+
+    def _begin(self, patterns):
+        self.active, self.m = patterns, np.zeros((len(self.y), 2 * patterns.shape[1]), self.dtype)
+
+    def start(self, slopes, blocks, rho):
+        """Set the state to slopes, or where they are None those there are, and blocks (d, 2 P)."""
+        gates = np.tile(self.active, 2)
+        P = self.active.shape[1]
+        for part in self.parts(gates.shape[1]):
+            activations = self.rows[part] @ blocks
+            self.m[part] = np.maximum(activations * (2.0 * gates[part] - 1.0), 0.0)
+            activations *= gates[part]
+            self.outputs[part] = activations[:, :P].sum(axis=1) - activations[:, P:].sum(axis=1)
+        self.shifts[:] = 0.0
+        if slopes is not None:
+            self.slopes = slopes
+        self.duals = -self.slopes / rho
+
+    def keep(self, columns, old, mean):
+        """Go on with the patterns `columns`.
+
+        Parameters
+        ----------
+        columns, old : ndarray of int of shape (P,)
+            The patterns, and their places so far, -1 for new ones.
+        mean : ndarray of shape (d, P)
+            The over-relaxed mean of the iterates of q.
+        """
+        state = self.m.reshape(len(self.m), 2, -1)
+        self._begin(self.patterns[:, columns])
+        self.m.reshape(len(self.m), 2, -1)[:, :, old >= 0] = state[:, :, old[old >= 0]]
+        for part in self.parts(len(columns)):
+            activations = self.rows[part] @ mean
+            activations *= self.active[part]
+            self.outputs[part] = activations.sum(axis=1)
+
+    # --------------------------------------------------------------------------- iterations
+
+    def advance(self, blocks, bias, rho, ratio):
+        """One iteration: move the state, return what it asks of the linear step, see `pull`."""
+        return self._pass(self._mover(blocks, bias, rho), ratio)
+
+    def advance_and_measure(self, blocks, bias, rho):
+        """One iteration that returns the residuals instead.
+
+        Returns
+        -------
+        cones : ndarray of shape (4,)
+            Squares of the primal and dual residuals of the cones, of the copies and of the scaled
+            multipliers.
+        loss : ndarray of shape (6,)
+            What `KroneckerStep.balance` needs.
+        """
+        shifts, outputs, cones = self.shifts.copy(), self.outputs.copy(), np.zeros(4)
+        mover = self._mover(blocks, bias, rho)
+        for part in self._parts():
+            before = np.maximum(self.m[part], 0.0)
+            slack = mover(part, self._signs(part)) / RELAXATION
+            after = np.maximum(self.m[part], 0.0)
+            multipliers = np.minimum(self.m[part], 0.0)
+            weights = self.weights[part]
+            squares = [(slack - after), (after - before), after, multipliers]
+            cones += [weights @ np.einsum("ki,ki->k", each, each) for each in squares]
+        s, x = self.shifts, self.squares
+        now = self.outputs
+        gap = (now - (1.0 - RELAXATION) * outputs) / RELAXATION - now
+        terms = [s * gap, s * s * x, (s - shifts) * (now - outputs), (s - shifts) ** 2 * x]
+        terms += [s * now, self.duals**2 * x]
+        return cones, np.array([self.weights @ term for term in terms])
+
+    def rescale(self, cone_factor, loss_factor):
+        """Keep the multipliers when the penalties are multiplied by these factors."""
+        np.divide(self.m, self.m.dtype.type(cone_factor), out=self.m, where=self.m < 0)
+        self.duals /= loss_factor
+
+    def pull(self, ratio):
+        r"""What the rows ask of the linear step.
+
+        Parameters
+        ----------
+        ratio : float
+            Penalty of the loss over that of the cones.
+
+        Returns
+        -------
+        pulled : ndarray of shape (d, 2 P)
+            :math:`X^\top \Omega (S \circ |m| \pm \tau\, e D)` for v and w, with the ratio
+            :math:`\tau` and :math:`e = s + \delta`.
+        total : float
+            :math:`\sum_k \omega_k e_k`.
+        """
+        return self._pass(None, ratio)
+
+    def multipliers(self, rho_cones):
+        r""":math:`X^\top \Omega (S \circ a)` for the multipliers a of the cones, shape (d, 2 P)."""
+        total = np.zeros((self.rows.shape[1], self.m.shape[1]))
+        for part in self._parts():
+            amounts = -np.minimum(self.m[part], 0.0).astype(np.float64)
+            sides = amounts.reshape(len(amounts), 2, -1)
+            sides *= self._signs(part)[:, None]
+            total += weighted_transpose(self.rows[part], self.weights[part]) @ amounts
+        return rho_cones * total
+
+    def _parts(self):
+        return self.parts(self.m.shape[1], self.dtype.itemsize)
+
+    def _signs(self, part):
+        signs = self.active[part].astype(self.dtype)
+        signs *= 2
+        signs -= 1
+        return signs
+
+    def _mover(self, blocks, bias, rho):
+        """The forward half of an iteration, a function of a part of the rows and its signs."""
+        P = self.active.shape[1]
+        relaxed = (RELAXATION * blocks).astype(self.dtype)
+        halves = 0.5 * (blocks[:, :P] - blocks[:, P:]).sum(axis=1)
+        relaxation = self.dtype.type(RELAXATION)
+
+        def move(part, signs):
+            slack = self.cast_rows[part] @ relaxed
+            sides = slack.reshape(len(slack), 2, P)
+            sides *= signs[:, None]
+            if self.splits_loss:
+                # of the gates (signs + 1) / 2 of the effective weights, so no product with X
+                sums = sides.sum(axis=2).astype(np.float64) / (2.0 * RELAXATION)
+                outputs = sums[:, 0] - sums[:, 1] + self.rows[part] @ halves
+                self._loss_step(part, outputs, bias, rho)
+            m = self.m[part]
+            change = np.maximum(m, 0)
+            change *= -relaxation
+            change += slack
+            m += change
+            return slack
+
+        return move
+
+    def _loss_step(self, part, outputs, bias, rho):
+        """Scalar prox of the loss along (x_k, 1)."""
+        mean = RELAXATION * outputs + (1.0 - RELAXATION) * self.outputs[part]
+        kept = (1.0 - RELAXATION) * self.shifts[part] - self.duals[part]
+        point = mean + bias + kept * self.lengths[part]
+        step = self.lengths[part] / rho
+        # optimality of the prox: the slope is a subgradient at its output
+        slopes = (point - self.loss.prox(point, self.y[part], step)) / step
+        self.slopes[part], self.outputs[part] = slopes, mean
+        self.duals[part] = -slopes / rho
+        self.shifts[part] = kept + self.duals[part]
+
+    def _pass(self, move, ratio):
+        """The backward half of an iteration, after the forward half of the same part."""
+        d, P = self.rows.shape[1], self.active.shape[1]
+        pulled, total = np.zeros((d, 2 * P)), 0.0
+        weights, alike = self.weights, np.zeros(d)
+        for part in self._parts():
+            signs = self._signs(part)
+            if move is not None:
+                move(part, signs)
+            asked = np.abs(self.m[part])
+            sides = asked.reshape(len(asked), 2, P)
+            if self.splits_loss:
+                # e D = e (signs + 1) / 2: the first half with the signs, the second is one column
+                errors = self.shifts[part] + self.duals[part]
+                halves = (0.5 * ratio * errors).astype(self.dtype)[:, None]
+                sides[:, 0] += halves
+                sides[:, 1] -= halves
+                terms = weights[part] * errors
+                total += terms.sum()
+                alike += self.rows[part].T @ terms
+            sides *= signs[:, None]
+            pulled += weighted_transpose(self.cast_rows[part], weights[part]) @ asked
+        pulled[:, :P] += 0.5 * ratio * alike[:, None]
+        pulled[:, P:] -= 0.5 * ratio * alike[:, None]
+        return pulled, float(total)

@@ -1,0 +1,131 @@
+r"""Certified bounds of a program that is split into shards: the bounds of `bounds`, pass by pass.
+
+Projections on the cones of many patterns are done together: a pass over the rows finds, for every
+point, the rows that it violates most; they join the rows that are known, and the point is
+projected on the cone of these, until no row is violated.
+"""
+
+import numpy as np
+
+from ..network import column_norms
+from ..program.cones import non_negative_least_squares
+from .bounds import Certified
+from .result import Solution, relative_gap
+from .shard import worst_rows
+
+# rounds of a projection, after which the steps along the gates do the rest
+_MOST_ROUNDS = 60
+
+
+def certify_shards(shards, gates, alpha, columns, v, w, bias, *, reach, tol, thorough):
+    r"""Bounds from any point: project the blocks, scale the slopes.
+
+    Parameters
+    ----------
+    shards : Shards
+        Their slopes are made admissible.
+    gates : ndarray of shape (d, P)
+        Of all patterns.
+    alpha : float
+    columns : ndarray of int of shape (k,)
+        Patterns of the blocks v and w.
+    v, w : ndarray of shape (d, k)
+    bias : float
+    reach : ndarray of shape (2, d, P)
+        :math:`X^\top S_i a` for non-negative multipliers a, for v and for w.
+    tol : float
+        Relative gap that is asked for.
+    thorough : bool
+        Whether to project on the cones even if that cannot bring the gap down to `tol`.
+
+    Returns
+    -------
+    certified : Certified or None
+        None if that was left undone.
+    lower_bound : float
+    norms : ndarray of shape (2, P)
+        Bounds on the dual norms.
+    """
+    balance_slopes(shards)
+    gradients = shards.total("dual_gradients")
+    points = np.stack([-gradients, gradients])
+    norms = np.minimum(_norms(points), _norms(points + reach))
+    blocks = np.stack([v, w])
+    reachable = -shards.total("conjugate", 1.0)
+    hopeless = relative_gap(_value(shards, alpha, columns, blocks, bias), reachable) > tol
+    if thorough or not hopeless:
+        exact_above = alpha * (1.0 + 0.1 * tol)
+        sides, wrong = np.nonzero(norms > exact_above)
+        projected = project(shards, points[sides, :, wrong].T, wrong, stop_below=exact_above)
+        norms[sides, wrong] = np.minimum(norms[sides, wrong], _norms(projected))
+    kappa = max(1.0, norms.max() / alpha)
+    lower = max(0.0, -shards.total("conjugate", kappa))
+    if hopeless and not thorough:
+        return None, lower, norms
+    blocks = feasible_blocks(shards, gates, columns, blocks)
+    upper = _value(shards, alpha, columns, blocks, bias)
+    # what rounding makes of an objective that is zero
+    resolution = 1e-30 * _value(shards, alpha, columns, np.zeros_like(blocks), 0.0)
+    solution = Solution(*blocks, bias, shards.slopes())
+    return Certified(solution, upper, lower, resolution), lower, norms
+
+
+def _value(shards, alpha, columns, blocks, bias):
+    """The objective at blocks in the cones; elsewhere a number that tends to it."""
+    used = np.flatnonzero(blocks.any(axis=(0, 1)))
+    loss = shards.total("mean_loss", (blocks[0] - blocks[1])[:, used], columns[used], bias)
+    return loss + alpha * sum(column_norms(side).sum() for side in blocks)
+
+
+def balance_slopes(shards):
+    """Clip the slopes to the domain of the conjugate; with an intercept, their sum is zero."""
+    up, down = shards.total("slope_sums")
+    if shards.intercept:
+        target = min(up, down)
+        shards.map("scale_slopes", target / up if up > 0 else 0.0, target / down if down else 0.0)
+
+
+def feasible_blocks(shards, gates, columns, blocks):
+    """The nearest blocks in the cones, moved inside by as much as rounding asks for."""
+    sides, used = np.nonzero(np.any(blocks != 0, axis=1))
+    if used.size == 0:
+        return blocks
+    patterns = columns[used]
+    points = project(shards, blocks[sides, :, used].T, patterns)
+    steps = np.max(shards.map("steps_inside", points, gates[:, patterns], patterns), axis=0)
+    feasible = np.zeros_like(blocks)
+    feasible[sides, :, used] = (points + (1 + 1e-12) * steps * gates[:, patterns]).T
+    return feasible
+
+
+def project(shards, points, columns, *, stop_below=0.0):
+    """Project points, shape (d, k), on the cones of their patterns."""
+    d = len(points)
+    sizes = _norms(points)
+    sizes = np.where(sizes > 0, sizes, 1.0)
+    targets = points / sizes
+    projected = targets.copy()
+    known = [np.zeros((0, d)) for _ in columns]
+    left = np.arange(len(columns))
+    for _ in range(_MOST_ROUNDS):
+        left = left[sizes[left] * _norms(projected[:, left]) > stop_below]
+        if left.size == 0:
+            break
+        found = shards.map("most_violated", projected[:, left], columns[left], 1e-12 * d, 4 * d)
+        violated = []
+        for k, *parts in zip(left, *found, strict=True):
+            parts = [part for part in parts if part is not None]
+            if not parts:
+                continue
+            violated.append(k)
+            _, rows = worst_rows(*zip(*parts, strict=True), 2 * d)
+            known[k] = np.concatenate([known[k], rows])
+            multipliers = non_negative_least_squares(-known[k].T, targets[:, k])
+            projected[:, k] = targets[:, k] + known[k].T @ multipliers
+            known[k] = known[k][multipliers > 0]
+        left = np.array(violated, dtype=int)
+    return sizes * projected
+
+
+def _norms(blocks):
+    return np.sqrt(np.einsum("...ji,...ji->...i", blocks, blocks))

@@ -1,0 +1,116 @@
+r"""ADMM on shards until its bounds meet, on the patterns that still matter.
+
+Most blocks of a solution are zero. Patterns whose blocks are, and whose dual norms are below
+:math:`\alpha`, leave the iterations; the certificates are about all patterns, and one that is no
+longer below comes back.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .admm import ADMM
+from .linear_step import KroneckerStep, KroneckerSystem
+from .result import Solution
+from .shard_bounds import certify_shards
+
+# iterations before the first certificate, and between two of them as a share of those so far
+_FIRST_CHECK, _NEXT_CHECK = 50, 1.5
+# numbers n d P up to which every certificate is made in full
+_CHEAP = 3e7
+# patterns leave when at least this share of those that are left do
+_WORTH_LEAVING = 0.1
+
+
+def kronecker_admm(shards, alpha):
+    r"""ADMM with the Kronecker step on all patterns, and the spectra of the shards.
+
+    These are the spectrum of :math:`X^\top \Omega X`, and the matrix :math:`D^\top \Omega D`.
+    """
+    row_gram, gate_gram = shards.total("grams")
+    spectra = np.linalg.eigh(row_gram), gate_gram
+    system = KroneckerSystem(spectra[0], np.linalg.eigh(gate_gram))
+    shape = len(row_gram), len(gate_gram)
+    return ADMM(shards, KroneckerStep(system, shards.intercept), alpha, shape), spectra
+
+
+def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
+    """Iterate until the relative gap is at most `tol`.
+
+    Parameters
+    ----------
+    admm : ADMM
+    gates : ndarray of shape (d, P)
+        Of all patterns.
+    tol : float
+    max_iter : int
+    record : callable
+        Called with (phase, n_iter, Certified); returns whether to stop.
+    best : Certified
+        What is known before.
+    spectra : tuple, default=None
+        Those of `kronecker_admm`; without it no pattern leaves.
+
+    Returns
+    -------
+    certified : Certified
+        The best feasible point with the best lower bound.
+    n_iter : int
+    """
+    shards, (d, P) = admm.shards, gates.shape
+    active, reach = np.arange(P), np.zeros((2, d, P))
+    thorough = shards.n_rows * d * P <= _CHEAP
+    while True:
+        check = max(_FIRST_CHECK, int(_NEXT_CHECK * admm.n_iter))
+        admm.run(min(check, max_iter) - admm.n_iter)
+        admm.hand_over_slopes()
+        pulled = shards.total("multipliers", admm.rho_cones)
+        reach[:, :, active] = np.stack(np.split(pulled, 2, axis=1))
+        out_of_time = admm.n_iter >= max_iter
+        certified, lower, norms = certify_shards(
+            shards, gates, admm.alpha, active, *admm.copies, admm.step.bias,
+            reach=reach, tol=tol, thorough=thorough or out_of_time,
+        )  # fmt: skip
+        if certified is None:
+            best = replace(best, lower_bound=max(best.lower_bound, lower))
+        else:
+            best = tighter(best, _of_all_patterns(certified, active, P))
+        stop = record("admm", admm.n_iter, best)
+        if stop or best.gap <= tol or out_of_time:
+            return best, admm.n_iter
+        if spectra is not None:
+            active = _choose(admm, spectra, active, norms.max(axis=0) <= admm.alpha)
+
+
+def _choose(admm, spectra, active, below):
+    """Let patterns leave and come back; returns those that are left."""
+    zero = np.ones(len(below), dtype=bool)
+    zero[active] = ~admm.copies.any(axis=(0, 1))
+    chosen = np.flatnonzero(~(zero & below))
+    leaving = np.setdiff1d(active, chosen).size
+    coming = np.setdiff1d(chosen, active).size
+    if chosen.size == 0 or (coming == 0 and leaving < _WORTH_LEAVING * active.size):
+        return active
+    places = np.full(len(below), -1)
+    places[active] = np.arange(active.size)
+    rows, gate_gram = spectra
+    system = KroneckerSystem(rows, np.linalg.eigh(gate_gram[np.ix_(chosen, chosen)]))
+    admm.keep(system, chosen, places[chosen])
+    return chosen
+
+
+def _of_all_patterns(certified, active, n_patterns):
+    """The same with blocks of zeros for the patterns that left."""
+    point = certified.solution
+    v, w = np.zeros((2, len(point.v), n_patterns))
+    v[:, active], w[:, active] = point.v, point.w
+    return replace(certified, solution=Solution(v, w, point.bias, point.slopes))
+
+
+def tighter(best, new):
+    """The better feasible point with the better of the two lower bounds."""
+    upper = new if new.upper_bound <= best.upper_bound else best
+    lower = new if new.lower_bound >= best.lower_bound else best
+    point = upper.solution
+    solution = Solution(point.v, point.w, point.bias, lower.solution.slopes)
+    return replace(upper, solution=solution, lower_bound=lower.lower_bound)

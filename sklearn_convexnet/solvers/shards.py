@@ -1,0 +1,94 @@
+"""All shards of a program on this machine, a thread for each that has a core."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from .row_steps import ADMMShard
+
+# multiplications of a pass over a shard: fewer are not worth a thread
+_WORTH_A_THREAD = 3e8
+
+
+class Shards:
+    """Shards, and the reductions over them.
+
+    The sums do not depend on the number of threads: the shards do not, and they are added in
+    their order.
+
+    Parameters
+    ----------
+    shards : list of Shard
+    intercept : bool
+        Whether the output has a bias.
+    n_threads : int, default=1
+    """
+
+    def __init__(self, shards, *, intercept, n_threads=1):
+        self.shards, self.intercept = shards, intercept
+        n_threads = min(n_threads, len(shards))
+        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+
+    @classmethod
+    def of(cls, program, *, n_threads, splits_loss, dtype):
+        """Split a program into shards for ADMM."""
+        n, P = program.patterns.shape
+        size = max(1, int(_WORTH_A_THREAD / (P * program.rows.shape[1])))
+        count = max(1, n // size) if splits_loss else 1
+        bounds = np.linspace(0, n, count + 1).astype(int)
+        shards = []
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            part = slice(start, stop)
+            shards.append(
+                ADMMShard(
+                    program.rows[part],
+                    program.y[part],
+                    program.weights[part],
+                    program.patterns[part],
+                    program.loss,
+                    splits_loss=splits_loss,
+                    intercept=program.fit_intercept,
+                    dtype=dtype,
+                )
+            )
+        return cls(shards, intercept=program.fit_intercept, n_threads=n_threads)
+
+    def map(self, method, *arguments):
+        """What a method of the shards returns, for each of them."""
+        calls = [getattr(shard, method) for shard in self.shards]
+        if self._pool is None:
+            return [call(*arguments) for call in calls]
+        return list(self._pool.map(lambda call: call(*arguments), calls))
+
+    def map_each(self, method, each, *arguments):
+        """As `map`, with a first argument that is the shard's own."""
+        for shard, own in zip(self.shards, each, strict=True):
+            getattr(shard, method)(own, *arguments)
+
+    @property
+    def n_rows(self):
+        """Number of rows of all shards."""
+        return sum(len(shard.y) for shard in self.shards)
+
+    def slopes(self):
+        """The dual variables of all rows."""
+        return np.concatenate([shard.slopes for shard in self.shards])
+
+    def split(self, values):
+        """Values of all rows, or None, as a list for the shards."""
+        if values is None:
+            return [None] * len(self.shards)
+        ends = np.cumsum([len(shard.y) for shard in self.shards])
+        return np.split(values, ends[:-1])
+
+    def total(self, method, *arguments):
+        """The sum over the shards of what a method returns; of a tuple, the tuple of sums."""
+        parts = self.map(method, *arguments)
+        if isinstance(parts[0], tuple):
+            return tuple(sum(each) for each in zip(*parts, strict=True))
+        return sum(parts)
+
+    def close(self):
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
