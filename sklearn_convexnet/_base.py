@@ -23,7 +23,8 @@ from ._compat import (
 )
 from ._typing import Array, FloatArray
 from ._version import __version__
-from .certificate import certify_network
+from .certificate import Certificate, certify_network
+from .distributed import Distributed
 from .network import TwoLayerReLU
 from .program.canonical import canonical_rows
 from .program.geometry import root_mean_square
@@ -38,6 +39,8 @@ from .program.patterns import (
 from .program.sampled import SampledProgram
 from .solvers import SOLVERS, solve, solve_adaptive
 from .solvers.constant import constant_network
+from .solvers.result import relative_gap
+from .solvers.solve import SINGLE_TOL
 
 # patterns="all" beyond this count would take hours
 MAX_PATTERNS = 250_000
@@ -127,6 +130,79 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         self._end_task(task, X, y, sample_weight)
         return self
 
+    def _fit_on_dask(self, X, y, sample_weight, targets, loss):
+        """Fit one program per output on Dask collections; `targets` as for `Distributed`."""
+        self._check_for_dask()
+        # names and number of features; the values are checked where they are
+        validate_data(self, _without_rows(X), skip_check_array=True)
+        task = self._begin_task(X, y, sample_weight, None)
+        rng = check_random_state(self.random_state)
+        seed = int(rng.randint(2**31 - 1))
+        data = Distributed(X, y, sample_weight, targets, intercept=self.fit_intercept)
+        try:
+            sample, sampled, weights = data.sample(seed)
+            sample, first, weights = _canonical(sample, sampled, weights)
+            rows, outputs = sample[first], np.asfortranarray(sampled[first])
+            alphas = self._choose_alphas(rows, outputs, weights, loss, n_rows=data.n_rows)
+            gates, patterns = self._patterns(sample, first, weights, rng)
+            programs = self._programs(rows, outputs, weights, gates, patterns, loss, alphas)
+            precision = programs[0].geometry.precision if self.tol >= SINGLE_TOL else np.float64
+            results, proved, n_patterns = [], 0.0, 0
+            for k, program in enumerate(programs):
+                options = {"tol": self.tol, "max_iter": self.max_iter}
+                networks = []
+                if self._adaptive:
+                    program, found = solve_adaptive(
+                        program, self.solver, random_state=seed, **options
+                    )
+                    networks = [found.network]
+                report = _Reporter(self, k, len(programs), task)
+                result, lower = data.solve(
+                    k, program, program.gates, dtype=precision, on_check=report,
+                    networks=networks, **options,
+                )  # fmt: skip
+                report.end()
+                results.append(result)
+                proved, n_patterns = proved + lower, n_patterns + program.n_patterns
+            self.communication_ = data.communication
+        finally:
+            data.close()
+        network = TwoLayerReLU.stack([result.network for result in results])
+        self._set_network(network, [result.objective for result in results], results)
+        self.dual_gap_ = max(result.gap for result in results)
+        self.lower_bound_ = sum(result.lower_bound for result in results)
+        detail = {
+            "proved_lower_bound": min(proved, self.objective_),
+            "sampled_upper_bound": sum(result.upper_bound for result in results),
+            "sampled_lower_bound": self.lower_bound_,
+            "sampled_gap": self.dual_gap_,
+            "fixed_directions": False,
+            "n_patterns": n_patterns,
+        }
+        lower = detail["proved_lower_bound"]
+        gap = relative_gap(self.objective_, lower)
+        self.certificate_ = Certificate("bound", self.objective_, lower, gap, detail)
+        self._penalties = alphas
+        self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
+        # nothing is kept that another fit could start from
+        self._gates = self._kept = self._results = self._drawn = self._fitted_problem = None
+        self._warn_if_not_converged(results)
+        self._end_task(task, X, y, sample_weight)
+        return self
+
+    def _check_for_dask(self):
+        if not (isinstance(self.patterns, str) and self.patterns in ("adaptive", "random")):
+            raise ValueError(
+                "patterns must be 'adaptive' or 'random' for a fit on Dask collections, got "
+                f"{self.patterns!r}."
+            )
+        if self.solver != "admm":
+            raise ValueError(
+                f"solver must be 'admm' for a fit on Dask collections, got {self.solver!r}."
+            )
+        if self.warm_start:
+            raise ValueError("warm_start must be False for a fit on Dask collections, got True.")
+
     def _begin_task(self, X, y, sample_weight, n_outputs):
         """The context of the callbacks of scikit-learn; None where there are none."""
         if not HAS_CALLBACKS:
@@ -145,12 +221,19 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
                 reconstruction_attributes={},
             )
 
-    def _choose_alphas(self, rows, outputs, weights, loss):
-        """The penalty of every output: the parameter, or the rule of ``alpha="auto"``."""
+    def _choose_alphas(self, rows, outputs, weights, loss, n_rows=None):
+        """The penalty of every output: the parameter, or the rule of ``alpha="auto"``.
+
+        `rows` may be a sample of `n_rows` rows.
+        """
         if self.alpha != "auto":
             return np.full(outputs.shape[1], float(self.alpha))
+        n_rows = max(n_rows or 0, len(rows))
         return np.array(
-            [automatic_alpha(rows, y, weights, loss, self.fit_intercept) for y in outputs.T]
+            [
+                automatic_alpha(rows, y, weights, loss, self.fit_intercept, n_rows=n_rows)
+                for y in outputs.T
+            ]
         )
 
     def _programs(self, rows, outputs, weights, gates, patterns, loss, alphas):
@@ -389,7 +472,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         return programs
 
 
-def automatic_alpha(X, y, weights, loss, fit_intercept):
+def automatic_alpha(X, y, weights, loss, fit_intercept, *, n_rows=None):
     r"""The penalty of ``alpha="auto"``.
 
     .. math:: \alpha = \min\Big(\frac{0.02\, d}{\sqrt{n}}, 0.2\Big)\;
@@ -406,12 +489,15 @@ def automatic_alpha(X, y, weights, loss, fit_intercept):
         Weights are positive.
     loss : Loss
     fit_intercept : bool
+    n_rows : int, default=None
+        The n of the formula, where X is a sample of as many rows.
 
     Returns
     -------
     float
     """
     n, d = X.shape
+    n = n if n_rows is None else n_rows
     weights = weights / weights.sum()
     _, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
     share = min(0.02 * d / np.sqrt(n), 0.2)
@@ -455,27 +541,7 @@ def _solve_output(estimator, k, n_outputs, program, seed, start, task):
 
     Returns the program, over the patterns found where they are adaptive, and the result.
     """
-    label = f"[{type(estimator).__name__}] "
-    if n_outputs > 1:
-        label += f"output {k + 1}/{n_outputs}  "
-    if estimator.verbose:
-        print(
-            f"{label}{'phase':<9}{'iteration':>9}{'upper':>14}{'lower':>14}{'gap':>10}{'time':>9}"
-        )
-    if task is not None:
-        task = task.subcontext("output", k, max_subtasks=None)
-        task.call_on_fit_task_begin(estimator=estimator)
-
-    def report(entry):
-        if estimator.verbose:
-            print(
-                f"{label}{entry['phase']:<9}{entry['iteration']:>9}{entry['upper_bound']:>14.6g}"
-                f"{entry['lower_bound']:>14.6g}{entry['gap']:>10.1e}{entry['time']:>8.2f}s"
-            )
-        if task is not None:
-            check = task.subcontext(entry["phase"]).call_on_fit_task_begin(estimator=estimator)
-            return check.call_on_fit_task_end(estimator=estimator, metadata=entry)
-
+    report = _Reporter(estimator, k, n_outputs, task)
     options = {
         "tol": estimator.tol,
         "max_iter": estimator.max_iter,
@@ -484,6 +550,46 @@ def _solve_output(estimator, k, n_outputs, program, seed, start, task):
         "on_check": report,
     }
     solved = estimator._solve(program, **options)
-    if task is not None:
-        task.call_on_fit_task_end(estimator=estimator)
+    report.end()
     return solved
+
+
+class _Reporter:
+    """Tells of the checks of one output, on the terminal and to callbacks."""
+
+    def __init__(self, estimator, k, n_outputs, task):
+        self.estimator, self.task = estimator, task
+        self.label = f"[{type(estimator).__name__}] "
+        if n_outputs > 1:
+            self.label += f"output {k + 1}/{n_outputs}  "
+        if estimator.verbose:
+            print(
+                f"{self.label}{'phase':<9}{'iteration':>9}{'upper':>14}{'lower':>14}{'gap':>10}"
+                f"{'time':>9}"
+            )
+        if task is not None:
+            self.task = task.subcontext("output", k, max_subtasks=None)
+            self.task.call_on_fit_task_begin(estimator=estimator)
+
+    def __call__(self, entry):
+        if self.estimator.verbose:
+            print(
+                f"{self.label}{entry['phase']:<9}{entry['iteration']:>9}"
+                f"{entry['upper_bound']:>14.6g}{entry['lower_bound']:>14.6g}"
+                f"{entry['gap']:>10.1e}{entry['time']:>8.2f}s"
+            )
+        if self.task is not None:
+            check = self.task.subcontext(entry["phase"])
+            check = check.call_on_fit_task_begin(estimator=self.estimator)
+            return check.call_on_fit_task_end(estimator=self.estimator, metadata=entry)
+        return None
+
+    def end(self):
+        """No more checks are to come."""
+        if self.task is not None:
+            self.task.call_on_fit_task_end(estimator=self.estimator)
+
+
+def _without_rows(X):
+    """What knows the number of features of a Dask collection, and their names if it has some."""
+    return X._meta if hasattr(X, "columns") else np.empty((0, X.shape[-1]))

@@ -24,6 +24,7 @@ from ._typing import (
     Solver,
 )
 from .certificate import Certificate
+from .distributed import is_dask
 from .program.canonical import scaled_weights
 from .program.losses import CLASSIFICATION_LOSSES, Loss, get_loss
 
@@ -66,6 +67,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         self : object
             The fitted estimator.
         """
+        if is_dask(X):
+            return self._fit_on_dask(X, y, sample_weight, self._on_dask, self._loss())
         X, y, weights, classes = self._validate(X, y, sample_weight)
         return self._fit_network(X, y, _signs(y, classes), weights, self._loss(), classes_=classes)
 
@@ -134,11 +137,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         self._check_class_weight(np.unique(y))
         weights = self._weights(sample_weight, X, y)
         classes = np.unique(y[weights > 0])
-        if len(classes) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least two classes of positive weight, "
-                f"got {'1 class' if len(classes) else 'no class'}: {classes.tolist()}."
-            )
+        self._check_classes(classes)
         return X, y, weights, classes
 
     def _weights(self, sample_weight, X, y):
@@ -147,15 +146,51 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         if self.class_weight is None:
             return weights
         labels = np.unique(y[weights > 0])
-        if self.class_weight == "balanced":
-            # counts samples by their weight, as repeated samples would be counted
-            totals = [weights[y == label].sum() for label in labels]
-            factors = weights.sum() / (len(labels) * np.array(totals))
-        else:
-            factors = [self.class_weight.get(label, 1.0) for label in labels]
-        for label, factor in zip(labels, factors, strict=True):
+        totals = [weights[y == label].sum() for label in labels]
+        for label, factor in zip(labels, self._class_factors(labels, totals), strict=True):
             weights[y == label] *= factor
         return scaled_weights(weights)
+
+    def _class_factors(self, labels, totals):
+        """What the weights of the samples of each class are multiplied by."""
+        if self.class_weight == "balanced":
+            # counts samples by their weight, as repeated samples would be counted
+            return np.sum(totals) / (len(labels) * np.array(totals))
+        given = self.class_weight or {}
+        return np.array([given.get(label, 1.0) for label in labels])
+
+    def _on_dask(self, y, weights):
+        """Targets and weights as Dask arrays; finds the classes."""
+        import dask
+
+        y = y.reshape((len(y),)) if y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim != 1:
+            raise ValueError(f"y must be a 1-D array of labels, got shape {y.shape}.")
+        blocks = zip(y.to_delayed().ravel(), weights.to_delayed().ravel(), strict=True)
+        found = dask.compute([dask.delayed(_label_totals)(*block) for block in blocks])[0]
+        labels = np.concatenate([each for each, _ in found])
+        totals = np.concatenate([each for _, each in found])
+        classes, places = np.unique(labels, return_inverse=True)
+        check_classification_targets(classes)
+        self._check_class_weight(classes)
+        totals = np.bincount(places, weights=totals)
+        factors = self._class_factors(classes[totals > 0], totals[totals > 0])
+        classes = classes[totals > 0][factors > 0]
+        self._check_classes(classes)
+        factors = factors[factors > 0]
+        self.classes_ = classes
+        n_outputs = _signs(classes[:1], classes).shape[1]
+        signs = y.map_blocks(
+            _signs, classes, dtype=np.float64, chunks=(y.chunks[0], (n_outputs,)), new_axis=1
+        )
+        return signs, weights * y.map_blocks(_factors_of, classes, factors, dtype=np.float64)
+
+    def _check_classes(self, classes):
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least two classes of positive weight, "
+                f"got {'1 class' if len(classes) else 'no class'}: {classes.tolist()}."
+            )
 
     def _check_class_weight(self, labels):
         if not isinstance(self.class_weight, dict):
@@ -411,3 +446,15 @@ def _signs(y, classes):
     """Targets -1 and +1, a column per output; rows of a class not listed are -1 throughout."""
     positive = classes[1:] if len(classes) == 2 else classes
     return np.where(y[:, None] == positive[None, :], 1.0, -1.0)
+
+
+def _label_totals(y, weights):
+    """The labels of a block, and the sums of the weights of their rows."""
+    labels, places = np.unique(y, return_inverse=True)
+    return labels, np.bincount(places.ravel(), weights=weights, minlength=len(labels))
+
+
+def _factors_of(y, classes, factors):
+    """The factor of the class of every label, 0 for one that is not a class."""
+    places = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    return np.where(classes[places] == y, factors[places], 0.0)

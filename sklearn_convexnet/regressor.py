@@ -12,6 +12,7 @@ from ._base import BaseConvexReLU
 from ._compat import StrOptions, fit_context, validate_data
 from ._typing import ArrayLike, BoolArray, FloatArray, Patterns, RegressionLoss, Seed, Solver
 from .certificate import Certificate
+from .distributed import is_dask
 from .program.losses import REGRESSION_LOSSES, Loss, get_loss
 
 
@@ -218,6 +219,8 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         self : ConvexReLURegressor
             The fitted estimator.
         """
+        if is_dask(X):
+            return self._fit_on_dask(X, y, sample_weight, lambda *arrays: arrays, self._loss())
         X, targets = self._validate(X, y, reset=True)
         return self._fit_network(
             X,

@@ -17,9 +17,10 @@ SOURCES = Path(__file__).parents[1] / PACKAGE
 
 NUMERIC = {"numpy", "scipy"}
 LEARN = NUMERIC | {"sklearn", "joblib"}
-OPTIONAL = {"matplotlib", "mpl_toolkits", "rich", "onnx", "onnxruntime", "pandas", "polars"}
+DASK = {"dask", "distributed"}
+OPTIONAL = DASK | {"matplotlib", "mpl_toolkits", "rich", "onnx", "onnxruntime", "pandas", "polars"}
 
-CONVEX = {"network", "program", "solvers", "certificate", "robustness"}
+CONVEX = {"network", "program", "solvers", "certificate", "robustness", "distributed"}
 BASE = CONVEX | {"_base", "_compat"}
 ABOVE = {"classifier", "regressor", "robust", "gradient_descent", "path", "cross_validation"}
 
@@ -39,6 +40,7 @@ LAYERS = {
     "solvers": ({"solvers", "program", "network"}, NUMERIC | {"threadpoolctl"}),
     "robustness": ({"robustness", "program", "network"}, NUMERIC),
     "certificate": ({"solvers", "program", "network"}, NUMERIC),
+    "distributed": ({"distributed", "solvers", "program", "network"}, NUMERIC | DASK),
     "_base": (CONVEX - {"robustness"} | {"_compat", "_version"}, LEARN | OPTIONAL),
     "classifier": (BASE, LEARN | OPTIONAL),
     "regressor": (BASE, LEARN | OPTIONAL),

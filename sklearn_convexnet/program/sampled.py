@@ -256,21 +256,29 @@ class SampledProgram:
             objectives are multiplied by `objective_scale`.
         """
         row_scale = self.geometry.row_scale
-        target_scale = 1.0
-        if self.loss.target == "real":
-            target_scale = root_mean_square(self.y, self.weights)
-            if target_scale**self.loss.degree < 1e-300:
-                # losses underflow: such targets are zero
-                target_scale = 1.0
         program = copy.copy(self)
+        program.loss, program.alpha, target_scale, objective_scale = self.in_units(
+            row_scale, root_mean_square(self.y, self.weights)
+        )
         program.geometry = self.geometry.normalised
         program.y = self.y / target_scale
-        program.loss = self.loss.scaled(target_scale)
+        return program, row_scale, target_scale, objective_scale
+
+    def in_units(self, row_scale: float, target_scale: float) -> tuple[Loss, float, float, float]:
+        """Loss and penalty when rows, and the targets of a regression, are divided by their sizes.
+
+        Returns
+        -------
+        loss : Loss
+        alpha, target_scale, objective_scale : float
+            `target_scale` is 1 where the targets keep their units.
+        """
         degree = self.loss.degree
-        program.alpha = self.alpha / row_scale
-        if self.loss.target == "real":
-            program.alpha = self.alpha * target_scale ** (1.0 - degree) / row_scale
-        return program, row_scale, target_scale, target_scale**degree
+        # where losses would underflow, such targets are zero
+        if self.loss.target != "real" or target_scale**degree < 1e-300:
+            target_scale = 1.0
+        alpha = self.alpha * target_scale ** (1.0 - degree) / row_scale
+        return self.loss.scaled(target_scale), alpha, target_scale, target_scale**degree
 
 
 def check_data(X, y, loss, alpha, sample_weight):

@@ -28,6 +28,8 @@ class ADMM:
     ----------
     copies : ndarray of shape (2, d, P)
         The sparse copies of v and w, outputs of the group shrinkage.
+    columns : ndarray of int of shape (P,)
+        Their patterns.
     n_iter : int
     """
 
@@ -38,17 +40,26 @@ class ADMM:
         self.duals = np.zeros((2, d, P))
         self.rho_blocks, self.rho_cones = 10.0 * alpha, 1.0
         self.pulled = np.zeros((d, 2 * P)), 0.0
+        self.columns = np.arange(P)
         self.n_iter, self.next_balance = 0, 10
 
     def start(self, solution):
         """Start from a primal-dual point of the same program; its slopes may be None."""
         self.copies[0], self.copies[1] = solution.v, solution.w
         self.step.start(solution.v, solution.w, solution.bias)
-        blocks = np.concatenate(self.copies, axis=1)
-        rho = self.step.rho if self.step.splits_loss else 1.0
         slopes = self.shards.split(solution.slopes)
-        self.shards.map_each("start", slopes, blocks, rho)
+        self.shards.map_each("start", slopes, *self._point)
         self._pull()
+
+    def resume(self):
+        """Go on after a loss of shards: those that were made anew begin at the copies."""
+        self.shards.restore(self.columns, *self._point)
+        self._pull()
+
+    @property
+    def _point(self):
+        bias, rho = self._loss_split
+        return np.concatenate(self.copies, axis=1), bias, rho
 
     def run(self, n_iter):
         """Do `n_iter` more iterations."""
@@ -102,6 +113,7 @@ class ADMM:
 
     def keep(self, system, columns, old):
         """Go on with the patterns `columns`; `old` are their places so far, -1 for new ones."""
+        self.columns = columns
         self.step.keep(system, old)
         d, P = self.copies.shape[1], len(columns)
         copies, duals = np.zeros((2, 2, d, P))

@@ -54,19 +54,26 @@ class ADMMShard(Shard):
     def _begin(self, patterns):
         self.active, self.m = patterns, np.zeros((len(self.y), 2 * patterns.shape[1]), self.dtype)
 
-    def start(self, slopes, blocks, rho):
-        """Set the state to slopes, or where they are None those there are, and blocks (d, 2 P)."""
-        gates = np.tile(self.active, 2)
+    def start(self, slopes, blocks, bias, rho):
+        """Set the state to a point, blocks of shape (d, 2 P), and slopes.
+
+        Where these are None they are those of the loss at the point.
+        """
         P = self.active.shape[1]
-        for part in self.parts(gates.shape[1]):
+        for part in self.parts(2 * P):
+            gates = np.tile(self.active[part], 2)
             activations = self.rows[part] @ blocks
-            self.m[part] = np.maximum(activations * (2.0 * gates[part] - 1.0), 0.0)
-            activations *= gates[part]
+            self.m[part] = np.maximum(activations * (2.0 * gates - 1.0), 0.0)
+            activations *= gates
             self.outputs[part] = activations[:, :P].sum(axis=1) - activations[:, P:].sum(axis=1)
-        self.shifts[:] = 0.0
-        if slopes is not None:
-            self.slopes = slopes
-        self.duals = -self.slopes / rho
+        if slopes is None:
+            slopes = self.loss.derivative(self.outputs + bias, self.y)
+        self.shifts[:], self.slopes, self.duals = 0.0, slopes, -slopes / rho
+
+    def restore(self, columns, blocks, bias, rho):
+        """Begin anew with the patterns `columns`, at a point."""
+        self._begin(self.patterns[:, columns])
+        self.start(None, blocks, bias, rho)
 
     def keep(self, columns, old, mean):
         """Go on with the patterns `columns`.

@@ -79,6 +79,26 @@ class Shard:
         r""":math:`\sum_k \omega_k \ell^*(p_k / \kappa)`."""
         return float(self.weights @ self.loss.conjugate(self.slopes / kappa, self.y))
 
+    def pricing_sums(self):
+        r"""What bounds :math:`\max_u |\lambda^\top (X u)_+|` for :math:`\lambda = \Omega p`.
+
+        Returns
+        -------
+        tuple
+            :math:`X^\top \lambda`, and :math:`\sum_k t_k` and :math:`X^\top \mathrm{diag}(t) X`
+            for the positive parts t of :math:`\lambda` and of :math:`-\lambda`.
+        """
+        d = self.rows.shape[1]
+        sums = [np.zeros(d), 0.0, np.zeros((d, d)), 0.0, np.zeros((d, d))]
+        for part in self.parts(2 * d):
+            rows, terms = self.rows[part], (self.weights * self.slopes)[part]
+            sums[0] += rows.T @ terms
+            for place, sign in ((1, 1.0), (3, -1.0)):
+                positive = np.maximum(sign * terms, 0.0)
+                sums[place] += positive.sum()
+                sums[place + 1] += dense(weighted_transpose(rows, positive) @ rows)
+        return tuple(sums)
+
     # ---------------------------------------------------------------------------- the cones
 
     def most_violated(self, points, columns, tolerance, most):
@@ -111,12 +131,17 @@ class Shard:
         return found
 
     def steps_inside(self, points, gates, columns):
-        """How far along its gate every point has to go to be in the cone of its pattern."""
+        """How far along its gate every point has to go to be in the cone of its pattern.
+
+        Infinitely far where the gate touches a row.
+        """
         steps = np.zeros(len(columns))
         pairs = zip(self._slacks(points, columns), self._slacks(gates, columns), strict=True)
         for (k, slack), (_, room) in pairs:
             short = slack < 0
-            steps[k] = np.max(-slack[short] / room[short], initial=0.0)
+            if short.any():
+                touched = room[short].min() <= 0
+                steps[k] = np.inf if touched else np.max(-slack[short] / room[short])
         return steps
 
     def _slacks(self, points, columns):

@@ -17,20 +17,15 @@ from .shard import worst_rows
 _MOST_ROUNDS = 60
 
 
-def certify_shards(shards, gates, alpha, columns, v, w, bias, *, reach, tol, thorough):
-    r"""Bounds from any point: project the blocks, scale the slopes.
+def certify_shards(admm, gates, *, reach, tol, thorough):
+    r"""Bounds from the iterates of ADMM: project the blocks, scale the slopes.
 
     Parameters
     ----------
-    shards : Shards
-        Their slopes are made admissible.
+    admm : ADMM
+        The slopes of its shards are made admissible.
     gates : ndarray of shape (d, P)
         Of all patterns.
-    alpha : float
-    columns : ndarray of int of shape (k,)
-        Patterns of the blocks v and w.
-    v, w : ndarray of shape (d, k)
-    bias : float
     reach : ndarray of shape (2, d, P)
         :math:`X^\top S_i a` for non-negative multipliers a, for v and for w.
     tol : float
@@ -46,11 +41,12 @@ def certify_shards(shards, gates, alpha, columns, v, w, bias, *, reach, tol, tho
     norms : ndarray of shape (2, P)
         Bounds on the dual norms.
     """
+    shards, alpha, columns = admm.shards, admm.alpha, admm.columns
+    blocks, bias = admm.copies, admm.step.bias
     balance_slopes(shards)
     gradients = shards.total("dual_gradients")
     points = np.stack([-gradients, gradients])
     norms = np.minimum(_norms(points), _norms(points + reach))
-    blocks = np.stack([v, w])
     reachable = -shards.total("conjugate", 1.0)
     hopeless = relative_gap(_value(shards, alpha, columns, blocks, bias), reachable) > tol
     if thorough or not hopeless:
@@ -62,11 +58,12 @@ def certify_shards(shards, gates, alpha, columns, v, w, bias, *, reach, tol, tho
     lower = max(0.0, -shards.total("conjugate", kappa))
     if hopeless and not thorough:
         return None, lower, norms
-    blocks = feasible_blocks(shards, gates, columns, blocks)
-    upper = _value(shards, alpha, columns, blocks, bias)
+    everywhere = np.zeros((2, *gates.shape))
+    everywhere[:, :, columns] = feasible_blocks(shards, gates, columns, blocks)
+    upper = _value(shards, alpha, np.arange(gates.shape[1]), everywhere, bias)
     # what rounding makes of an objective that is zero
     resolution = 1e-30 * _value(shards, alpha, columns, np.zeros_like(blocks), 0.0)
-    solution = Solution(*blocks, bias, shards.slopes())
+    solution = Solution(*everywhere, bias, shards.slopes())
     return Certified(solution, upper, lower, resolution), lower, norms
 
 
@@ -94,7 +91,10 @@ def feasible_blocks(shards, gates, columns, blocks):
     points = project(shards, blocks[sides, :, used].T, patterns)
     steps = np.max(shards.map("steps_inside", points, gates[:, patterns], patterns), axis=0)
     feasible = np.zeros_like(blocks)
-    feasible[sides, :, used] = (points + (1 + 1e-12) * steps * gates[:, patterns]).T
+    # a gate that touches a row helps no farther: zero is in every cone
+    there = np.isfinite(steps)
+    points = points + (1 + 1e-12) * np.where(there, steps, 0.0) * gates[:, patterns]
+    feasible[sides, :, used] = np.where(there, points, 0.0).T
     return feasible
 
 

@@ -13,6 +13,7 @@ from .admm import ADMM
 from .linear_step import KroneckerStep, KroneckerSystem
 from .result import Solution
 from .shard_bounds import certify_shards
+from .shards import ShardsLostError
 
 # iterations before the first certificate, and between two of them as a share of those so far
 _FIRST_CHECK, _NEXT_CHECK = 50, 1.5
@@ -58,53 +59,49 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
     n_iter : int
     """
     shards, (d, P) = admm.shards, gates.shape
-    active, reach = np.arange(P), np.zeros((2, d, P))
+    reach, lost = np.zeros((2, d, P)), False
     thorough = shards.n_rows * d * P <= _CHEAP
     while True:
         check = max(_FIRST_CHECK, int(_NEXT_CHECK * admm.n_iter))
-        admm.run(min(check, max_iter) - admm.n_iter)
-        admm.hand_over_slopes()
-        pulled = shards.total("multipliers", admm.rho_cones)
-        reach[:, :, active] = np.stack(np.split(pulled, 2, axis=1))
-        out_of_time = admm.n_iter >= max_iter
-        certified, lower, norms = certify_shards(
-            shards, gates, admm.alpha, active, *admm.copies, admm.step.bias,
-            reach=reach, tol=tol, thorough=thorough or out_of_time,
-        )  # fmt: skip
-        if certified is None:
-            best = replace(best, lower_bound=max(best.lower_bound, lower))
-        else:
-            best = tighter(best, _of_all_patterns(certified, active, P))
-        stop = record("admm", admm.n_iter, best)
-        if stop or best.gap <= tol or out_of_time:
-            return best, admm.n_iter
-        if spectra is not None:
-            active = _choose(admm, spectra, active, norms.max(axis=0) <= admm.alpha)
+        try:
+            if lost:
+                admm.resume()
+                lost = False
+            admm.run(max(min(check, max_iter) - admm.n_iter, 1))
+            admm.hand_over_slopes()
+            pulled = shards.total("multipliers", admm.rho_cones)
+            reach[:, :, admm.columns] = np.stack(np.split(pulled, 2, axis=1))
+            out_of_time = admm.n_iter >= max_iter
+            certified, lower, norms = certify_shards(
+                admm, gates, reach=reach, tol=tol, thorough=thorough or out_of_time
+            )
+            if certified is None:
+                best = replace(best, lower_bound=max(best.lower_bound, lower))
+            else:
+                best = tighter(best, certified)
+            stop = record("admm", admm.n_iter, best)
+            if stop or best.gap <= tol or out_of_time:
+                return best, admm.n_iter
+            if spectra is not None:
+                _choose(admm, spectra, norms.max(axis=0) <= admm.alpha)
+        except ShardsLostError:
+            lost = True
 
 
-def _choose(admm, spectra, active, below):
-    """Let patterns leave and come back; returns those that are left."""
-    zero = np.ones(len(below), dtype=bool)
+def _choose(admm, spectra, below):
+    """Let patterns leave and come back."""
+    active, zero = admm.columns, np.ones(len(below), dtype=bool)
     zero[active] = ~admm.copies.any(axis=(0, 1))
     chosen = np.flatnonzero(~(zero & below))
     leaving = np.setdiff1d(active, chosen).size
     coming = np.setdiff1d(chosen, active).size
     if chosen.size == 0 or (coming == 0 and leaving < _WORTH_LEAVING * active.size):
-        return active
+        return
     places = np.full(len(below), -1)
     places[active] = np.arange(active.size)
     rows, gate_gram = spectra
     system = KroneckerSystem(rows, np.linalg.eigh(gate_gram[np.ix_(chosen, chosen)]))
     admm.keep(system, chosen, places[chosen])
-    return chosen
-
-
-def _of_all_patterns(certified, active, n_patterns):
-    """The same with blocks of zeros for the patterns that left."""
-    point = certified.solution
-    v, w = np.zeros((2, len(point.v), n_patterns))
-    v[:, active], w[:, active] = point.v, point.w
-    return replace(certified, solution=Solution(v, w, point.bias, point.slopes))
 
 
 def tighter(best, new):

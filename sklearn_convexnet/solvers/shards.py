@@ -1,4 +1,4 @@
-"""All shards of a program on this machine, a thread for each that has a core."""
+"""The shards of a program, and the reductions over them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,11 +10,26 @@ from .row_steps import ADMMShard
 _WORTH_A_THREAD = 3e8
 
 
-class Shards:
-    """Shards, and the reductions over them.
+class ShardsLostError(RuntimeError):
+    """Some shards have lost their state, and have been made anew."""
 
-    The sums do not depend on the number of threads: the shards do not, and they are added in
-    their order.
+
+class Reductions:
+    """Sums over shards; a subclass has `map`."""
+
+    def total(self, method, *arguments):
+        """The sum over the shards of what a method returns; of a tuple, the tuple of sums."""
+        parts = self.map(method, *arguments)
+        if isinstance(parts[0], tuple):
+            return tuple(sum(each) for each in zip(*parts, strict=True))
+        return sum(parts)
+
+
+class Shards(Reductions):
+    """Shards in this process.
+
+    There is a thread for each that has a core. The sums do not depend on the number of threads:
+    the shards do not, and they are added in their order.
 
     Parameters
     ----------
@@ -80,13 +95,6 @@ class Shards:
             return [None] * len(self.shards)
         ends = np.cumsum([len(shard.y) for shard in self.shards])
         return np.split(values, ends[:-1])
-
-    def total(self, method, *arguments):
-        """The sum over the shards of what a method returns; of a tuple, the tuple of sums."""
-        parts = self.map(method, *arguments)
-        if isinstance(parts[0], tuple):
-            return tuple(sum(each) for each in zip(*parts, strict=True))
-        return sum(parts)
 
     def close(self):
         """End the threads."""

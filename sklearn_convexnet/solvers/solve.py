@@ -30,7 +30,7 @@ _SCREENING = 60
 # patterns beyond which ADMM over all of them costs more than it tells
 _MANY_PATTERNS = 2000
 # relative gap that single precision allows, and size from which it saves time
-_SINGLE_TOL, _MANY_ENTRIES = 1e-4, 1_000_000
+SINGLE_TOL, _MANY_ENTRIES = 1e-4, 1_000_000
 # regularisation, in normalised units, below which rounding decides
 _SMALLEST_ALPHA = 1e-13
 
@@ -230,7 +230,7 @@ def _admm(program, solver, tol, rng, n_threads):
 def _precision(program, tol):
     """Single precision for many rows where its rounding does not show."""
     n, P = program.patterns.shape
-    enough = tol >= _SINGLE_TOL and program.geometry.precision == np.float32
+    enough = tol >= SINGLE_TOL and program.geometry.precision == np.float32
     alike = program.weights.min() > 1e-6 * program.weights.max()
     return np.float32 if enough and alike and n * P >= _MANY_ENTRIES else np.float64
 

@@ -1,0 +1,15 @@
+r"""Fits on Dask collections: ADMM on shards of rows that stay on the workers.
+
+Every block of rows is held by an actor, with its part of the state of ADMM. An iteration sends the
+blocks, 2 d P numbers, to every actor and gets as many back; a certificate costs some more passes.
+Patterns are chosen, or drawn, on a sample of the rows.
+
+A worker that is lost takes with it the state of its rows, not the iterates: an actor is made anew,
+on another worker, from its block of the collection, begins at these iterates, and the method
+goes on. ADMM converges from any state, and what is certified is computed anew after a loss.
+"""
+
+from .collections import is_dask
+from .fit import Distributed
+
+__all__ = ["Distributed", "is_dask"]

@@ -1,0 +1,194 @@
+"""The fit of the outputs of a network on a Dask collection."""
+
+import numpy as np
+
+from ..network import TwoLayerReLU
+from ..solvers.bounds import Certified
+from ..solvers.result import Record, Result, Solution
+from ..solvers.sharded import iterate, kronecker_admm
+from ..solvers.shards import ShardsLostError
+from .collections import as_blocks, client_of_collections
+from .shards import DaskShards
+
+# rows that come here, for the patterns and the automatic penalty
+SAMPLE = 20_000
+
+
+class Distributed:
+    """A collection on the workers of a client, and the fits on it.
+
+    Parameters
+    ----------
+    X : Dask array or dataframe of shape (n_samples, n_features)
+    y, sample_weight : Dask array, series or dataframe; array-like
+    targets : callable
+        Called with the Dask arrays of y and of the weights; returns those of the targets, numbers,
+        and of the weights.
+    intercept : bool
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or values are not finite.
+    """
+
+    def __init__(self, X, y, sample_weight, targets, *, intercept):
+        import dask.array as da
+
+        client = client_of_collections()
+        X = as_blocks("X", X)
+        rows = X.chunks[0]
+        if sample_weight is None:
+            sample_weight = da.ones(len(X), chunks=(rows,))
+        weights = as_blocks("sample_weight", sample_weight, rows)
+        y, weights = targets(as_blocks("y", y, rows), weights)
+        blocks = zip(*(_blocks(client, each) for each in (X, y, weights)), strict=True)
+        self.n_features, self.intercept = X.shape[1], intercept
+        self.n_outputs = y.shape[1] if y.ndim == 2 else 1
+        self.shards = DaskShards(client, list(blocks), intercept=intercept)
+        self.facts = self.shards.ask("describe")
+        self._check()
+        self.weight = sum(fact["weight"] for fact in self.facts)
+
+    def _check(self):
+        for name in ("X", "y", "sample_weight"):
+            if not all(fact["finite"][name] for fact in self.facts):
+                raise ValueError(f"{name} must hold finite numbers only, got NaN or infinity.")
+        size = max(fact["size"] for fact in self.facts)
+        if size > 1e150:
+            raise ValueError(f"X and y must not exceed 1e150 in size, got {size:.1e}.")
+        smallest = min(fact["smallest_weight"] for fact in self.facts)
+        if smallest < 0:
+            raise ValueError(f"sample_weight must be non-negative, got {smallest!r}.")
+        if not any(fact["largest_weight"] > 0 for fact in self.facts):
+            raise ValueError("sample_weight must not be zero everywhere.")
+
+    @property
+    def n_rows(self):
+        """Number of rows of positive weight."""
+        return self.shards.n_rows
+
+    def sample(self, seed):
+        """At most about `SAMPLE` rows of positive weight: X, targets and weights."""
+        share = min(1.0, SAMPLE / self.n_rows)
+        counts = [int(np.ceil(share * fact["n_rows"])) for fact in self.facts]
+        each = [(count, seed + k) for k, count in enumerate(counts)]
+        parts = self.shards.ask("sample", each=each)
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    def close(self):
+        """Release the workers' memory."""
+        self.shards.close()
+
+    @property
+    def communication(self):
+        """What the fit has cost in messages, a dict."""
+        shards = self.shards
+        return {
+            "n_blocks": len(self.facts),
+            "n_passes": shards.n_passes,
+            "sent": shards.sent,
+            "received": shards.received,
+            "n_lost": shards.n_lost,
+        }
+
+    def solve(self, column, program, gates, *, tol, max_iter, dtype, on_check, networks=()):
+        """Fit one output.
+
+        Parameters
+        ----------
+        column : int
+        program : SampledProgram
+            Loss and penalty of the output, on the sample.
+        gates : ndarray of shape (d, P)
+        tol, max_iter, on_check
+            As in `solve`.
+        dtype : dtype
+            Of the state of the cones.
+        networks : sequence of TwoLayerReLU
+            That may be better on all rows than what is found.
+
+        Returns
+        -------
+        result : Result
+        proved : float
+            Lower bound of the objectives of all networks.
+        """
+        shards, loss, alpha = self.shards, program.loss, program.alpha
+        row_square, target_squares = self._squares()
+        row_scale = np.sqrt((row_square + self.intercept) / len(gates)) or 1.0
+        scaled_loss, scaled_alpha, target_scale, objective_scale = program.in_units(
+            row_scale, float(np.sqrt(target_squares[column]))
+        )
+        shards.prepare(
+            column, gates, scaled_loss, self.intercept, (row_scale, target_scale), self.weight,
+            dtype,
+        )  # fmt: skip
+        record = Record(objective_scale, on_check)
+        zero = np.zeros_like(gates)
+        value = sum(self.shards.ask("call", *self._value(zero)))
+        best = Certified(Solution(zero, zero, 0.0, None), value, 0.0, 0.0)
+        admm, spectra = self._admm(scaled_alpha)
+        best, n_iter = iterate(
+            admm, gates, tol=tol, max_iter=max_iter, record=record, best=best, spectra=spectra
+        )
+        point, scale = best.solution, target_scale / row_scale
+        found = TwoLayerReLU.from_blocks(
+            scale * point.v, scale * point.w, target_scale * point.bias,
+            has_bias_column=self.intercept,
+        )  # fmt: skip
+        objectives = [self._objective(one, loss, alpha, column) for one in (found, *networks)]
+        chosen = int(np.argmin(objectives))
+        result = Result(
+            network=(found, *networks)[chosen],
+            objective=objectives[chosen],
+            upper_bound=objective_scale * best.upper_bound,
+            lower_bound=objective_scale * best.lower_bound,
+            gap=best.gap,
+            bounds_of="sampled",
+            n_iter=n_iter,
+            status=record.status(best.gap, tol, "max_iter"),
+            history=record.history,
+            solution=point,
+        )
+        return result, objective_scale * self._proved(scaled_alpha)
+
+    def _squares(self):
+        """Weighted means of the squared norms of X and of the squares of the targets."""
+        parts = self.shards.ask("squares")
+        return [sum(part) / self.weight for part in zip(*parts, strict=True)]
+
+    def _value(self, blocks):
+        token = self.shards.token
+        return token, "mean_loss", (blocks[:, :0], np.zeros(0, dtype=int), 0.0)
+
+    def _admm(self, alpha):
+        while True:
+            try:
+                return kronecker_admm(self.shards, alpha)
+            except ShardsLostError:
+                # none has a state yet
+                continue
+
+    def _objective(self, network, loss, alpha, column):
+        losses = sum(self.shards.ask("loss_of", network, loss, column))
+        return float(losses / self.weight + alpha * network.penalty())
+
+    def _proved(self, alpha):
+        """Lower bound from a bound on what any neuron may gain, see `certificate.pricing_bound`."""
+        shards = self.shards
+        while True:
+            try:
+                linear, *parts = shards.total("pricing_sums")
+                pairs = zip(parts[::2], parts[1::2], strict=True)
+                curved = [np.sqrt(t * max(np.linalg.eigvalsh(gram)[-1], 0.0)) for t, gram in pairs]
+                largest = 0.5 * (np.linalg.norm(linear) + max(curved))
+                return max(0.0, -shards.total("conjugate", max(1.0, largest / alpha)))
+            except ShardsLostError:
+                # slopes of a shard made anew are no longer those of the bound
+                return 0.0
+
+
+def _blocks(client, array):
+    """Futures of the blocks of rows."""
+    return client.compute(list(array.to_delayed().ravel()))
