@@ -130,7 +130,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         self._end_task(task, X, y, sample_weight)
         return self
 
-    def _fit_on_dask(self, X, y, sample_weight, targets, loss):
+    def _fit_on_dask(self, X, y, sample_weight, targets, loss, **attributes):
         """Fit one program per output on Dask collections; `targets` as for `Distributed`."""
         self._check_for_dask()
         # names and number of features; the values are checked where they are
@@ -186,6 +186,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
         # nothing is kept that another fit could start from
         self._gates = self._kept = self._results = self._drawn = self._fitted_problem = None
+        vars(self).update(attributes)
         self._warn_if_not_converged(results)
         self._end_task(task, X, y, sample_weight)
         return self

@@ -220,7 +220,14 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
             The fitted estimator.
         """
         if is_dask(X):
-            return self._fit_on_dask(X, y, sample_weight, lambda *arrays: arrays, self._loss())
+            return self._fit_on_dask(
+                X,
+                y,
+                sample_weight,
+                lambda *arrays: arrays,
+                self._loss(),
+                _one_dimensional=y.ndim == 1,
+            )
         X, targets = self._validate(X, y, reset=True)
         return self._fit_network(
             X,

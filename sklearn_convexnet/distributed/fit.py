@@ -59,7 +59,7 @@ class Distributed:
             raise ValueError(f"X and y must not exceed 1e150 in size, got {size:.1e}.")
         smallest = min(fact["smallest_weight"] for fact in self.facts)
         if smallest < 0:
-            raise ValueError(f"sample_weight must be non-negative, got {smallest!r}.")
+            raise ValueError(f"sample_weight must be non-negative, got {float(smallest)!r}.")
         if not any(fact["largest_weight"] > 0 for fact in self.facts):
             raise ValueError("sample_weight must not be zero everywhere.")
 

@@ -1,0 +1,255 @@
+"""Fits on Dask collections are those on arrays, whatever happens to the workers."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_friedman1, make_moons
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet.distributed.shards import DaskShards
+
+da = pytest.importorskip("dask.array")
+dd = pytest.importorskip("dask.dataframe")
+distributed = pytest.importorskip("distributed")
+
+# of distributed itself, while it starts and stops workers
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:distributed"),
+]
+
+
+@pytest.fixture(scope="module")
+def client():
+    options = {"processes": False, "dashboard_address": None, "threads_per_worker": 1}
+    with distributed.LocalCluster(n_workers=2, **options) as cluster:
+        with distributed.Client(cluster) as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    return make_friedman1(n_samples=120, n_features=5, noise=0.1, random_state=0)
+
+
+def collections(*arrays, size=50):
+    return [da.from_array(array, chunks=(size, *array.shape[1:])) for array in arrays]
+
+
+def same_problem(model, other):
+    """The optima of both fits lie between all of their bounds."""
+    bounds = [one.certificate_.detail for one in (model, other)]
+    upper = min(bound["sampled_upper_bound"] for bound in bounds)
+    lower = max(bound["sampled_lower_bound"] for bound in bounds)
+    return upper >= lower * (1.0 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("loss", "fit_intercept", "tol"),
+    [("squared", True, 1e-6), ("squared", False, 1e-3), ("huber", True, 3e-3)],
+)
+def test_objective_is_that_of_the_fit_on_arrays(client, friedman, loss, fit_intercept, tol):
+    X, y = friedman
+    options = {
+        "alpha": 0.3, "loss": loss, "patterns": "random", "n_patterns": 8, "tol": tol,
+        "fit_intercept": fit_intercept, "random_state": 0,
+    }  # fmt: skip
+    local = ConvexReLURegressor(**options).fit(X, y)
+    remote = ConvexReLURegressor(**options).fit(*collections(X, y))
+    assert remote.dual_gap_ <= tol
+    assert remote.objective_ == pytest.approx(local.objective_, rel=max(tol, 1e-6))
+    assert same_problem(local, remote)
+    penalty, outputs = remote.network_.penalty(), remote.network_(X)[:, 0]
+    losses = remote._loss().value(outputs, y).mean()
+    assert remote.objective_ == pytest.approx(losses + 0.3 * penalty, rel=1e-12)
+
+
+def test_adaptive_patterns_come_from_a_sample(client, friedman):
+    X, y = friedman
+    local = ConvexReLURegressor(alpha=0.1, random_state=0).fit(X, y)
+    remote = ConvexReLURegressor(alpha=0.1, random_state=0).fit(*collections(X, y))
+    assert remote.objective_ <= local.objective_ * (1.0 + 1e-12)
+    assert remote.dual_gap_ <= remote.tol
+    assert remote.certificate_.kind == "bound"
+    assert 0 < remote.certificate_.lower_bound <= remote.certificate_.objective
+    assert "Proved" in str(remote.certificate_)
+    # and what a user may ask of any fit
+    assert remote.certificate(X, y).kind == "searched"
+    assert remote.alpha_ == 0.1
+
+
+def test_automatic_penalty_is_that_of_all_rows(client, friedman, monkeypatch):
+    X, y = friedman
+    local = ConvexReLURegressor(patterns="random", n_patterns=5, random_state=0).fit(X, y)
+    remote = ConvexReLURegressor(patterns="random", n_patterns=5, random_state=0)
+    with monkeypatch.context() as context:
+        context.setattr("sklearn_convexnet.distributed.fit.SAMPLE", 60)
+        remote.fit(*collections(X, y))
+    assert remote.alpha_ == pytest.approx(local.alpha_, rel=0.2)
+    remote.fit(*collections(X, y))
+    assert remote.alpha_ == pytest.approx(local.alpha_, rel=1e-12)
+
+
+def test_partitions_weights_and_repetitions_do_not_matter(client, friedman):
+    X, y = friedman
+    weights = np.random.RandomState(0).randint(0, 3, len(y))
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 6, "tol": 1e-6, "random_state": 0}
+    one = ConvexReLURegressor(**options).fit(*collections(X, y, weights))
+    repeated = np.repeat(np.arange(len(y)), weights)
+    other = ConvexReLURegressor(**options).fit(*collections(X[repeated], y[repeated], size=17))
+    assert other.objective_ == pytest.approx(one.objective_, rel=2e-6)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1.0, 1: 3.0, 2: 0.5}])
+def test_classes(client, class_weight):
+    X, y = make_moons(150, noise=0.2, random_state=0)
+    y = y + (X[:, 0] > 1.2)
+    options = {
+        "alpha": 0.02, "patterns": "random", "n_patterns": 6, "class_weight": class_weight,
+        "random_state": 0, "tol": 3e-2,
+    }  # fmt: skip
+    local = ConvexReLUClassifier(**options).fit(X, y)
+    remote = ConvexReLUClassifier(**options).fit(*collections(X, y))
+    assert remote.classes_.tolist() == [0, 1, 2]
+    assert remote.objective_ == pytest.approx(local.objective_, rel=4e-2)
+    assert same_problem(local, remote)
+    assert (remote.predict(X) == local.predict(X)).mean() > 0.9
+
+
+def test_dataframes_have_names(client, friedman):
+    pd = pytest.importorskip("pandas")
+    X, y = friedman
+    frame = pd.DataFrame(X, columns=list("abcde")).assign(target=y)
+    frame = dd.from_pandas(frame, npartitions=3)
+    model = ConvexReLURegressor(alpha=0.3, random_state=0)
+    model.fit(frame[list("abcde")], frame["target"])
+    assert model.feature_names_in_.tolist() == list("abcde")
+    assert model.n_features_in_ == 5
+    array = ConvexReLURegressor(alpha=0.3, random_state=0).fit(*collections(X, y, size=40))
+    assert model.objective_ == pytest.approx(array.objective_, rel=1e-3)
+
+
+def test_several_outputs_and_labels_that_are_strings(client, friedman):
+    X, y = friedman
+    targets = np.stack([y, -y], axis=1)
+    model = ConvexReLURegressor(alpha=0.3, random_state=0, tol=0.1)
+    model.fit(*collections(X, targets))
+    assert model.predict(X).shape == (120, 2)
+    labels = np.where(y > np.median(y), "high", "low")
+    model = ConvexReLUClassifier(alpha=0.02, random_state=0, tol=0.1)
+    model.fit(*collections(X, labels))
+    assert model.score(X, labels) > 0.75
+
+
+def test_communication_is_reported_and_does_not_grow_with_the_rows(client, friedman):
+    X, y = friedman
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 5, "max_iter": 60, "tol": 1e-12}
+    sent = []
+    for times in (1, 5):
+        model = ConvexReLURegressor(**options, random_state=0)
+        rows = np.tile(X, (times, 1)), np.tile(y, times)
+        with pytest.warns(ConvergenceWarning, match="increase max_iter or tol"):
+            model.fit(*collections(*rows, size=60 * times))
+        sent.append(model.communication_)
+    assert sent[0]["n_blocks"] == sent[1]["n_blocks"] == 2
+    # the rows of the cones that are violated go along with a certificate
+    assert sent[1]["sent"] == pytest.approx(sent[0]["sent"], rel=0.3)
+    assert sent[0]["received"] < 60 * 20 * X.shape[1] * 5 * 8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patterns": "all"}, "patterns must be 'adaptive' or 'random' for a fit on Dask"),
+        ({"solver": "scp"}, "solver must be 'admm' for a fit on Dask"),
+        ({"warm_start": True}, "warm_start must be False for a fit on Dask"),
+    ],
+)
+def test_what_is_not_offered_says_so(client, friedman, change, message):
+    with pytest.raises(ValueError, match=message):
+        ConvexReLURegressor(**change).fit(*collections(*friedman))
+
+
+def test_bad_collections(client, friedman):
+    X, y = friedman
+    bad = X.copy()
+    bad[70, 2] = np.nan
+    model = ConvexReLURegressor(alpha=0.3, random_state=0)
+    with pytest.raises(ValueError, match="X must hold finite numbers only"):
+        model.fit(*collections(bad, y))
+    with pytest.raises(ValueError, match="y must have as many rows as X: got 119 and 120"):
+        model.fit(*collections(X, y[:-1]))
+    with pytest.raises(ValueError, match="sample_weight must be non-negative, got -1"):
+        model.fit(*collections(X, y, np.full(len(y), -1.0)))
+    with pytest.raises(ValueError, match="at least two classes"):
+        ConvexReLUClassifier(alpha=0.3).fit(*collections(X, np.ones(len(y), dtype=int)))
+    assert not hasattr(model, "network_")
+    # arrays beside a collection are cut as it is
+    mixed = model.fit(collections(X)[0], y, np.ones(len(y)))
+    assert mixed.objective_ == model.fit(*collections(X, y)).objective_
+
+
+def test_without_a_client(friedman):
+    X, y = collections(*friedman)
+    if distributed.client._get_global_client() is not None:
+        pytest.skip("another test has a client")
+    with pytest.raises(ValueError, match="make a client first"):
+        ConvexReLURegressor().fit(X, y)
+
+
+def test_grid_search_on_the_workers(client, friedman):
+    joblib = pytest.importorskip("joblib")
+    X, y = friedman
+    search = GridSearchCV(ConvexReLURegressor(random_state=0), {"alpha": [0.1, 1.0]}, cv=2)
+    expected = search.fit(X, y).cv_results_["mean_test_score"]
+    with joblib.parallel_backend("dask"):
+        found = search.fit(X, y).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("at_pass", [pytest.param(4, marks=pytest.mark.slow), 60])
+def test_a_worker_that_is_killed_is_survived(friedman, monkeypatch, at_pass):
+    X, y = friedman
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 8, "tol": 1e-2, "random_state": 0}
+    local = ConvexReLURegressor(**options).fit(X, y)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster, distributed.Client(cluster) as client:
+        victims, passes = [], DaskShards._pass
+
+        def killing(shards, *arguments):
+            if shards.n_passes == at_pass and not victims:
+                victims.extend(client.run(os.getpid).values())
+                os.kill(victims[0], signal.SIGKILL)
+            return passes(shards, *arguments)
+
+        monkeypatch.setattr(DaskShards, "_pass", killing)
+        model = ConvexReLURegressor(**options).fit(*collections(X, y))
+    assert victims
+    assert model.communication_["n_lost"] > 0
+    assert model.dual_gap_ <= 1e-2
+    assert same_problem(local, model)
+    assert model.objective_ == pytest.approx(local.objective_, rel=2e-2)
+
+
+def test_too_many_losses_end_the_fit(client, friedman, monkeypatch):
+    X, y = friedman
+    model = ConvexReLURegressor(alpha=0.3, patterns="random", n_patterns=5, random_state=0)
+    monkeypatch.setattr("sklearn_convexnet.distributed.shards._MOST_LOSSES", 0)
+    calls = []
+    result = DaskShards._result
+
+    def losing(shards, call):
+        calls.append(call)
+        return result(shards, None if len(calls) == 200 else call)
+
+    monkeypatch.setattr(DaskShards, "_result", losing)
+    with pytest.raises(RuntimeError, match="1 blocks of X were lost with their workers"):
+        model.fit(*collections(X, y))
+    assert not hasattr(model, "network_")
