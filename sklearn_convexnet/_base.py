@@ -125,6 +125,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         self._gates, self._kept, self._results = gates, kept, results
         self._drawn = self.patterns if isinstance(self.patterns, str) else None
         self._fitted_problem = self._problem(rows, outputs, weights, loss, alphas)
+        vars(self).pop("communication_", None)
         vars(self).update(attributes)
         self._warn_if_not_converged(results)
         self._end_task(task, X, y, sample_weight)
@@ -184,6 +185,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         self.certificate_ = Certificate("bound", self.objective_, lower, gap, detail)
         self._penalties = alphas
         self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
+        vars(self).pop("patterns_", None)
         # nothing is kept that another fit could start from
         self._gates = self._kept = self._results = self._drawn = self._fitted_problem = None
         vars(self).update(attributes)

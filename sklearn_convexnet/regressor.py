@@ -132,6 +132,10 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
         and "time" in seconds.
 
+    communication_ : dict
+        Only after a fit on Dask collections: number of blocks of rows "n_blocks", passes over them
+        "n_passes", bytes "sent" and "received", and blocks "n_lost" with their workers.
+
     n_features_in_ : int
         Number of features seen during `fit`.
 

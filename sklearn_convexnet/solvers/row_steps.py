@@ -13,7 +13,7 @@ state there is. The output bias is one more coordinate of the rows, of value one
 
 import numpy as np
 
-from .shard import Shard, row_squares, weighted_transpose
+from .shard import Shard, multiply, row_squares, weighted_transpose
 
 # over-relaxation of the copies (Boyd et al. 2011, Section 3.4.3)
 RELAXATION = 1.6
@@ -111,14 +111,14 @@ class ADMMShard(Shard):
             What `KroneckerStep.balance` needs.
         """
         shifts, outputs, cones = self.shifts.copy(), self.outputs.copy(), np.zeros(4)
-        mover = self._mover(blocks, bias, rho)
-        for part in self._parts():
+        move = self._mover(blocks, bias, rho)
+        for part, signs, slack, other in self._parts():
             before = np.maximum(self.m[part], 0.0)
-            slack = mover(part, self._signs(part)) / RELAXATION
+            move(part, signs, slack, other)
             after = np.maximum(self.m[part], 0.0)
             multipliers = np.minimum(self.m[part], 0.0)
+            squares = [slack / RELAXATION - after, after - before, after, multipliers]
             weights = self.weights[part]
-            squares = [(slack - after), (after - before), after, multipliers]
             cones += [weights @ np.einsum("ki,ki->k", each, each) for each in squares]
         s, x = self.shifts, self.squares
         now = self.outputs
@@ -153,31 +153,44 @@ class ADMMShard(Shard):
     def multipliers(self, rho_cones):
         r""":math:`X^\top \Omega (S \circ a)` for the multipliers a of the cones, shape (d, 2 P)."""
         total = np.zeros((self.rows.shape[1], self.m.shape[1]))
-        for part in self._parts():
+        for part, signs, _, _ in self._parts():
             amounts = -np.minimum(self.m[part], 0.0).astype(np.float64)
             sides = amounts.reshape(len(amounts), 2, -1)
-            sides *= self._signs(part)[:, None]
+            sides *= signs[:, None]
             total += weighted_transpose(self.rows[part], self.weights[part]) @ amounts
         return rho_cones * total
 
     def _parts(self):
-        return self.parts(self.m.shape[1], self.dtype.itemsize)
+        """Slices of the rows, with buffers that stay in the cache.
 
-    def _signs(self, part):
-        signs = self.active[part].astype(self.dtype)
-        signs *= 2
-        signs -= 1
-        return signs
+        Yields
+        ------
+        part : slice
+        signs : ndarray of shape (k, P)
+        slack, other : ndarray of shape (k, 2 P)
+            For any use.
+        """
+        P = self.active.shape[1]
+        parts = self.parts(2 * P, self.dtype.itemsize)
+        size = min(parts[0].stop, len(self.y))
+        signs = np.empty((size, P), self.dtype)
+        slack, other = np.empty((2, size, 2 * P), self.dtype)
+        for part in parts:
+            size = len(self.y[part])
+            np.copyto(signs[:size], self.active[part])
+            signs[:size] *= 2
+            signs[:size] -= 1
+            yield part, signs[:size], slack[:size], other[:size]
 
     def _mover(self, blocks, bias, rho):
-        """The forward half of an iteration, a function of a part of the rows and its signs."""
+        """The forward half of an iteration, a function of what `_parts` yields."""
         P = self.active.shape[1]
         relaxed = (RELAXATION * blocks).astype(self.dtype)
         halves = 0.5 * (blocks[:, :P] - blocks[:, P:]).sum(axis=1)
         relaxation = self.dtype.type(RELAXATION)
 
-        def move(part, signs):
-            slack = self.cast_rows[part] @ relaxed
+        def move(part, signs, slack, other):
+            multiply(self.cast_rows[part], relaxed, out=slack)
             sides = slack.reshape(len(slack), 2, P)
             sides *= signs[:, None]
             if self.splits_loss:
@@ -186,11 +199,10 @@ class ADMMShard(Shard):
                 outputs = sums[:, 0] - sums[:, 1] + self.rows[part] @ halves
                 self._loss_step(part, outputs, bias, rho)
             m = self.m[part]
-            change = np.maximum(m, 0)
-            change *= -relaxation
-            change += slack
-            m += change
-            return slack
+            np.maximum(m, 0, out=other)
+            other *= relaxation
+            m -= other
+            m += slack
 
         return move
 
@@ -211,11 +223,10 @@ class ADMMShard(Shard):
         d, P = self.rows.shape[1], self.active.shape[1]
         pulled, total = np.zeros((d, 2 * P)), 0.0
         weights, alike = self.weights, np.zeros(d)
-        for part in self._parts():
-            signs = self._signs(part)
+        for part, signs, slack, other in self._parts():
             if move is not None:
-                move(part, signs)
-            asked = np.abs(self.m[part])
+                move(part, signs, slack, other)
+            asked = np.abs(self.m[part], out=other)
             sides = asked.reshape(len(asked), 2, P)
             if self.splits_loss:
                 # e D = e (signs + 1) / 2: the first half with the signs, the second is one column

@@ -178,6 +178,14 @@ def dense(rows):
     return rows.toarray() if issparse(rows) else rows
 
 
+def multiply(rows, matrix, out):
+    """``rows @ matrix`` into an array."""
+    if issparse(rows):
+        out[:] = rows @ matrix
+    else:
+        np.matmul(rows, matrix, out=out)
+
+
 def weighted_transpose(rows, weights):
     """The transposed rows, each times its weight, in the dtype of the rows."""
     weights = weights.astype(rows.dtype)

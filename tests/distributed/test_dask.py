@@ -160,6 +160,9 @@ def test_communication_is_reported_and_does_not_grow_with_the_rows(client, fried
     assert sent[0]["n_blocks"] == sent[1]["n_blocks"] == 2
     # the rows of the cones that are violated go along with a certificate
     assert sent[1]["sent"] == pytest.approx(sent[0]["sent"], rel=0.3)
+    # attributes are those of the last fit
+    assert not hasattr(model, "patterns_")
+    assert not hasattr(model.set_params(tol=0.5).fit(X, y), "communication_")
     assert sent[0]["received"] < 60 * 20 * X.shape[1] * 5 * 8
 
 
@@ -208,7 +211,7 @@ def test_grid_search_on_the_workers(client, friedman):
     X, y = friedman
     search = GridSearchCV(ConvexReLURegressor(random_state=0), {"alpha": [0.1, 1.0]}, cv=2)
     expected = search.fit(X, y).cv_results_["mean_test_score"]
-    with joblib.parallel_backend("dask"):
+    with joblib.parallel_config("dask"):
         found = search.fit(X, y).cv_results_["mean_test_score"]
     np.testing.assert_array_equal(found, expected)
 
@@ -218,9 +221,12 @@ def test_a_worker_that_is_killed_is_survived(friedman, monkeypatch, at_pass):
     X, y = friedman
     options = {"alpha": 0.3, "patterns": "random", "n_patterns": 8, "tol": 1e-2, "random_state": 0}
     local = ConvexReLURegressor(**options).fit(X, y)
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
-    ) as cluster, distributed.Client(cluster) as client:
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         victims, passes = [], DaskShards._pass
 
         def killing(shards, *arguments):
