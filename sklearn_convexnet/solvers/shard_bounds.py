@@ -111,7 +111,7 @@ def project(shards, points, columns, *, stop_below=0.0):
         left = left[sizes[left] * _norms(projected[:, left]) > stop_below]
         if left.size == 0:
             break
-        found = shards.map("most_violated", projected[:, left], columns[left], 1e-12 * d, 4 * d)
+        found = shards.map("most_violated", projected[:, left], columns[left], 1e-14 * d, 2 * d)
         violated = []
         for k, *parts in zip(left, *found, strict=True):
             parts = [part for part in parts if part is not None]

@@ -5,8 +5,17 @@ import pytest
 from hypothesis import given, settings
 from problems import VARIANTS, draw_program, programs
 
+from sklearn_convexnet.program.cones import project_on_cone
+from sklearn_convexnet.solvers.bounds import (
+    Certified,
+    admissible_slopes,
+    dual_norms,
+    dual_value,
+)
+from sklearn_convexnet.solvers.result import Solution
 from sklearn_convexnet.solvers.row_steps import RELAXATION, ADMMShard
-from sklearn_convexnet.solvers.sharded import kronecker_admm
+from sklearn_convexnet.solvers.shard_bounds import project
+from sklearn_convexnet.solvers.sharded import _choose, iterate, kronecker_admm
 from sklearn_convexnet.solvers.shards import Shards
 
 
@@ -213,3 +222,92 @@ def test_penalties_do_change_until_the_residuals_agree():
         method.run(100)
         seen.add((method.rho_blocks, method.rho_cones, method.step.rho))
     assert len(seen) >= 3
+
+
+def driven(program, *, tol, spectra=True, **options):
+    """The bounds that `iterate` reaches, and the method."""
+    method = start(program, **options)
+    zero = np.zeros_like(program.gates)
+    value = program.objective(zero, zero, 0.0)
+    best = Certified(Solution(zero, zero, 0.0, None), value, 0.0, 0.0)
+    seen = []
+
+    def record(phase, n_iter, certified):
+        seen.append(method.columns.size)
+        return False
+
+    row_gram, gate_gram = method.shards.total("grams")
+    best, _ = iterate(
+        method, program.gates, tol=tol, max_iter=30_000, record=record, best=best,
+        spectra=(np.linalg.eigh(row_gram), gate_gram) if spectra else None,
+    )  # fmt: skip
+    return best, method, seen
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_patterns_leave_and_the_optimum_stays(loss):
+    program = draw_program(5, n=40, d=3, n_patterns=15, loss=loss, alpha=0.05)
+    program = program.normalised()[0]
+    pruned, method, seen = driven(program, tol=1e-5, n_shards=2)
+    whole, _, all_along = driven(program, tol=1e-5, spectra=False)
+    assert set(all_along) == {program.n_patterns}
+    assert seen[-1] < program.n_patterns
+    assert pruned.gap <= 1e-5
+    assert pruned.upper_bound == pytest.approx(whole.upper_bound, rel=2e-5)
+    point = pruned.solution
+    assert program.violation(point.v, point.w) <= 1e-12
+    value = program.objective(point.v, point.w, point.bias)
+    assert value == pytest.approx(pruned.upper_bound, rel=1e-12)
+    # the bound holds for all patterns, those that left included
+    norms = dual_norms(program, admissible_slopes(program, point.slopes), exact_above=0.0)
+    lower = dual_value(program, admissible_slopes(program, point.slopes), norms.max())
+    assert pruned.lower_bound <= lower * (1.0 + 1e-9)
+
+
+def test_patterns_that_left_too_early_come_back():
+    program = draw_program(5, n=40, d=3, n_patterns=15, alpha=0.02).normalised()[0]
+    expected, _, _ = driven(program, tol=1e-4)
+    method = start(program)
+    method.run(5)
+    row_gram, gate_gram = method.shards.total("grams")
+    spectra = np.linalg.eigh(row_gram), gate_gram
+    # half of them are told to be zero, and below
+    method.copies[:, :, ::2] = 0.0
+    _choose(method, spectra, np.arange(program.n_patterns) % 2 == 0)
+    assert method.columns.size == program.n_patterns // 2
+    best, _ = iterate(
+        method, program.gates, tol=1e-4, max_iter=30_000, record=lambda *_: False,
+        best=Certified(expected.solution, np.inf, 0.0, 0.0), spectra=spectra,
+    )  # fmt: skip
+    assert best.gap <= 1e-4
+    assert best.upper_bound == pytest.approx(expected.upper_bound, rel=2e-4)
+
+
+def test_projections_together_are_those_one_by_one():
+    program = draw_program(7, n=50, d=4, n_patterns=10).normalised()[0]
+    method = start(program, n_shards=3)
+    points = np.random.RandomState(0).standard_normal(program.gates.shape)
+    columns = np.arange(program.n_patterns)
+    together = project(method.shards, points, columns)
+    for k in columns:
+        signs = 2.0 * program.patterns[:, k] - 1.0
+        alone, _ = project_on_cone(signs[:, None] * program.rows, points[:, k])
+        equal(together[:, k], alone, 1e-9)
+    # and what is below a bound already is left
+    early = project(method.shards, points, columns, stop_below=np.inf)
+    equal(early, points, 1e-15)
+
+
+def test_single_precision_does_not_touch_the_bounds():
+    program = draw_program(5, n=40, d=3, n_patterns=15, loss="logistic", alpha=0.02)
+    program = program.normalised()[0]
+    single, _, _ = driven(program, tol=1e-3, dtype=np.float32)
+    double, _, _ = driven(program, tol=1e-3)
+    assert single.gap <= 1e-3
+    assert single.lower_bound <= double.upper_bound
+    assert single.upper_bound >= double.lower_bound
+    point = single.solution
+    assert program.violation(point.v, point.w) <= 1e-12
+    assert program.objective(point.v, point.w, point.bias) == pytest.approx(
+        single.upper_bound, rel=1e-12
+    )
