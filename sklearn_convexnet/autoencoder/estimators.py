@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import islice
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import (
+    FIT_WRAPPERS,
     HAS_CALLBACKS,
     CallbackSupportMixin,
     Interval,
@@ -26,6 +29,8 @@ from .training import Settings, Trainer, minibatches
 
 # rows that are encoded at a time: bounds the memory of a transform beside its result
 CHUNK = 4096
+# loss of reconstructions, in units of that of the mean, from which training has gone astray
+_DIVERGED = 2.0
 
 
 class BaseGatedAutoencoder(
@@ -264,9 +269,22 @@ class BaseGatedAutoencoder(
         self.thresholds_ = 0 - model.gate_bias
         self.gains_ = np.exp(model.log_gain)
         self.offsets_ = model.offset
+        self._warn_if_diverged(entries)
         if task is not None:
             task.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
         return self
+
+    def _warn_if_diverged(self, entries):
+        """After some hundred steps reconstructions are better than the mean, whose loss is 1."""
+        loss = entries[-1]["reconstruction"]
+        if len(entries) > 1 and loss > _DIVERGED:
+            warnings.warn(
+                f"{type(self).__name__} reconstructs the samples {loss:.1e} times worse than their "
+                f"mean does: decrease learning_rate, got {self.learning_rate!r}, or, where it is "
+                "tiny, take more steps.",
+                ConvergenceWarning,
+                stacklevel=4 + FIT_WRAPPERS,  # the caller of fit
+            )
 
 
 def _finite(name, values, X):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -263,6 +263,14 @@ def test_errors_say_what_was_expected(make):
 
 # ------------------------------------------------------------------------------------------------
 # The claim
+
+
+def test_training_that_ends_far_off_is_warned_of():
+    with pytest.warns(ConvergenceWarning, match="worse than their mean .* decrease") as caught:
+        model = Signed(learning_rate=3.0).fit(data())
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert model.score(data()) < -1
 
 
 @pytest.mark.slow
