@@ -67,7 +67,7 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
             if lost:
                 admm.resume()
                 lost = False
-            admm.run(max(min(check, max_iter) - admm.n_iter, 1))
+            admm.run(max(min(check, max_iter) - admm.n_iter, 0))
             admm.hand_over_slopes()
             pulled = shards.total("multipliers", admm.rho_cones)
             reach[:, :, admm.columns] = np.stack(np.split(pulled, 2, axis=1))
