@@ -27,7 +27,6 @@ from .certificate import Certificate, certify_network
 from .distributed import Distributed
 from .network import TwoLayerReLU
 from .program.canonical import canonical_rows
-from .program.geometry import root_mean_square
 from .program.patterns import (
     activation_patterns,
     check_patterns,
@@ -37,6 +36,7 @@ from .program.patterns import (
     strict_gates,
 )
 from .program.sampled import SampledProgram
+from .rows import as_rows, digest, largest, root_mean_square, with_constant
 from .solvers import SOLVERS, solve, solve_adaptive
 from .solvers.constant import constant_network
 from .solvers.result import relative_gap
@@ -75,6 +75,14 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
     history_: list[dict[str, Any]]
     n_features_in_: int
     feature_names_in_: Array
+
+    # what `validate_data` accepts of sparse matrices; a subclass that is fitted to them says so
+    _accept_sparse: bool | str = False
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = bool(self._accept_sparse)
+        return tags
 
     def __getstate__(self):
         return {**super().__getstate__(), "_pickled_by": __version__}
@@ -231,7 +239,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         """
         if self.alpha != "auto":
             return np.full(outputs.shape[1], float(self.alpha))
-        n_rows = max(n_rows or 0, len(rows))
+        n_rows = max(n_rows or 0, len(outputs))
         return np.array(
             [
                 automatic_alpha(rows, y, weights, loss, self.fit_intercept, n_rows=n_rows)
@@ -275,7 +283,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         """Gates and patterns of the canonical rows."""
         rows = self._rows(data[first])
         if not isinstance(self.patterns, str):
-            given = check_patterns(self.patterns, len(data))[first]
+            given = check_patterns(self.patterns, data.shape[0])[first]
             gates, margins = realizing_gates(rows, given)
             # a pattern that no direction realises is reported by the program
             return (gates if np.all(margins > 1e-9) else None), given
@@ -290,9 +298,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
 
     def _rows(self, X):
         """What the hidden neurons see."""
-        if not self.fit_intercept:
-            return X
-        return np.concatenate([X, np.ones((len(X), 1))], axis=1)
+        return with_constant(X) if self.fit_intercept else X
 
     def _can_reuse_gates(self, rows):
         """Whether the last fit drew as many random gates as are wanted now."""
@@ -330,7 +336,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         if not np.isfinite(objectives).all():
             raise ValueError(
                 "The objective is not finite: X or y hold values too large for float64 "
-                f"arithmetic (largest |X| {np.abs(rows).max():.1e}, largest |y| "
+                f"arithmetic (largest |X| {largest(rows):.1e}, largest |y| "
                 f"{np.abs(outputs).max():.1e}). Rescale them, e.g. with StandardScaler."
             )
         return objectives
@@ -341,11 +347,11 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
 
     def _problem(self, rows, outputs, weights, loss, alphas):
         """Digest of the data and of what else defines the objective."""
-        digest = hashlib.sha256(repr((loss, self.fit_intercept)).encode())
-        for array in (rows, outputs, weights, alphas):
-            digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        found = hashlib.sha256(repr((loss, self.fit_intercept)).encode() + digest(rows))
+        for array in (outputs, weights, alphas):
+            found.update(repr(array.shape).encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
 
     def _set_fitted(self, network, objectives, programs, results, data):
         """Set the attributes that state what is known, then those of every network."""
@@ -401,6 +407,11 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
                 "rounding errors stopped the solver; increase tol, or scale the features (e.g. "
                 "with StandardScaler)"
             )
+        elif worst.status == "too_large":
+            advice = (
+                "the solver that would close it needs dense rows, and this sparse X is too large "
+                "for that; increase tol, or take fewer columns (e.g. with TruncatedSVD)"
+            )
         else:
             advice = "increase max_iter or tol"
             if self.solver != "admm":
@@ -410,16 +421,22 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
             f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}."
         )
 
+    def _validate_data(self, X, y="no_validation", **options):
+        """X, or X and y, checked by scikit-learn."""
+        return validate_data(
+            self, X, y, dtype=[np.float64, np.float32], accept_sparse=self._accept_sparse, **options
+        )
+
     def _outputs(self, X):
         """Outputs of the network, shape (n_samples, n_outputs), in the dtype of X."""
         check_is_fitted(self, "network_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = self._validate_data(X, reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
-            outputs = self.network_(np.asarray(X, dtype=np.float64)).astype(X.dtype)
+            outputs = self.network_(as_rows(X)).astype(X.dtype)
         if not np.isfinite(outputs).all():
             raise ValueError(
                 "The network's outputs are not finite: X holds values too large for the dtype "
-                f"{X.dtype} (largest |X| {np.abs(X).max():.1e})."
+                f"{X.dtype} (largest |X| {largest(X):.1e})."
             )
         return outputs
 
@@ -504,16 +521,15 @@ def automatic_alpha(X, y, weights, loss, fit_intercept, *, n_rows=None):
     weights = weights / weights.sum()
     _, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
     share = min(0.02 * d / np.sqrt(n), 0.2)
-    if fit_intercept:
-        X = X - weights @ X
-    alpha = share * root_mean_square(X, weights) * root_mean_square(slopes, weights)
+    size = root_mean_square(X, weights, centred=fit_intercept)
+    alpha = share * size * root_mean_square(slopes, weights)
     # a constant fits perfectly, or X is zero: any penalty will do
     return alpha if alpha > 0 else 1.0
 
 
 def _canonical(X, targets, sample_weight):
     """Float64 data, its canonical rows and their weights."""
-    data = np.ascontiguousarray(X, dtype=np.float64)
+    data = as_rows(X)
     first, weights = canonical_rows(data, targets, check_sample_weight(sample_weight, X))
     return data, first, weights
 
@@ -527,10 +543,10 @@ def _check_some(gates):
 
 
 def _check_size(name, values):
-    largest = np.abs(values).max()
-    if largest > 1e150:
+    size = largest(values)
+    if size > 1e150:
         raise ValueError(
-            f"{name} must not exceed 1e150 in absolute value, got {largest:.1e}: its square is "
+            f"{name} must not exceed 1e150 in absolute value, got {size:.1e}: its square is "
             "not finite."
         )
 

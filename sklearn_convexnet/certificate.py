@@ -32,6 +32,8 @@ from typing import Any
 
 import numpy as np
 
+from .rows import by_row, dense, fits_dense, is_wide, largest_singular_value, transposed_times
+from .rows import largest as largest_entry
 from .solvers.bounds import admissible_slopes, dual_norms, dual_value
 from .solvers.branch_and_bound import pricing_maximum
 from .solvers.column_generation import SearchedDual, search_dual, tighten
@@ -126,19 +128,16 @@ def pricing_bound(rows, multipliers):
     -------
     float
     """
-    scale = np.abs(rows).max(initial=0.0)
+    scale = largest_entry(rows)
     if scale == 0.0:
         return 0.0
-    rows = rows / scale
-    linear = 0.5 * np.linalg.norm(rows.T @ multipliers)
+    rows = by_row(np.divide, rows, scale)
+    linear = 0.5 * np.linalg.norm(transposed_times(rows, multipliers))
     bounds = []
     for sign in (1.0, -1.0):
         positive = np.maximum(sign * multipliers, 0.0)
-        weighted = np.sqrt(positive)[:, None] * rows
-        tall = weighted.shape[0] >= weighted.shape[1]
-        gram = weighted.T @ weighted if tall else weighted @ weighted.T
-        largest = np.linalg.eigvalsh(gram)[-1]
-        bounds.append(linear + 0.5 * np.sqrt(positive.sum() * max(largest, 0.0)))
+        singular = largest_singular_value(by_row(np.multiply, rows, np.sqrt(positive)))
+        bounds.append(linear + 0.5 * np.sqrt(positive.sum()) * singular)
     return float(scale * max(bounds))
 
 
@@ -206,15 +205,15 @@ def _over_all_patterns(program, slopes):
     units = Units(program)
     normalised = units.normalised
     slopes = admissible_slopes(normalised, slopes / units.slope_scale)
-    largest = dual_norms(normalised, slopes, exact_above=normalised.alpha).max()
-    return units.objective_scale * dual_value(normalised, slopes, largest)
+    norms = dual_norms(normalised, slopes, exact_above=normalised.alpha)
+    return units.objective_scale * dual_value(normalised, slopes, norms.max())
 
 
 def _closed_form(program, dual):
     units = Units(program)
     normalised = units.normalised
-    largest = pricing_bound(normalised.rows, normalised.weights * dual.slopes)
-    return units.objective_scale * dual_value(normalised, dual.slopes, largest)
+    bound = pricing_bound(normalised.rows, normalised.weights * dual.slopes)
+    return units.objective_scale * dual_value(normalised, dual.slopes, bound)
 
 
 @dataclass(frozen=True)
@@ -257,6 +256,9 @@ def _enclose(program, dual, objective, time_limit, tol):
     normalised = units.normalised
     proved, exact, cones = _closed_form(program, dual), False, 0
     wanted = (1.0 - _AIM * tol) * objective
+    rows = normalised.rows
+    # large sparse rows have too many columns for branch and bound to get anywhere
+    rows = None if is_wide(rows) or not fits_dense(rows) else dense(rows, "branch and bound")
     while True:
         left = deadline - time.perf_counter()
         dual = tighten(
@@ -270,11 +272,11 @@ def _enclose(program, dual, objective, time_limit, tol):
         multipliers = normalised.weights * dual.slopes
         enough = _affordable(normalised, dual.slopes, wanted / units.objective_scale)
         enclosures = []
-        for remaining, sign in ((2, 1.0), (1, -1.0)):
+        for remaining, sign in ((2, 1.0), (1, -1.0)) if rows is not None else ():
             left = max(deadline - time.perf_counter(), 0.0) / remaining
             enclosures.append(
                 pricing_maximum(
-                    normalised.rows,
+                    rows,
                     sign * multipliers,
                     tol=0.25 * tol,
                     stop_below=max(enough, dual.largest),
@@ -283,15 +285,15 @@ def _enclose(program, dual, objective, time_limit, tol):
                 )
             )
         cones += sum(one.n_cones for one in enclosures)
-        upper = max(one.upper for one in enclosures)
-        upper = min(upper, pricing_bound(normalised.rows, multipliers))
+        upper = min([pricing_bound(normalised.rows, multipliers), *(e.upper for e in enclosures)])
         lower = units.objective_scale * dual_value(normalised, dual.slopes, upper)
         if lower >= proved:
-            proved, exact = lower, all(one.finished for one in enclosures)
+            proved = lower
+            exact = rows is not None and all(one.finished for one in enclosures)
         # with what branch and bound has found; and anew, because the best of several searches is
         # not one to be confident in
-        found = units.user_directions(np.stack([one.direction for one in enclosures], axis=1))
-        known, largest = np.concatenate([dual.directions, found], axis=1), dual.largest
+        found = [units.user_directions(one.direction[:, None]) for one in enclosures]
+        known, largest = np.concatenate([dual.directions, *found], axis=1), dual.largest
         dual = search_dual(program, dual.slopes * units.slope_scale, rng, extra=known)
         done = proved >= wanted or dual.largest <= max(largest * (1.0 + 1e-6), enough)
         if done or time.perf_counter() >= deadline:

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseConvexReLU
-from ._compat import StrOptions, available_if, check_sample_weight, fit_context, validate_data
+from ._compat import StrOptions, available_if, check_sample_weight, fit_context
 from ._typing import (
     Array,
     ArrayLike,
@@ -55,8 +55,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training data.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data; sparse for `ConvexReLUClassifier` and `ConvexReLUClassifierCV` only.
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -77,8 +77,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; sparse where `fit` accepts it.
 
         Returns
         -------
@@ -93,8 +93,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; sparse where `fit` accepts it.
 
         Returns
         -------
@@ -112,8 +112,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; sparse where `fit` accepts it.
 
         Returns
         -------
@@ -132,7 +132,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     def _validate(self, X, y, sample_weight):
         """Validated training data, the weights of its samples, and the classes."""
         self._loss()
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        X, y = self._validate_data(X, y)
         check_classification_targets(y)
         self._check_class_weight(np.unique(y))
         weights = self._weights(sample_weight, X, y)
@@ -370,6 +370,8 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
     array([0, 1])
     """
 
+    _accept_sparse = "csr"
+
     lower_bound_: float
     dual_gap_: float
     certificate_: Certificate
@@ -419,7 +421,7 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data; on the training data this is `certificate_`.
         y : array-like of shape (n_samples,)
             Class labels.
@@ -438,7 +440,7 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
             Prints as sentences and carries the numbers.
         """
         check_is_fitted(self, "network_")
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=False)
+        X, y = self._validate_data(X, y, reset=False)
         weights = self._weights(sample_weight, X, y)
         unknown = np.setdiff1d(y[weights > 0], self.classes_)
         if unknown.size:

@@ -74,7 +74,7 @@ class _AlphaByCrossValidation:
         seed = draw_seed(rng)
         if isinstance(self.alphas, Integral):
             programs = self._fold_programs(
-                X, y, sample_weight, np.arange(len(X)), template, np.random.RandomState(seed)
+                X, y, sample_weight, np.arange(len(y)), template, np.random.RandomState(seed)
             )
             alphas = alpha_grid(programs, self.alphas, self.eps, seed)
         else:
@@ -149,7 +149,7 @@ def _measure_fold(estimator, X, y, sample_weight, train, test, model, alphas, se
     weights = None
     if sample_weight is not None:
         # a row without weight does not exist
-        test = np.arange(len(X))[test]
+        test = np.arange(len(y))[test]
         test = test[sample_weight[test] > 0]
         weights = sample_weight[test]
     scores, extra = [], []
@@ -349,7 +349,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
@@ -588,7 +588,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data.
         y : array-like of shape (n_samples,)
             Class labels.

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from ._typing import FloatArray, HasValue
+from .rows import blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,8 @@ class TwoLayerReLU:
 
     def __call__(self, X: FloatArray) -> FloatArray:
         """Outputs of the network, shape (n_samples, n_outputs)."""
-        return self.hidden_layer(X) @ self.output_weights + self.output_biases
+        parts = [self.hidden_layer(block) @ self.output_weights for _, block in blocks(X)]
+        return np.concatenate(parts) + self.output_biases
 
     def penalty(self) -> float:
         r"""Weight decay :math:`\frac12 \sum_j (\|(u_j, b_j)\|^2 + \|a_j\|^2)`."""

@@ -52,7 +52,7 @@ _UNCERTIFIED = 120
 _LARGEST_GAP = 0.5
 
 _COMMON = {
-    "X": ["array-like"],
+    "X": ["array-like", "sparse matrix"],
     "y": ["array-like"],
     "loss": [StrOptions(set(REGRESSION_LOSSES | CLASSIFICATION_LOSSES)), Loss],
     "sample_weight": ["array-like", None],
@@ -108,7 +108,7 @@ def alpha_max(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets, or class labels for a loss of classification. The value is the largest of the
@@ -188,7 +188,7 @@ def convex_relu_path(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets, or class labels for a loss of classification; more than two classes are fitted
@@ -427,7 +427,7 @@ def _prepare(X, y, loss, sample_weight):
     """Validated data, targets (a column per output), weights and the loss."""
     loss = get_loss(loss)
     real = loss.target == "real"
-    X, y = check_X_y(X, y, dtype=np.float64, multi_output=real, y_numeric=real)
+    X, y = check_X_y(X, y, accept_sparse="csr", dtype=np.float64, multi_output=real, y_numeric=real)
     weights = check_sample_weight(sample_weight, X)
     if real:
         return X, y.reshape(len(y), -1).astype(np.float64), weights, loss

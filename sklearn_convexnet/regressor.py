@@ -9,7 +9,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseConvexReLU
-from ._compat import StrOptions, fit_context, validate_data
+from ._compat import StrOptions, fit_context
 from ._typing import ArrayLike, BoolArray, FloatArray, Patterns, RegressionLoss, Seed, Solver
 from .certificate import Certificate
 from .distributed import is_dask
@@ -171,6 +171,8 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss],
     }
 
+    _accept_sparse = "csr"
+
     lower_bound_: float
     dual_gap_: float
     certificate_: Certificate
@@ -211,7 +213,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
@@ -247,7 +249,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data.
 
         Returns
@@ -271,7 +273,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data; on the training data this is `certificate_`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
@@ -294,15 +296,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         return self._certify(X, _columns(targets), sample_weight, self._loss(), time_limit, tol)
 
     def _validate(self, X, y, *, reset):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            dtype=[np.float64, np.float32],
-            multi_output=True,
-            y_numeric=True,
-            reset=reset,
-        )
+        X, y = self._validate_data(X, y, multi_output=True, y_numeric=True, reset=reset)
         return X, y.astype(np.float64)
 
     def _loss(self):

@@ -20,7 +20,15 @@ LEARN = NUMERIC | {"sklearn", "joblib"}
 DASK = {"dask", "distributed"}
 OPTIONAL = DASK | {"matplotlib", "mpl_toolkits", "rich", "onnx", "onnxruntime", "pandas", "polars"}
 
-CONVEX = {"network", "program", "solvers", "certificate", "robustness", "distributed"}
+CONVEX = {
+    "rows",
+    "network",
+    "program",
+    "solvers",
+    "certificate",
+    "robustness",
+    "distributed",
+}
 BASE = CONVEX | {"_base", "_compat"}
 ABOVE = {"classifier", "regressor", "robust", "gradient_descent", "path", "cross_validation"}
 
@@ -35,12 +43,13 @@ LAYERS = {
     "_typing": (set(), NUMERIC),
     "_show_versions": ({"_version"}, {"sklearn"}),
     "_compat": (set(), LEARN),
-    "network": (set(), NUMERIC),
-    "program": ({"program", "network"}, NUMERIC),
-    "solvers": ({"solvers", "program", "network"}, NUMERIC | {"threadpoolctl"}),
+    "rows": (set(), NUMERIC),
+    "network": ({"rows"}, NUMERIC),
+    "program": ({"program", "network", "rows"}, NUMERIC),
+    "solvers": ({"solvers", "program", "network", "rows"}, NUMERIC | {"threadpoolctl"}),
     "robustness": ({"robustness", "program", "network"}, NUMERIC),
-    "certificate": ({"solvers", "program", "network"}, NUMERIC),
-    "distributed": ({"distributed", "solvers", "program", "network"}, NUMERIC | DASK),
+    "certificate": ({"solvers", "program", "network", "rows"}, NUMERIC),
+    "distributed": ({"distributed", "solvers", "program", "network", "rows"}, NUMERIC | DASK),
     "_base": (CONVEX - {"robustness"} | {"_compat", "_version"}, LEARN | OPTIONAL),
     "classifier": (BASE, LEARN | OPTIONAL),
     "regressor": (BASE, LEARN | OPTIONAL),

@@ -11,18 +11,20 @@ what makes the dual bounds of the package rigorous, whatever the accuracy of a s
 """
 
 import numpy as np
-from scipy.optimize import lsq_linear, nnls
+from scipy.optimize import Bounds, lsq_linear, minimize, nnls
+
+from ..rows import dense, is_wide, times, transposed_times
 
 
 def project_on_cone(constraints, point, *, stop_below=0.0):
     """Project a point on the polyhedral cone ``{v : constraints @ v >= 0}``.
 
     Few rows are tight at a projection, so the least-squares problem is solved over violated rows
-    and grown until no row is violated.
+    and grown until no row is violated. With wide sparse rows it is approached only.
 
     Parameters
     ----------
-    constraints : ndarray of shape (n_rows, d)
+    constraints : ndarray or CSR array of shape (n_rows, d)
         Rows of size about one.
     point : ndarray of shape (d,)
     stop_below : float, default=0.0
@@ -42,6 +44,9 @@ def project_on_cone(constraints, point, *, stop_below=0.0):
     if size == 0.0:
         return point.copy(), multipliers
     target = point / size
+    if is_wide(constraints):
+        projection, multipliers = _approach(constraints, target, stop_below / size)
+        return size * projection, size * multipliers
     projection = target
     working = np.zeros(0, dtype=int)
     tolerance = 1e-14 * d
@@ -49,19 +54,44 @@ def project_on_cone(constraints, point, *, stop_below=0.0):
     for _ in range(10 + n_rows):
         if size * np.sqrt(projection @ projection) <= stop_below:
             break
-        slack = constraints @ projection
+        slack = times(constraints, projection)
         slack[working] = 0.0
         violated = np.flatnonzero(slack < -tolerance)
         if violated.size == 0:
             break
         worst = violated[np.argsort(slack[violated])[: 4 * d]]
         working = np.concatenate([working, worst])
-        active = non_negative_least_squares(-constraints[working].T, target)
+        chosen = dense(constraints[working], "a projection on a cone")
+        active = non_negative_least_squares(-chosen.T, target)
         multipliers[:] = 0.0
         multipliers[working] = active
-        projection = target + constraints[working].T @ active
+        projection = target + chosen.T @ active
         working = working[active > 0]
     return size * projection, size * multipliers
+
+
+def _approach(constraints, target, stop_below):
+    """Nearly the projection of a unit vector, and its multipliers, by L-BFGS on these."""
+
+    def half_square(multipliers):
+        point = target + transposed_times(constraints, multipliers)
+        return 0.5 * float(point @ point), times(constraints, point)
+
+    def stop(intermediate_result):
+        if intermediate_result.fun <= 0.5 * stop_below**2:
+            raise StopIteration
+
+    found = minimize(
+        half_square,
+        np.zeros(constraints.shape[0]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=Bounds(0.0, np.inf),
+        callback=stop,
+        options={"maxiter": 200, "ftol": 1e-10, "gtol": 1e-10},
+    )
+    multipliers = np.maximum(found.x, 0.0)
+    return target + transposed_times(constraints, multipliers), multipliers
 
 
 def non_negative_least_squares(matrix, target):

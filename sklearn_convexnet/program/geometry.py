@@ -5,6 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..rows import by_row, dense, is_wide, moments, root_mean_square, row_maxima
+
 # single precision resolves columns whose spread is at least the largest entries over this
 _RESOLVED = 1e3
 
@@ -14,7 +16,7 @@ class Geometry:
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
+    rows : ndarray or CSR array of shape (n, d)
     weights : ndarray of shape (n,)
         Positive, sum to one.
     patterns : ndarray of bool of shape (n, P)
@@ -37,7 +39,7 @@ class Geometry:
     @cached_property
     def visible(self):
         """Rows that are not zero: a row of zeros has no side of a hyperplane."""
-        return np.any(self.rows != 0, axis=1)
+        return row_maxima(self.rows) > 0
 
     @cached_property
     def cone_rows(self):
@@ -58,8 +60,7 @@ class Geometry:
     @cached_property
     def precision(self):
         """The dtype that is enough for a search: single, unless a column's spread is lost in it."""
-        means = self.weights @ self.rows
-        spreads = np.sqrt(self.weights @ (self.rows - means) ** 2)
+        means, spreads = moments(self.rows, self.weights)
         sizes = np.maximum(np.abs(means), spreads)
         # of a column without spread, such as an intercept, the value counts
         told = np.where(spreads > 1e-12 * np.abs(means), spreads, np.abs(means))
@@ -68,13 +69,15 @@ class Geometry:
 
     @cached_property
     def normalised(self):
-        """The same geometry with rows of size one, in no more coordinates than there are rows."""
-        normalised = copy.copy(self)
-        for name in ("cone_rows", "row_scale", "row_spectrum", "precision"):
-            normalised.__dict__.pop(name, None)
-        normalised.rows = self.rows / self.row_scale
+        """The same geometry with rows of size one.
+
+        In no more coordinates than there are rows, unless they are sparse and wide.
+        """
+        normalised = self._with_rows(by_row(np.divide, self.rows, self.row_scale))
+        normalised.__dict__.pop("row_scale", None)
         n, d = self.rows.shape
-        if d > n:
+        if d > n and not is_wide(self.rows):
+            normalised.rows = dense(normalised.rows, "a program in the span of its rows")
             # optimal blocks lie in the span of the rows, and keep their norms there
             u, s, vt = np.linalg.svd(normalised.rows, full_matrices=False)
             rank = int(np.sum(s > s[0] * d * np.finfo(np.float64).eps))
@@ -86,6 +89,19 @@ class Geometry:
             normalised.directions = normalised.basis.T @ self.directions
         return normalised
 
+    def dense(self):
+        """The same geometry with dense rows; a ValueError where they are too large for that."""
+        rows = dense(self.rows, "the solver of the convex program")
+        return self if rows is self.rows else self._with_rows(rows)
+
+    def _with_rows(self, rows):
+        """A copy with other rows, without what is known of these."""
+        other = copy.copy(self)
+        for name in ("cone_rows", "normalised", "row_spectrum", "precision"):
+            other.__dict__.pop(name, None)
+        other.rows = rows
+        return other
+
     @cached_property
     def row_spectrum(self):
         r"""Eigenvalues and -vectors of :math:`X^\top \Omega X`."""
@@ -96,12 +112,3 @@ class Geometry:
         r"""Eigenvalues and -vectors of :math:`D^\top \Omega D`."""
         gates = self.patterns.astype(np.float64)
         return np.linalg.eigh(gates.T @ (self.weights[:, None] * gates))
-
-
-def root_mean_square(values, weights):
-    """Weighted root mean square of an array whose rows have the given weights."""
-    size = np.abs(values).max()
-    if size == 0.0:
-        return 0.0
-    squares = (values.reshape(len(values), -1) / size) ** 2
-    return float(size * np.sqrt(weights @ squares.mean(axis=1)))

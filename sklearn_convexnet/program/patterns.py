@@ -19,6 +19,8 @@ from math import comb
 import numpy as np
 from scipy.optimize import linprog
 
+from ..rows import by_column, column_maxima, dense, moments, row_maxima, times, unit_rows
+
 # A sampled gate must keep this relative margin, a user's pattern must allow it.
 STRICT_MARGIN = 1e-9
 # Below this relative size two directions, or a number and zero, differ by rounding only.
@@ -42,7 +44,7 @@ def activation_patterns(rows, gates):
     ndarray of bool, shape (n, P)
         ``rows @ gates >= 0``, one pattern per column.
     """
-    return rows @ gates >= 0
+    return times(rows, gates) >= 0
 
 
 def distinct_patterns(patterns):
@@ -95,8 +97,8 @@ def sample_gates(rows, weights, n_gates, rng, *, intercept):
         row is not zero.
     """
     scaled, scale = _scale_columns(rows)
-    unit = _unit_rows(scaled[scaled.any(axis=1)])
-    if len(unit) == 0:
+    unit = _unit_visible(scaled)
+    if unit.shape[0] == 0:
         return np.empty((len(scale), 0))
     from_normal = _draw_map(scaled, weights, intercept)
     batch = max(n_gates, 32)
@@ -104,7 +106,7 @@ def sample_gates(rows, weights, n_gates, rng, *, intercept):
     seen, chosen = set(), []
     # Two batches without a new pattern: whatever is left is too thin to be worth the search.
     while len(chosen) < n_gates and left > 0 and idle < 2:
-        draws = from_normal @ rng.standard_normal((batch, len(scale))).T
+        draws = from_normal(rng.standard_normal((batch, len(scale))).T)
         fresh = _new_strict_gates(unit, draws, seen)
         chosen += fresh
         left -= batch
@@ -130,7 +132,7 @@ def draw_gates(rows, weights, count, rng, *, intercept):
     ndarray of shape (d, count)
     """
     scaled, scale = _scale_columns(rows)
-    draws = _draw_map(scaled, weights, intercept) @ rng.standard_normal((count, len(scale))).T
+    draws = _draw_map(scaled, weights, intercept)(rng.standard_normal((count, len(scale))).T)
     return _unscale_gates(draws, scale)
 
 
@@ -152,9 +154,9 @@ def strict_gates(rows, gates, rng):
         Whether that succeeded.
     """
     scaled, scale = _scale_columns(rows)
-    unit = _unit_rows(scaled[scaled.any(axis=1)])
+    unit = _unit_visible(scaled)
     nudged = _unit_rows((gates * scale[:, None]).T).T
-    if len(unit) == 0:
+    if unit.shape[0] == 0:
         return gates, np.zeros(gates.shape[1], dtype=bool)
     _, margins = _packed_patterns(unit, nudged)
     original = nudged.copy()
@@ -200,8 +202,8 @@ def enumerate_gates(rows, *, max_patterns):
        with applications in pattern recognition", IEEE Transactions on Electronic Computers
        EC-14(3), 1965, doi:10.1109/PGEC.1965.264137.
     """
-    scaled, scale = _scale_columns(rows)
-    unit = _unit_rows(scaled[scaled.any(axis=1)])
+    scaled, scale = _scale_columns(dense(rows, "patterns='all'"))
+    unit = _unit_visible(scaled)
     if len(unit) == 0:
         return np.empty((len(scale), 0))
     coordinates, back = _row_space(unit[_distinct_lines(unit)])
@@ -243,8 +245,8 @@ def realizing_gates(rows, patterns):
         Values of ``t``, at least 0. A margin up to 1e-9 means that no gate realises the pattern
         strictly, as far as the solver (accurate to a few 1e-9) can tell.
     """
-    scaled, scale = _scale_columns(rows)
-    unit = _unit_rows(scaled[scaled.any(axis=1)])
+    scaled, scale = _scale_columns(dense(rows, "the search for neurons of given patterns"))
+    unit = _unit_visible(scaled)
     signs = 2.0 * np.asarray(patterns)[scaled.any(axis=1)] - 1.0
     gates, margins = np.zeros((len(scale), signs.shape[1])), np.zeros(signs.shape[1])
     if len(unit) == 0:
@@ -286,10 +288,14 @@ def check_patterns(patterns, n_rows):
 
 def _scale_columns(rows):
     """Columns divided by their largest magnitude, and these magnitudes (1 for a zero column)."""
-    rows = np.asarray(rows, dtype=np.float64)
-    scale = np.abs(rows).max(axis=0, initial=0.0)
+    scale = column_maxima(rows)
     scale[scale == 0] = 1.0
-    return rows / scale, scale
+    return by_column(np.divide, rows, scale), scale
+
+
+def _unit_visible(scaled):
+    """Unit rows of those that are not zero."""
+    return unit_rows(scaled[row_maxima(scaled) > 0])
 
 
 def _unscale_gates(gates, scale):
@@ -330,10 +336,11 @@ def _chunks(n_rows, n_columns):
 
 def _packed_patterns(unit, gates):
     """Patterns as packed bits, one row per gate, and the relative margins of the gates."""
-    packed = np.empty((gates.shape[1], (len(unit) + 7) // 8), dtype=np.uint8)
+    n = unit.shape[0]
+    packed = np.empty((gates.shape[1], (n + 7) // 8), dtype=np.uint8)
     margins = np.empty(gates.shape[1])
-    for part in _chunks(len(unit), gates.shape[1]):
-        values = unit @ gates[:, part]
+    for part in _chunks(n, gates.shape[1]):
+        values = times(unit, gates[:, part])
         packed[part] = np.packbits(values >= 0, axis=0).T
         margins[part] = np.abs(values).min(axis=0)
     return packed, margins / np.linalg.norm(gates, axis=0)
@@ -349,26 +356,30 @@ def _first_of_equal_rows(packed):
 
 
 def _draw_map(scaled, weights, intercept):
-    """Matrix that turns a standard normal vector into a gate for the rows `scaled`."""
-    mean = weights @ scaled
-    sigma = np.sqrt(weights @ (scaled - mean) ** 2)
+    """Function that turns columns of standard normal numbers into gates for the rows `scaled`."""
+    mean, sigma = moments(scaled, weights)
     constant = sigma <= 1e-12
     if intercept:
         slope = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, sigma))
-        matrix = np.diag(slope)
-        matrix[-1, :-1] = -slope[:-1] * mean[:-1]
-        matrix[-1, -1] = 1.0
-        matrix[-1] /= scaled[0, -1]
-        return matrix
+        level = scaled[[0], -1:].sum()
+
+        def through_the_cloud(normal):
+            gates = slope[:, None] * normal
+            gates[-1] = (normal[-1] - mean[:-1] @ gates[:-1]) / level
+            return gates
+
+        return through_the_cloud
     # A constant feature is its own scale; that of a zero feature does not matter.
     sigma = np.where(constant, np.where(mean == 0, 1.0, np.abs(mean)), sigma)
     centre = mean / sigma
     length = np.linalg.norm(centre)
-    matrix = np.diag(1.0 / sigma)
-    if length > 1:
-        axis = centre / length
-        matrix -= np.outer(axis / sigma, axis) * (1.0 - 1.0 / length)
-    return matrix
+    shrink = 1.0 - 1.0 / max(length, 1.0)
+    axis = centre / max(length, 1.0)
+
+    def from_the_origin(normal):
+        return (normal - shrink * np.outer(axis, axis @ normal)) / sigma[:, None]
+
+    return from_the_origin
 
 
 def _new_strict_gates(unit, gates, seen):

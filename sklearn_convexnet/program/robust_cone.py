@@ -27,7 +27,8 @@ import numpy as np
 
 from .._typing import ArrayLike, ClassificationLoss, FloatArray, RegressionLoss
 from ..network import TwoLayerReLU, column_norms
-from .geometry import Geometry, root_mean_square
+from ..rows import root_mean_square
+from .geometry import Geometry
 from .living import largest_factors, slacks
 from .losses import Loss
 from .patterns import check_patterns

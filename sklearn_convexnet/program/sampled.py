@@ -6,11 +6,13 @@ import copy
 from numbers import Real
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .._typing import ArrayLike, BoolArray, ClassificationLoss, FloatArray, RegressionLoss
 from ..network import TwoLayerReLU, column_norms
+from ..rows import as_rows, by_row, root_mean_square, row_maxima, times, with_constant
 from .cones import project_on_cone
-from .geometry import Geometry, root_mean_square
+from .geometry import Geometry
 from .losses import Loss, get_loss
 from .patterns import activation_patterns, check_patterns, distinct_patterns, realizing_gates
 
@@ -34,7 +36,7 @@ class SampledProgram:
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data.
     y : array-like of shape (n_samples,)
         Targets; -1 or +1 for the losses of classification.
@@ -58,7 +60,7 @@ class SampledProgram:
 
     Attributes
     ----------
-    rows : ndarray of shape (n_samples, d)
+    rows : ndarray or CSR array of shape (n_samples, d)
         What the hidden neurons see: X, with a column of ones when there is an intercept.
     patterns : ndarray of bool of shape (n_samples, n_patterns)
         The distinct patterns.
@@ -88,10 +90,9 @@ class SampledProgram:
         exhaustive: bool = False,
     ) -> None:
         X, y, weights, self.loss = check_data(X, y, loss, alpha, sample_weight)
-        patterns = check_patterns(patterns, len(X))
+        patterns = check_patterns(patterns, X.shape[0])
         used = weights > 0
-        ones = np.ones((len(X), int(fit_intercept)))
-        rows = np.ascontiguousarray(np.concatenate([X, ones], axis=1)[used])
+        rows = with_constant(X[used]) if fit_intercept else X[used]
         self.y = y[used]
         self.alpha = float(alpha)
         self.fit_intercept = bool(fit_intercept)
@@ -127,9 +128,10 @@ class SampledProgram:
                 f"gates must have shape ({rows.shape[1]}, n_patterns), got {directions.shape}."
             )
         gates = np.ascontiguousarray(directions[:, self.kept])
-        visible = np.any(rows != 0, axis=1)
-        margins = (2.0 * patterns - 1.0)[visible] * (rows[visible] @ gates)
-        if not (margins > 1e-15 * (np.abs(rows[visible]) @ np.abs(gates))).all():
+        visible = row_maxima(rows) > 0
+        rows = rows[visible]
+        margins = (2.0 * patterns - 1.0)[visible] * times(rows, gates)
+        if not (margins > 1e-15 * times(abs(rows), np.abs(gates))).all():
             raise ValueError(
                 "gates must realise the patterns strictly: patterns == (rows @ gates >= 0), with "
                 "rows @ gates farther from zero than its rounding."
@@ -155,6 +157,12 @@ class SampledProgram:
             fit_intercept=self.fit_intercept,
             gates=gates,
         )
+
+    def dense(self) -> SampledProgram:
+        """The same program with dense rows; a ValueError where they are too large for that."""
+        program = copy.copy(self)
+        program.geometry = self.geometry.dense()
+        return program
 
     @property
     def rows(self) -> FloatArray:  # noqa: D102
@@ -195,7 +203,7 @@ class SampledProgram:
     def predictions(self, v: FloatArray, w: FloatArray, bias: float) -> FloatArray:
         """Outputs of the gated model, shape (n_samples,)."""
         used = np.flatnonzero(np.any((v != 0) | (w != 0), axis=0))
-        gated = self.patterns[:, used] * (self.rows @ (v - w)[:, used])
+        gated = self.patterns[:, used] * times(self.rows, (v - w)[:, used])
         return gated.sum(axis=1) + bias
 
     def objective(self, v: FloatArray, w: FloatArray, bias: float) -> float:
@@ -209,7 +217,7 @@ class SampledProgram:
         signs = 2.0 * self.patterns - 1.0
         worst, largest = 0.0, 0.0
         for block in (v, w):
-            values = self.rows @ block
+            values = times(self.rows, block)
             largest = max(largest, np.abs(values).max(initial=0.0))
             worst = max(worst, -(signs * values).min(initial=0.0))
         return worst / largest if largest > 0 else 0.0
@@ -225,13 +233,13 @@ class SampledProgram:
             return blocks
         rows = self.cone_rows
         signs = 2.0 * self.cone_patterns[:, used] - 1.0
-        slack = signs * (rows @ blocks[:, used])
+        slack = signs * times(rows, blocks[:, used])
         for position in np.flatnonzero(slack.min(axis=0) < 0):
-            constraints = signs[:, position, None] * rows
+            constraints = by_row(np.multiply, rows, signs[:, position])
             point, _ = project_on_cone(constraints, blocks[:, used[position]])
             # the gate has positive slack everywhere: a step along it undoes rounding
             gate = self.gates[:, used[position]]
-            step = np.max(-(constraints @ point) / (constraints @ gate), initial=0.0)
+            step = np.max(-times(constraints, point) / times(constraints, gate), initial=0.0)
             blocks[:, used[position]] = point + (1 + 1e-12) * step * gate
         return blocks
 
@@ -285,8 +293,8 @@ def check_data(X, y, loss, alpha, sample_weight):
     """Validated data: float arrays X and y, weights that sum to one, and the loss."""
     X = _finite_array("X", X, 2)
     y = _finite_array("y", y, 1)
-    if len(y) != len(X):
-        raise ValueError(f"X and y must have as many rows: got {len(X)} and {len(y)}.")
+    if len(y) != X.shape[0]:
+        raise ValueError(f"X and y must have as many rows: got {X.shape[0]} and {len(y)}.")
     if np.abs(y).max() > 1e150:
         raise ValueError(f"y must be at most 1e150 in size, got {np.abs(y).max()!r}.")
     if not (isinstance(alpha, Real) and np.isfinite(alpha) and alpha > 0):
@@ -294,16 +302,16 @@ def check_data(X, y, loss, alpha, sample_weight):
     loss = get_loss(loss)
     if loss.target == "sign" and not np.isin(y, (-1.0, 1.0)).all():
         raise ValueError(f"y must hold -1 and +1 only for loss={loss.name!r}.")
-    return X, y, _normalised_weights(sample_weight, len(X)), loss
+    return X, y, _normalised_weights(sample_weight, len(y)), loss
 
 
 def _finite_array(name, values, ndim):
-    array = np.asarray(values, dtype=np.float64)
+    array = as_rows(values)
     if array.ndim != ndim:
         raise ValueError(f"{name} must be a {ndim}-D array, got shape {array.shape}.")
-    if array.size == 0:
+    if 0 in array.shape:
         raise ValueError(f"{name} must not be empty, got shape {array.shape}.")
-    if not np.isfinite(array).all():
+    if not np.isfinite(array.data if issparse(array) else array).all():
         raise ValueError(f"{name} must hold finite numbers only, got NaN or infinity.")
     return array
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..program.geometry import root_mean_square
 from ..program.patterns import draw_gates, strict_gates
+from ..rows import check_dense, fits_dense, root_mean_square, times
 from .bounds import admissible_slopes, certify
 from .constant import constant_network
 from .descent import Descent
@@ -60,7 +60,7 @@ def solve_adaptive(
         The data, the loss and the penalty; its gates are the neurons that the descent starts from.
     solver : str, default="admm"
         Solver for the program over the patterns found, see `solve`. "admm" runs only where the
-        descent has not reached the tolerance by itself.
+        descent has not reached the tolerance by itself, and the rows are not too large for it.
     tol : float, default=0.05
         Relative duality gap to reach on the patterns found.
     max_iter : int, default=10000
@@ -80,6 +80,8 @@ def solve_adaptive(
         Its solution; the network is the best one seen.
     """
     check_arguments(solver, tol, max_iter, warm_start)
+    if solver not in ("admm", "scp"):
+        check_dense(program.rows, f"solver={solver!r}")
     rng = generator(random_state)
     units = Units(program)
     record = Record(units.objective_scale, on_check)
@@ -91,6 +93,10 @@ def solve_adaptive(
     # no neuron lowers the objective: whatever the patterns, the constant network is optimal
     result = None if found is None else _result(found, search, certified, tol)
     found = program if found is None else found
+    solvable = solver != "admm" or fits_dense(program.rows)
+    if result is not None and not solvable:
+        status = "too_large" if search.left > 0 else "max_iter"
+        return found, replace(result, status=search.record.status(result.gap, tol, status))
     if result is None or (search.left > 0 and (solver != "admm" or result.status != "optimal")):
         done = search.n_iter
         final = solve(
@@ -221,7 +227,7 @@ class _Search:
             return None, None
         gates = units.user_directions(best.directions)
         gates, strict = strict_gates(self.program.rows, gates, self.rng)
-        patterns = self.program.rows @ gates >= 0
+        patterns = times(self.program.rows, gates) >= 0
         usable = strict & patterns.any(axis=0)
         if not usable.any():
             return None, None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..program.cones import project_on_cone
+from ..rows import by_row, transposed_times
 from .coupling import CHUNK
 from .interior import balance
 from .result import Solution, relative_gap
@@ -29,10 +30,10 @@ def admissible_slopes(program, slopes):
 
 def dual_gradients(program, slopes, columns):
     """``X' D_i Omega p`` for the patterns `columns`, shape (d, n_columns)."""
-    weighted = program.weights * slopes * program.rows.T
+    weighted = by_row(np.multiply, program.rows, program.weights * slopes)
     size = max(1, CHUNK // program.n_samples)
     parts = [
-        weighted @ program.patterns[:, columns[start : start + size]]
+        transposed_times(weighted, program.patterns[:, columns[start : start + size]])
         for start in range(0, len(columns), size)
     ]
     return np.concatenate([np.zeros((program.rows.shape[1], 0)), *parts], axis=1)
@@ -66,10 +67,12 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
     norms = _column_norms(points)
     if multipliers is not None:
         signs = 2.0 * cone_patterns[:, columns] - 1.0
-        norms = np.minimum(norms, _column_norms(points + rows.T @ (signs * multipliers)))
+        pulled = transposed_times(rows, signs * multipliers)
+        norms = np.minimum(norms, _column_norms(points + pulled))
     for k in np.flatnonzero(norms > exact_above):
         signs = 2.0 * cone_patterns[:, columns[k]] - 1.0
-        projection, _ = project_on_cone(signs[:, None] * rows, points[:, k], stop_below=exact_above)
+        constraints = by_row(np.multiply, rows, signs)
+        projection, _ = project_on_cone(constraints, points[:, k], stop_below=exact_above)
         norms[k] = min(norms[k], float(np.sqrt(projection @ projection)))
     return norms
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..program.patterns import draw_gates, strict_gates
+from ..program.patterns import activation_patterns, draw_gates, strict_gates
 from .bounds import admissible_slopes, dual_value
 from .pricing import distinct, price
 from .result import relative_gap
@@ -119,7 +119,7 @@ def tighten(program, dual, objective, *, tol, deadline, rng):
     best, directions = dual, dual.directions
     while relative_gap(objective, best.lower_bound) > tol and time.perf_counter() < deadline:
         gates, strict = strict_gates(program.rows, directions, rng)
-        strict &= (program.rows @ gates >= 0).any(axis=0)
+        strict &= activation_patterns(program.rows, gates).any(axis=0)
         program = program.with_gates(gates[:, strict])
         result = solve(program, "scp", tol=_MASTER * tol)
         dual = search_dual(program, result.solution.slopes, rng)

@@ -19,12 +19,14 @@ replaced by its Moreau envelope.
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
+from ..rows import block_size, blocks, multiply, times, weighted_sum, with_constant
+
 # neurons weaker than this share of the strongest are dropped
 _NEGLIGIBLE = 1e-4
 # relative decrease in an iteration at which L-BFGS gives up
 _NO_PROGRESS = 1e-8
-# rows at a time, so that what they activate stays in the cache
-_BLOCK = 256
+# numbers that L-BFGS may keep of its last steps; how many of these it keeps, at least and at most
+_HISTORY, _STEPS_KEPT = 2**24, (5, 20)
 
 
 class Descent:
@@ -79,7 +81,8 @@ class Descent:
     @property
     def predictions(self):
         """Outputs of the network, with real ReLUs."""
-        return np.maximum(self.program.rows @ self.directions, 0.0) @ self.outputs + self.bias
+        hidden = np.maximum(times(self.program.rows, self.directions), 0.0)
+        return hidden @ self.outputs + self.bias
 
     @property
     def slopes(self):
@@ -97,7 +100,7 @@ class Descent:
     @property
     def typical_activation(self):
         """Root mean square of the pre-activations; 1 where they vanish next to the rows."""
-        squares = (self.program.rows @ self.directions) ** 2
+        squares = times(self.program.rows, self.directions) ** 2
         size = float(np.sqrt((self.program.weights @ squares).mean())) if squares.size else 0.0
         return size if size > 1e-100 else 1.0
 
@@ -123,7 +126,7 @@ def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
         options={
             "maxiter": max_iter,
             "maxfun": 2 * max_iter + 20,
-            "maxcor": 20,
+            "maxcor": int(np.clip(_HISTORY // (2 * len(start)), *_STEPS_KEPT)),
             "ftol": progress,
             "gtol": 0.0,
         },
@@ -144,10 +147,9 @@ class _SmoothObjective:
 
     def __init__(self, program, width, m, dtype=np.float64):
         self.program, self.width, self.m = program, width, m
-        rows = program.rows
         # a column for the half in the slope (z + width) / (2 width)
-        self.rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1).astype(dtype)
-        self.buffers = np.empty((3, min(_BLOCK, len(rows)), m), dtype)
+        self.rows = with_constant(program.rows).astype(dtype)
+        self.buffers = np.empty((3, min(block_size(self.rows), program.n_samples), m), dtype)
 
     def __call__(self, point):
         program, width, m = self.program, self.width, self.m
@@ -160,11 +162,10 @@ class _SmoothObjective:
         gradient = program.alpha * point
         gradient[-1] = 0.0
         by_direction = gradient[: d * m].reshape(d, m)
-        for start in range(0, len(self.rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            rows, weights = self.rows[part], program.weights[part]
-            over, slope, hidden = self.buffers[:, : len(rows)]
-            np.matmul(rows, scaled, out=over)
+        for part, rows in blocks(self.rows):
+            weights = program.weights[part]
+            over, slope, hidden = self.buffers[:, : len(weights)]
+            multiply(rows, scaled, over)
             np.maximum(over, 0.0, out=over)
             np.minimum(over, 1.0, out=slope)
             np.subtract(over, slope, out=over)
@@ -178,7 +179,7 @@ class _SmoothObjective:
             value += weights @ losses
             gradient[-1] += pull.sum()
             pull = pull.astype(rows.dtype)
-            by_direction += ((pull * rows[:, :-1].T) @ slope) * outputs
+            by_direction += weighted_sum(rows[:, :-1], pull, slope) * outputs
             gradient[d * m : -1] += width * (pull @ hidden)
         if not program.fit_intercept:
             gradient[-1] = 0.0

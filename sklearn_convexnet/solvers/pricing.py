@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..rows import by_row, times, transposed_times
+
 # an ascent whose steps shrink to this has arrived; so has one that gains less than this
 _SMALLEST_STEP, _NO_PROGRESS = 1e-5, 1e-12
 
@@ -82,7 +84,8 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64):
     values : ndarray of shape (k,)
     directions : ndarray of shape (d, k)
     """
-    exact_rows, weighted = rows, (multipliers * rows.T).astype(dtype, copy=False)
+    exact_rows = rows
+    weighted = by_row(np.multiply, rows, multipliers).astype(dtype, copy=False)
     rows = rows.astype(dtype, copy=False)
     best = _unit_columns(starts.astype(dtype, copy=False))
     values = np.full(best.shape[1], -np.inf)
@@ -90,7 +93,7 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64):
     points, goals, steps = best, best, np.ones(len(climbing))
     for _ in range(max_iter):
         # a product with booleans would not be one of BLAS
-        gradients = weighted @ (rows @ points >= 0).astype(dtype)
+        gradients = transposed_times(weighted, (times(rows, points) >= 0).astype(dtype))
         reached = np.einsum("ji,ji->i", gradients, points)
         higher = reached > values[climbing] * (1.0 + _NO_PROGRESS)
         values[climbing[higher]] = reached[higher]
@@ -106,7 +109,7 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64):
     if dtype == np.float64:
         return values, best
     best = _unit_columns(best.astype(np.float64))
-    return multipliers @ np.maximum(exact_rows @ best, 0.0), best
+    return multipliers @ np.maximum(times(exact_rows, best), 0.0), best
 
 
 def distinct(program, priced, *, above, most):
@@ -130,7 +133,7 @@ def distinct(program, priced, *, above, most):
     chosen = []
     for sign in (1.0, -1.0):
         candidates = np.flatnonzero((priced.signs == sign) & (priced.values > above))
-        patterns = program.rows @ priced.directions[:, candidates] >= 0
+        patterns = times(program.rows, priced.directions[:, candidates]) >= 0
         left = np.ones(len(candidates), dtype=bool)
         for _ in range(most):
             if not left.any():

@@ -11,6 +11,7 @@ interior point, without cones.
 
 import numpy as np
 
+from ..rows import times
 from .bounds import Certified, admissible_slopes, dual_value, resolution
 from .interior import GatedBlocks, InteriorPoint
 from .result import Solution
@@ -28,7 +29,7 @@ def solve_scp(program, *, tol, max_iter, on_check):
     n_iter : int
     """
     directions = program.geometry.directions
-    features = np.maximum(program.rows @ directions, 0.0)
+    features = np.maximum(times(program.rows, directions), 0.0)
     n, N = features.shape
     method = InteriorPoint(
         GatedBlocks(

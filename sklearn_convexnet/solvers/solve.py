@@ -7,6 +7,7 @@ from contextlib import closing
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .._typing import OnCheck, Seed, Solver
 from ..program.sampled import SampledProgram
@@ -78,7 +79,8 @@ def solve(
     Raises
     ------
     ValueError
-        If an argument is out of range or the solver cannot serve the loss.
+        If an argument is out of range, the solver cannot serve the loss, or sparse rows are too
+        large to be made dense, as all solvers but "scp" need them.
     """
     check_arguments(solver, tol, max_iter, warm_start)
     rng = generator(random_state)
@@ -86,9 +88,15 @@ def solve(
     start = None if warm_start is None else units.to_normalised(warm_start.solution)
     record = Record(units.objective_scale, on_check)
     with one_blas_pool(large=_threads_pay_off(program, solver)) as n_threads:
-        best, n_iter = _solve_normalised(
-            units.normalised, solver, tol, max_iter, rng, start, record, n_threads
-        )
+        best, n_iter = _optimal_constant(units.normalised, tol, record), 1
+        if best is None:
+            if solver != "scp" and issparse(program.rows):
+                program = program.dense()
+                units = Units(program)
+                start = None if warm_start is None else units.to_normalised(warm_start.solution)
+            best, n_iter = _solve_normalised(
+                units.normalised, solver, tol, max_iter, rng, start, record, n_threads
+            )
     solution = units.to_user(best.solution)
     network = program.network(solution.v, solution.w, solution.bias)
     status = record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled")
@@ -125,17 +133,29 @@ def check_arguments(solver, tol, max_iter, warm_start):
         raise ValueError(f"warm_start must be a Result or None, got {warm_start!r}.")
 
 
-def _solve_normalised(program, solver, tol, max_iter, rng, start, record, n_threads):
-    """Solve in normalised units; returns the best certified point and the iterations."""
+def _constant(program):
+    """The constant network as a point (v, w, bias, slopes) of a normalised program."""
+    zero = np.zeros((program.rows.shape[1], program.n_patterns))
     bias, slopes = constant_network(
         program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
     )
-    zero = np.zeros((program.rows.shape[1], program.n_patterns))
-    if _may_be_optimal(program, slopes):
-        constant, _ = certify(program, zero, zero, bias, slopes, tol=tol)
-        if constant.gap <= tol:
-            record("constant", 1, constant)
-            return constant, 1
+    return zero, zero, bias, slopes
+
+
+def _optimal_constant(program, tol, record):
+    """The constant network, certified, where that reaches the tolerance; else None."""
+    point = _constant(program)
+    if not _may_be_optimal(program, point[-1]):
+        return None
+    constant, _ = certify(program, *point, tol=tol)
+    if constant.gap > tol:
+        return None
+    record("constant", 1, constant)
+    return constant
+
+
+def _solve_normalised(program, solver, tol, max_iter, rng, start, record, n_threads):
+    """Solve in normalised units; returns the best certified point and the iterations."""
     solvable = program
     if program.alpha < _SMALLEST_ALPHA:
         # so little regularisation drowns in rounding: more of it solves the same problem better
@@ -146,9 +166,10 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record, n_thre
         point = best.solution
         best, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=tol)
         record("rescaled", n_iter, best)
-    if not best.upper_bound <= program.objective(zero, zero, bias):
+    constant = _constant(program)
+    if not best.upper_bound <= program.objective(*constant[:3]):
         # rounding, or too few iterations, has left less than where we came from
-        constant, _ = certify(program, zero, zero, bias, slopes, tol=tol)
+        constant, _ = certify(program, *constant, tol=tol)
         best = tighter(constant, best)
         record("constant", n_iter, best)
     return best, n_iter
@@ -208,12 +229,8 @@ def _run(program, solver, tol, max_iter, rng, start, record, n_threads):
 
 def _constant_point(program):
     """The best constant network, with no lower bound but zero."""
-    bias, slopes = constant_network(
-        program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
-    )
-    zero = np.zeros_like(program.gates)
-    value = program.objective(zero, zero, bias)
-    return Certified(Solution(zero, zero, bias, slopes), value, 0.0, resolution(program))
+    point = _constant(program)
+    return Certified(Solution(*point), program.objective(*point[:3]), 0.0, resolution(program))
 
 
 def _admm(program, solver, tol, rng, n_threads):

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
+from scipy.sparse import csc_array
 
 from sklearn_convexnet.program.canonical import canonical_rows, scaled_weights
+from sklearn_convexnet.rows import as_rows
 
 sizes = st.floats(0, allow_infinity=False)
 few_values = st.sampled_from([-1.0, -0.0, 0.0, 1.0, 1e300, 5e-324])
@@ -122,3 +124,17 @@ def test_scaled_weights_lose_no_digit(weights):
     mantissas, _ = np.frexp(weights[used])
     np.testing.assert_array_equal(np.frexp(scaled[used])[0], mantissas)
     np.testing.assert_array_equal(np.argsort(scaled[used]), np.argsort(weights[used]))
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_sparse_rows_have_the_order_of_dense_ones(seed):
+    rng = np.random.RandomState(seed)
+    n, d = rng.randint(1, 60), rng.randint(1, 14)
+    X = rng.randint(-2, 3, (n, d)) * (rng.random_sample((n, d)) < rng.choice([0.1, 0.3, 0.9]))
+    targets, weights = rng.randint(2, size=(n, 2)) * 1.0, rng.randint(1, 3, n) * 1.0
+    weights[1::3] = 0.0
+    first, summed = canonical_rows(X * 0.5, targets, weights)
+    of_sparse, summed_of_sparse = canonical_rows(as_rows(csc_array(X * 0.5)), targets, weights)
+    np.testing.assert_array_equal(X[first], X[of_sparse])
+    np.testing.assert_array_equal(targets[first], targets[of_sparse])
+    np.testing.assert_array_equal(summed, summed_of_sparse)

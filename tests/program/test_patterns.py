@@ -1,6 +1,7 @@
 """Activation patterns: counts, exactness on degenerate rows, invariances, error messages."""
 
 import itertools
+import tracemalloc
 from math import comb
 from types import SimpleNamespace
 
@@ -655,3 +656,17 @@ def test_check_names_the_shapes(shape):
 def test_check_names_the_dtype(patterns, dtype):
     with pytest.raises(ValueError, match=f"dtype {dtype} .*expected a boolean array of shape"):
         check_patterns(patterns, 1)
+    with pytest.raises(ValueError, match=f"dtype {dtype} .*expected a boolean array of shape"):
+        check_patterns(patterns, 1)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_memory_for_gates_is_linear_in_the_features(intercept):
+    n, d = 10, 4000  # a matrix of the features has 128 MB
+    rows = np.random.RandomState(0).standard_normal((n, d))
+    rows[:, -1] = 1.0
+    tracemalloc.start()
+    sample_gates(rows, np.full(n, 1 / n), 5, np.random.RandomState(0), intercept=intercept)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32e6

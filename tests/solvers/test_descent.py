@@ -8,8 +8,8 @@ from problems import LOSSES, VARIANTS, draw_program
 from scipy.optimize import minimize_scalar
 
 from sklearn_convexnet.program.losses import get_loss
+from sklearn_convexnet.rows import _BLOCK
 from sklearn_convexnet.solvers.descent import (
-    _BLOCK,
     Descent,
     _SmoothObjective,
     balanced,

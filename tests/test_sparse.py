@@ -1,0 +1,282 @@
+"""Sparse data: the same fits as of dense ones, in any format, and their limits."""
+
+import tracemalloc
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder
+
+from sklearn_convexnet import (
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    alpha_max,
+    convex_relu_path,
+    rows,
+)
+
+Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
+Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
+BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+FORMATS = [
+    getattr(scipy.sparse, f"{name}_{kind}")
+    for name in ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
+    for kind in ("matrix", "array")
+]
+
+
+def data(make, n=40, d=5, seed=0):
+    """Features, half of them zero, with an empty row and an empty column, and a target."""
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((n, d)) * (rng.random_sample((n, d)) < 0.5)
+    X[3], X[:, 2] = 0.0, 0.0
+    score = np.abs(X[:, 0]) - X[:, 1] + 0.3 * rng.standard_normal(n)
+    return X, (score > 0.2).astype(int) if make is Classifier else score
+
+
+def scores(model, X):
+    return model.decision_function(X) if hasattr(model, "classes_") else model.predict(X)
+
+
+def assert_same_fit(one, other):
+    """Equal to the last bit, which is how fits that amplify rounding agree to 1e-8."""
+    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(one.patterns_, other.patterns_)
+    assert one.objective_ == other.objective_
+    assert one.certificate_ == other.certificate_
+    assert one.alpha_ == other.alpha_
+
+
+@BOTH
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"patterns": "random", "tol": 1e-3},
+        {"patterns": "all"},
+        {"patterns": "random", "solver": "scp"},
+        {"patterns": "random", "solver": "admm-rbcd", "alpha": 0.05},
+    ],
+    ids=["adaptive", "random", "all", "scp", "rbcd"],
+)
+def test_sparse_and_dense_fits_agree(make, fit_intercept, options):
+    X, y = data(make, n=15 if options.get("patterns") == "all" else 300, d=4)
+    make = partial(make, fit_intercept=fit_intercept, **options)
+    dense, sparse = make().fit(X, y), make().fit(scipy.sparse.csc_array(X), y)
+    assert_same_fit(dense, sparse)
+    np.testing.assert_array_equal(scores(sparse, scipy.sparse.coo_matrix(X)), scores(dense, X))
+    for part in (X, scipy.sparse.csr_array(X)):
+        # the certificate of the fit: the data are those of the fit
+        assert sparse.certificate(part, y) is sparse.certificate_
+        assert dense.certificate(part, y) is dense.certificate_
+    assert sparse.score(scipy.sparse.csr_array(X), y) == dense.score(X, y)
+
+
+@BOTH
+def test_more_columns_than_rows(make):
+    X, y = data(make, n=30, d=80)
+    assert_same_fit(make().fit(X, y), make().fit(scipy.sparse.csr_matrix(X), y))
+
+
+@pytest.mark.parametrize("container", FORMATS)
+def test_every_format(container):
+    X, y = data(Regressor)
+    sparse = container(X)
+    model = Regressor().fit(sparse, y)
+    assert_same_fit(model, Regressor().fit(X, y))
+    np.testing.assert_array_equal(model.predict(sparse), model.predict(X))
+
+
+def awkward(X, dtype=np.int64):
+    """CSR with unsorted, repeated, explicitly zero and wide-typed entries that is equal to X."""
+    entries = []
+    for k, j in zip(*np.nonzero(X), strict=True):
+        entries += [(k, j, 0.75 * X[k, j]), (k, j, 0.25 * X[k, j])]
+    entries += [(k, j, 0.0 * (-1) ** k) for k, j in zip(*np.nonzero(X == 0), strict=True)][::3]
+    order = np.random.RandomState(0).permutation(len(entries))
+    order = order[np.argsort(np.array(entries)[order, 0], kind="stable")]
+    row, column, value = np.array(entries)[order].T
+    indptr = np.searchsorted(row, np.arange(len(X) + 1)).astype(dtype)
+    return scipy.sparse.csr_array((value, column.astype(dtype), indptr), shape=X.shape)
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_explicit_zeros_and_repeated_entries(make, dtype):
+    X, y = data(make)
+    X = np.ldexp(np.round(16 * X), -4)  # so that the parts sum up without rounding
+    sparse = awkward(X, dtype)
+    sparse.indices, sparse.indptr = sparse.indices.astype(dtype), sparse.indptr.astype(dtype)
+    np.testing.assert_array_equal(sparse.toarray(), X)
+    assert sparse.nnz > 2 * np.count_nonzero(X)
+    originals = [array.copy() for array in (sparse.data, sparse.indices, sparse.indptr)]
+    for array in (sparse.data, sparse.indices, sparse.indptr):
+        array.setflags(write=False)
+    model = make().fit(sparse, y)
+    assert_same_fit(model, make().fit(X, y))
+    np.testing.assert_array_equal(scores(model, sparse), scores(model, X))
+    assert model.certificate(sparse, y) is model.certificate_
+    for array, original in zip(
+        (sparse.data, sparse.indices, sparse.indptr), originals, strict=True
+    ):
+        np.testing.assert_array_equal(array, original)
+
+
+@BOTH
+def test_weights(make):
+    X, y = data(make)
+    weights = np.arange(40) % 4
+    X[weights == 0] *= 1e6
+    model = make().fit(scipy.sparse.csr_array(X), y, sample_weight=weights)
+    assert_same_fit(model, make().fit(X, y, sample_weight=weights))
+    repeated = np.random.RandomState(0).permutation(np.repeat(np.arange(40), weights))
+    other = make().fit(scipy.sparse.csr_array(X)[repeated], y[repeated])
+    np.testing.assert_array_equal(model.coefs_[0], other.coefs_[0])
+    assert model.objective_ == other.objective_
+
+
+@BOTH
+def test_float32(make):
+    X, y = data(make)
+    X = X.astype(np.float32)
+    sparse = scipy.sparse.csr_array(X)
+    model = make().fit(sparse, y)
+    assert_same_fit(model, make().fit(X, y))
+    assert scores(model, sparse).dtype == np.float32
+
+
+def test_classes_and_outputs():
+    X, _ = data(Regressor)
+    y = np.arange(40) % 3
+    together = Classifier(n_jobs=2).fit(scipy.sparse.csr_array(X), y)
+    assert_same = np.testing.assert_array_equal
+    assert_same(together.coefs_[0], Classifier().fit(X, y).coefs_[0])
+    proba = together.predict_proba(scipy.sparse.csr_array(X))
+    assert_same(proba, together.predict_proba(X))
+    targets = np.c_[X[:, 0], X[:, 1] ** 2]
+    model = Regressor().fit(scipy.sparse.csr_array(X), targets)
+    assert_same(model.predict(X), Regressor().fit(X, targets).predict(X))
+
+
+def test_penalty_by_cross_validation():
+    for make, base in ((ConvexReLURegressorCV, Regressor), (ConvexReLUClassifierCV, Classifier)):
+        X, y = data(base)
+        models = [
+            make(alphas=3, cv=3, n_patterns=8, random_state=0).fit(Z, y)
+            for Z in (X, scipy.sparse.csc_matrix(X))
+        ]
+        assert_same_fit(*models)
+        np.testing.assert_array_equal(models[0].scores_, models[1].scores_)
+
+
+def test_path():
+    X, y = data(Regressor)
+    sparse = scipy.sparse.coo_array(X)
+    assert alpha_max(sparse, y, random_state=0) == alpha_max(X, y, random_state=0)
+    paths = [convex_relu_path(Z, y, n_alphas=3, n_patterns=8, random_state=0) for Z in (X, sparse)]
+    np.testing.assert_array_equal(paths[0].objectives, paths[1].objectives)
+
+
+def test_pipelines():
+    rng = np.random.RandomState(0)
+    X = rng.choice(["red", "green", "blue", "grey"], size=(80, 3))
+    y = (X[:, 0] == "red") ^ (X[:, 1] == "blue")
+    model = make_pipeline(OneHotEncoder(), MaxAbsScaler(), Classifier(alpha=1e-3))
+    assert cross_val_score(model, X, y, cv=4).mean() > 0.9
+    texts = [
+        " ".join(rng.choice(list("abcdefgh"), size=6)) + (" good" * (k % 2)) for k in range(40)
+    ]
+    vectors = TfidfVectorizer(token_pattern=r"\w")
+    assert make_pipeline(vectors, Classifier()).fit(texts, np.arange(40) % 2).score(
+        texts, np.arange(40) % 2
+    ) > 0.9  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------
+# Wide rows, which are not made dense
+
+
+def wide_data(n=30, d=1200, seed=0):
+    rng = np.random.RandomState(seed)
+    X = scipy.sparse.random_array((n, d), density=0.02, format="csr", random_state=rng)
+    w = rng.standard_normal((d, 2))
+    return X, np.maximum(X @ w, 0.0) @ [1.0, -1.0] + 0.1 * rng.standard_normal(n)
+
+
+@pytest.fixture
+def never_dense(monkeypatch):
+    """Limits that make small matrices large ones."""
+    monkeypatch.setattr(rows, "_FEW_ENTRIES", 0)
+    monkeypatch.setattr(rows, "MOST_DENSE_ENTRIES", 0)
+    original = scipy.sparse.csr_array.toarray
+
+    def toarray(matrix):
+        assert matrix.shape[1] < 1000
+        return original(matrix)
+
+    monkeypatch.setattr(scipy.sparse.csr_array, "toarray", toarray)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_wide_rows_stay_sparse(never_dense, fit_intercept):
+    X, y = wide_data()
+    full = X @ np.eye(X.shape[1])
+    model = Regressor(fit_intercept=fit_intercept).fit(X, y)
+    assert model.dual_gap_ <= model.tol
+    assert model.score(X, y) > 0.5
+    # other sums, hence another fit, but one as good: both are within their gap of an optimum
+    dense = Regressor(fit_intercept=fit_intercept).fit(full, y)
+    assert model.objective_ == pytest.approx(dense.objective_, rel=0.1)
+    assert model.certificate_.detail["proved_lower_bound"] <= dense.objective_
+    np.testing.assert_allclose(model.predict(X), model.predict(full), atol=1e-12)
+
+
+def test_a_gap_that_is_left_open_is_told(never_dense):
+    X, y = wide_data()
+    with pytest.warns(ConvergenceWarning, match="needs dense rows.*increase tol.*TruncatedSVD"):
+        model = Regressor(tol=1e-9).fit(X, y)
+    assert model.dual_gap_ > 1e-9
+
+
+@pytest.mark.parametrize(
+    ("options", "who"),
+    [
+        ({"patterns": "random"}, "the solver of the convex program"),
+        ({"patterns": "all"}, "patterns='all'"),
+        ({"patterns": np.ones((30, 1), dtype=bool)}, "the search for neurons of given patterns"),
+        ({"solver": "admm-rbcd"}, "solver='admm-rbcd'"),
+    ],
+    ids=["random", "all", "given", "rbcd"],
+)
+def test_too_large_for_what_needs_dense_rows(never_dense, options, who):
+    X, y = wide_data()
+    with pytest.raises(ValueError, match=rf"{who} needs dense rows.*\(30, 120.\) is too large"):
+        Regressor(alpha=1e-3, **options).fit(X, y)
+
+
+def test_wide_rows_with_a_fixed_first_layer(never_dense):
+    X, y = wide_data()
+    model = Regressor(alpha=1e-3, patterns="random", solver="scp").fit(X, y)
+    assert model.dual_gap_ <= model.tol
+
+
+def test_memory_is_that_of_the_entries():
+    n, d = 4000, 4000  # 128 MB if dense
+    rng = np.random.RandomState(0)
+    row, column = np.repeat(np.arange(n), 20), rng.randint(d, size=20 * n)
+    X = scipy.sparse.coo_array((rng.standard_normal(20 * n), (row, column)), shape=(n, d))
+    tracemalloc.start()
+    model = Regressor(n_patterns=2, alpha=0.1, tol=0.5).fit(X, rng.standard_normal(n))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.isfinite(model.predict(X)).all()
+    assert peak < 0.5 * 8 * n * d, peak
