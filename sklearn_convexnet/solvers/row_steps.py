@@ -13,7 +13,8 @@ state there is. The output bias is one more coordinate of the rows, of value one
 
 import numpy as np
 
-from .shard import Shard, multiply, row_squares, weighted_transpose
+from ..rows import multiply, weighted_sum
+from .shard import Shard, row_squares
 
 # over-relaxation of the copies (Boyd et al. 2011, Section 3.4.3)
 RELAXATION = 1.6
@@ -157,7 +158,7 @@ class ADMMShard(Shard):
             amounts = -np.minimum(self.m[part], 0.0).astype(np.float64)
             sides = amounts.reshape(len(amounts), 2, -1)
             sides *= signs[:, None]
-            total += weighted_transpose(self.rows[part], self.weights[part]) @ amounts
+            total += weighted_sum(self.rows[part], self.weights[part], amounts)
         return rho_cones * total
 
     def _parts(self):
@@ -223,6 +224,7 @@ class ADMMShard(Shard):
         d, P = self.rows.shape[1], self.active.shape[1]
         pulled, total = np.zeros((d, 2 * P)), 0.0
         weights, alike = self.weights, np.zeros(d)
+        cast_weights = weights.astype(self.dtype)
         for part, signs, slack, other in self._parts():
             if move is not None:
                 move(part, signs, slack, other)
@@ -238,7 +240,7 @@ class ADMMShard(Shard):
                 total += terms.sum()
                 alike += self.rows[part].T @ terms
             sides *= signs[:, None]
-            pulled += weighted_transpose(self.cast_rows[part], weights[part]) @ asked
+            pulled += weighted_sum(self.cast_rows[part], cast_weights[part], asked)
         pulled[:, :P] += 0.5 * ratio * alike[:, None]
         pulled[:, P:] -= 0.5 * ratio * alike[:, None]
         return pulled, float(total)

@@ -8,6 +8,8 @@ parts that stay in the cache.
 import numpy as np
 from scipy.sparse import issparse
 
+from ..rows import weighted_sum
+
 # bytes of the temporaries of a part of the rows
 _CACHED = 2**20
 
@@ -46,9 +48,9 @@ class Shard:
         row_gram, gate_gram = np.zeros((d, d)), np.zeros((P, P))
         for part in self.parts(d + P):
             weights = self.weights[part]
-            rows, gates = self.rows[part], self.patterns[part].astype(np.float64)
-            row_gram += dense(weighted_transpose(rows, weights) @ rows)
-            gate_gram += weighted_transpose(gates, weights) @ gates
+            rows, gates = as_dense(self.rows[part]), self.patterns[part].astype(np.float64)
+            row_gram += weighted_sum(rows, weights, rows)
+            gate_gram += weighted_sum(gates, weights, gates)
         return row_gram, gate_gram
 
     # ----------------------------------------------------------------------------- the dual
@@ -91,12 +93,12 @@ class Shard:
         d = self.rows.shape[1]
         sums = [np.zeros(d), 0.0, np.zeros((d, d)), 0.0, np.zeros((d, d))]
         for part in self.parts(2 * d):
-            rows, terms = self.rows[part], (self.weights * self.slopes)[part]
+            rows, terms = as_dense(self.rows[part]), (self.weights * self.slopes)[part]
             sums[0] += rows.T @ terms
             for place, sign in ((1, 1.0), (3, -1.0)):
                 positive = np.maximum(sign * terms, 0.0)
                 sums[place] += positive.sum()
-                sums[place + 1] += dense(weighted_transpose(rows, positive) @ rows)
+                sums[place + 1] += weighted_sum(rows, positive, rows)
         return tuple(sums)
 
     # ---------------------------------------------------------------------------- the cones
@@ -127,7 +129,7 @@ class Shard:
             if worst.size > most:
                 worst = worst[np.argpartition(slack[worst], most)[:most]]
             signs = 2.0 * self.patterns[worst, columns[k]] - 1.0
-            found.append((slack[worst], signs[:, None] * dense(self.rows[worst])))
+            found.append((slack[worst], signs[:, None] * as_dense(self.rows[worst])))
         return found
 
     def steps_inside(self, points, gates, columns):
@@ -173,27 +175,13 @@ def worst_rows(values, constraints, most):
     return values[order], constraints[order]
 
 
-def dense(rows):
-    """A few rows as a dense array."""
-    return rows.toarray() if issparse(rows) else rows
-
-
-def multiply(rows, matrix, out):
-    """``rows @ matrix`` into an array."""
-    if issparse(rows):
-        out[:] = rows @ matrix
-    else:
-        np.matmul(rows, matrix, out=out)
-
-
-def weighted_transpose(rows, weights):
-    """The transposed rows, each times its weight, in the dtype of the rows."""
-    weights = weights.astype(rows.dtype)
-    return rows.T.multiply(weights).tocsr() if issparse(rows) else weights * rows.T
-
-
 def row_squares(rows):
     """Squared Euclidean norms of the rows."""
     if issparse(rows):
         return np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
     return np.einsum("kj,kj->k", rows, rows)
+
+
+def as_dense(rows):
+    """A few rows as an array."""
+    return rows.toarray() if issparse(rows) else rows
