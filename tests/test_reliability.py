@@ -66,7 +66,8 @@ def fit(model, seed=0, n=20):
 def weights(model):
     if hasattr(model, "components_"):
         return [model.components_, model.encoder_, model.thresholds_, model.gains_]
-    return [*model.coefs_, *model.intercepts_, np.array(model.objective_)]
+    bounds = [getattr(model, name, 0.0) for name in ("objective_", "lower_bound_", "alpha_")]
+    return [*model.coefs_, *model.intercepts_, *map(np.asarray, bounds)]
 
 
 def assert_same(ones, others):
@@ -177,10 +178,11 @@ def test_fits_at_the_same_time_equal_those_alone(alone, backend):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_outputs_fitted_at_the_same_time_equal_those_alone(backend):
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((40, 2))
-    y = np.digitize(X[:, 0], [-0.5, 0.5])
-    for model in (ALL[0], ALL[2]):
+    X = rng.standard_normal((25, 2))
+    for model in ALL[:3]:
+        y = np.digitize(X[:, 0], [-0.5, 0.5]) if is_classifier(model) else np.c_[X, X[:, 0] ** 2]
         one = clone(model).fit(X, y)
+        assert one.n_outputs_ == 3
         with parallel_backend(backend):
             other = clone(model).set_params(n_jobs=2).fit(X, y)
         assert_same([one], [other])
