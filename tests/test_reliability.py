@@ -129,8 +129,8 @@ def test_objects_left_behind_are_seen(monkeypatch):
 
 # In a process of its own: the memory of other tests comes and goes.
 RESIDENT = """
-import gc, json, pathlib, warnings
-from tests.test_reliability import AUTOENCODER, CONVEX, fit
+import gc, json, pathlib
+from tests.test_reliability import TINY, fit
 
 def resident():
     gc.collect()
@@ -138,12 +138,12 @@ def resident():
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 grown = []
-for model in [*CONVEX, AUTOENCODER]:
+for model in TINY:
     for seed in range(100):
-        fit(model, seed)
+        fit(model, seed, n=10)
     before = resident()
     for seed in range(1000):
-        fit(model, seed)
+        fit(model, seed, n=10)
     grown.append(resident() - before)
 print(json.dumps(grown))
 """
