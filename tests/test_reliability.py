@@ -139,11 +139,11 @@ def resident():
 
 grown = []
 for model in TINY:
-    for seed in range(100):
-        fit(model, seed, n=10)
+    for _ in range(100):
+        fit(model, n=10)
     before = resident()
-    for seed in range(1000):
-        fit(model, seed, n=10)
+    for _ in range(1000):
+        fit(model, n=10)
     grown.append(resident() - before)
 print(json.dumps(grown))
 """
