@@ -99,6 +99,12 @@ class Usage:
         self.memory = None if resident is None else max(_status("VmHWM") - resident, 0) / 1024
 
 
+def resident():
+    """Resident memory in MB; None where the system has no /proc."""
+    kilobytes = _status("VmRSS")
+    return None if kilobytes is None else kilobytes / 1024
+
+
 def _status(field):
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

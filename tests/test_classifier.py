@@ -15,6 +15,8 @@ Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
 
 # one convex program, whose solution moves with the data; adaptive patterns may jump
 FIXED = {"patterns": "random", "alpha": 1e-2, "tol": 1e-4}
+# where it does not matter what is fitted
+QUICK = {"patterns": "random", "tol": 0.2}
 # of margins, written from their definitions
 LOSSES = {
     "logistic": lambda m: np.log1p(np.exp(-m)),
@@ -59,7 +61,7 @@ def test_objective_and_scores_are_those_of_the_network(
 ):
     X, y = data if n_classes == 2 else three_classes
     weights = np.linspace(0, 5, len(X)) if weighted else np.ones(len(X))
-    model = Classifier(alpha=0.02, loss=loss, fit_intercept=fit_intercept)
+    model = Classifier(alpha=0.02, loss=loss, fit_intercept=fit_intercept, tol=0.2)
     model.fit(X, y, sample_weight=weights if weighted else None)
     assert model.dual_gap_ <= model.tol
     signs = 2.0 * (y[:, None] == [[1]] if n_classes == 2 else y[:, None] == np.arange(3)) - 1
@@ -90,8 +92,8 @@ def test_mlp_with_the_weights_gives_the_same_probabilities(data):
 
 def test_loss_instances_equal_their_names(data):
     for instance in (Logistic(), Hinge(), SquaredHinge()):
-        named = Classifier(loss=instance.name).fit(*data)
-        assert Classifier(loss=instance).fit(*data).objective_ == named.objective_
+        named = Classifier(loss=instance.name, **QUICK).fit(*data)
+        assert Classifier(loss=instance, **QUICK).fit(*data).objective_ == named.objective_
 
 
 def test_loss_of_the_other_kind_is_refused(data):
@@ -122,24 +124,24 @@ def test_probabilities(data, three_classes, n_classes):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("scale", [1e3, 1e6, 1e100, -1e3, -1e6, -1e100])
-def test_probabilities_far_from_the_data(data, three_classes, n_classes, scale):
+def test_probabilities_far_from_the_data(data, three_classes, n_classes):
     X, y = data if n_classes == 2 else three_classes
     model = Classifier().fit(X, y)
-    far = scale * X
-    scores, probabilities = model.decision_function(far), model.predict_proba(far)
-    assert np.abs(scores).max() > abs(scale) / 10
-    assert np.isfinite(probabilities).all()
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
-    far32 = np.clip(far, -1e30, 1e30).astype(np.float32)
-    assert np.isfinite(model.predict_proba(far32)).all()
+    for scale in (1e3, 1e6, 1e100, -1e3, -1e6, -1e100):
+        far = scale * X
+        scores, probabilities = model.decision_function(far), model.predict_proba(far)
+        assert np.abs(scores).max() > abs(scale) / 10
+        assert np.isfinite(probabilities).all()
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+        far32 = np.clip(far, -1e30, 1e30).astype(np.float32)
+        assert np.isfinite(model.predict_proba(far32)).all()
 
 
 def test_only_the_logistic_loss_has_probabilities(data):
     assert hasattr(Classifier(), "predict_proba")
     assert hasattr(Classifier(loss=Logistic()), "predict_proba")
     for loss in ("hinge", "squared_hinge", Hinge()):
-        model = Classifier(loss=loss)
+        model = Classifier(loss=loss, **QUICK)
         assert not hasattr(model, "predict_proba")
         with pytest.raises(AttributeError) as caught:
             model.fit(*data).predict_proba(data[0])
@@ -171,11 +173,11 @@ def test_labels_of_any_kind(three_classes, labels):
     labels = np.asarray(labels)
     codes = y % len(labels)
     ranks = np.argsort(np.argsort(labels))
-    model = Classifier().fit(X, labels[codes])
+    model = Classifier(**QUICK).fit(X, labels[codes])
     np.testing.assert_array_equal(model.classes_, np.sort(labels))
     assert model.classes_.dtype == labels.dtype
     assert set(model.predict(X)) <= set(labels)
-    expected = Classifier().fit(X, ranks[codes])
+    expected = Classifier(**QUICK).fit(X, ranks[codes])
     assert model.objective_ == expected.objective_
     np.testing.assert_array_equal(model.predict(X), model.classes_[expected.predict(X)])
 

@@ -4,7 +4,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from joblib import parallel_backend
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -172,15 +171,6 @@ def test_warm_start_is_no_worse(data):
     assert model.history_[0]["phase"] == "start"
     # other features: a new start
     assert model.fit(X[:, :2], y).coefs_[0].shape[0] == 2
-
-
-def test_classes_may_be_fitted_at_the_same_time(three_classes):
-    X, y = three_classes
-    one = Robust().fit(X, y)
-    with parallel_backend("threading"):
-        other = Robust(n_jobs=2).fit(X, y)
-    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_without_intercept(data):

@@ -51,6 +51,8 @@ def largest_factors(rows, radii, patterns, dual):
     sided = np.any((rows != 0) | (radii > 0), axis=1)
     rows, radii, patterns = rows[sided], radii[sided], patterns[sided]
     directions, factors = _free_directions(rows, radii, patterns)
+    if not radii.any():
+        return directions, factors  # no other directions to search
     search = {1: _search_absolute, 2: _search_euclidean, np.inf: _search_maximum}[dual]
     for i in np.flatnonzero(factors == 0):
         signs = np.where(patterns[:, i], 1.0, -1.0)

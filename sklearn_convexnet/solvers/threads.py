@@ -3,6 +3,7 @@
 import os
 import threading
 from contextlib import contextmanager
+from functools import cached_property
 
 from threadpoolctl import ThreadpoolController
 
@@ -11,31 +12,37 @@ class _Limits:
     """Limits of the process: the last of the concurrent users restores them."""
 
     def __init__(self):
-        self.lock, self.users = threading.Lock(), 0
+        self.lock, self.users, self.before = threading.Lock(), set(), None
 
-    def acquire(self, numpy_too):
+    @cached_property
+    def pools(self):
+        """Those of BLAS: numpy and scipy have loaded theirs by now, and to search takes long."""
+        return ThreadpoolController().select(user_api="blas")
+
+    def acquire(self, user, numpy_too):
         """Limit all pools, or scipy's only; returns this user's share of the threads there were."""
         with self.lock:
-            if self.users == 0:
-                self.pools = ThreadpoolController().select(user_api="blas")
+            libraries = self.pools.lib_controllers
+            if self.before is None:
                 self.before = self.pools.limit(limits=None)
-                counts = [library["num_threads"] for library in self.pools.info()]
-                self.available = min(counts, default=1)
-            self.users += 1
-            paths = [library["filepath"] for library in self.pools.info()]
+                self.available = min((one.get_num_threads() for one in libraries), default=1)
+            self.users.add(user)
+            paths = [one.filepath for one in libraries]
             if not numpy_too:
                 paths = [path for path in paths if "scipy" in os.path.dirname(path)]
             self._take_control()
             self.pools.select(filepath=paths).limit(limits=1)
-            return max(1, self.available // self.users)
+            return max(1, self.available // len(self.users))
 
-    def release(self):
+    def release(self, user):
+        """Undo it, also where Ctrl-C has come in between; the next user ends what it cuts short."""
         with self.lock:
-            self.users -= 1
-            if self.users == 0:
+            self.users.discard(user)
+            if not self.users and self.before is not None:
                 self._take_control()
                 self.before.restore_original_limits()
                 self._take_control()
+                self.before = None
 
     def _take_control(self):
         # threadpoolctl >= 3.8 obeys the first thread that set a limit, and silently no other
@@ -45,6 +52,9 @@ class _Limits:
 
 
 _limits = _Limits()
+if hasattr(os, "register_at_fork"):
+    # the users are threads that the child does not have, and one of them may hold the lock
+    os.register_at_fork(after_in_child=_limits.__init__)
 
 
 @contextmanager
@@ -57,8 +67,8 @@ def one_blas_pool(*, large):
 
     Yields the number of threads that BLAS would have had, for other work.
     """
-    n_threads = _limits.acquire(not large)
+    user = object()
     try:
-        yield n_threads
+        yield _limits.acquire(user, not large)
     finally:
-        _limits.release()
+        _limits.release(user)

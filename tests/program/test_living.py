@@ -55,6 +55,15 @@ def test_an_immutable_feature_that_tells_the_sides_apart_never_dies():
     assert factors[1] < 1
 
 
+@pytest.mark.parametrize("dual", [1, 2, np.inf])
+def test_without_perturbation_the_realisable_patterns_live(dual):
+    X = np.array([[0.0], [1.0], [2.0]])
+    rows, radii = balls(X, Perturbation([0.0]), intercept=True)
+    patterns = np.array([[True, False], [False, False], [True, True]])
+    _, factors = largest_factors(rows, radii, patterns, dual)
+    assert factors.tolist() == [0.0, np.inf]
+
+
 def test_unrealisable_patterns_are_dead():
     X = np.array([[0.0], [1.0], [2.0]])
     rows, radii = balls(X, Perturbation(0.1), intercept=True)
