@@ -63,6 +63,9 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    # whether a Dask collection stays where it is; else it is loaded, as by any other estimator
+    _accepts_dask = False
+
     # what every fit sets; the docstrings of the estimators say what it is
     network_: TwoLayerReLU
     alpha_: float | FloatArray

@@ -67,7 +67,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         self : object
             The fitted estimator.
         """
-        if is_dask(X):
+        if self._accepts_dask and is_dask(X):
             return self._fit_on_dask(X, y, sample_weight, self._on_dask, self._loss())
         X, y, weights, classes = self._validate(X, y, sample_weight)
         return self._fit_network(X, y, _signs(y, classes), weights, self._loss(), classes_=classes)
@@ -371,6 +371,8 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
     """
 
     _accept_sparse = "csr"
+
+    _accepts_dask = True
 
     lower_bound_: float
     dual_gap_: float

@@ -115,7 +115,7 @@ class _AlphaByCrossValidation:
         targets, weights = self._encode(X, y, weights, template)
         return path_programs(self, X, targets, weights, self._loss(), rng)
 
-    def _choose_alphas(self, rows, outputs, weights, loss):
+    def _choose_alphas(self, rows, outputs, weights, loss, n_rows=None):
         return np.full(outputs.shape[1], self._chosen_alpha)
 
     def _score(self, model, X, y, sample_weight):

@@ -232,7 +232,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
                 sample_weight,
                 lambda *arrays: arrays,
                 self._loss(),
-                _one_dimensional=y.ndim == 1,
+                _one_dimensional=len(np.shape(y)) == 1,
             )
         X, targets = self._validate(X, y, reset=True)
         return self._fit_network(

@@ -10,7 +10,7 @@ with :math:`\Pi_{K_i}` the projection on the cone of pattern i. The norms need n
 :math:`\|\Pi(g)\| \le \|g + C^\top a\|` for any :math:`a \ge 0`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,15 @@ class Certified:
     def gap(self):
         """Relative duality gap."""
         return relative_gap(self.upper_bound, self.lower_bound, self.resolution)
+
+
+def tighter(best, new):
+    """The better feasible point with the better of the two lower bounds."""
+    upper = new if new.upper_bound <= best.upper_bound else best
+    lower = new if new.lower_bound >= best.lower_bound else best
+    point = upper.solution
+    solution = Solution(point.v, point.w, point.bias, lower.solution.slopes)
+    return replace(upper, solution=solution, lower_bound=lower.lower_bound)
 
 
 def certify(program, v, w, bias, slopes, *, tol, indices=None, multipliers=None):

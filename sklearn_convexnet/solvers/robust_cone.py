@@ -34,13 +34,13 @@ from ..program.losses import Loss
 from ..program.patterns import check_patterns, distinct_patterns
 from ..program.perturbation import Perturbation
 from ..program.robust_cone import RobustProgram, check_robust_data
-from .bounds import Certified
+from .bounds import Certified, tighter
 from .constant import constant_network
 from .result import Record, Result, Solution
 from .robust_admm import RobustADMM
 from .robust_bounds import certify_robust, constant_point
 from .robust_interior import RobustBarrier
-from .solve import check_arguments, generator, tighter
+from .solve import check_arguments, generator
 from .threads import one_blas_pool
 
 # a cone that lives by less than this is as good as dead: its interior is rounding

@@ -37,12 +37,12 @@ from .._typing import OnCheck
 from ..program.perturbation import Perturbation, dual_norms
 from ..program.relaxation import Relaxation, chords
 from ..program.sampled import SampledProgram
-from .bounds import Certified, admissible_slopes, dual_value, resolution
+from .bounds import Certified, admissible_slopes, dual_value, resolution, tighter
 from .constant import constant_network
 from .descent import minimise, smooth_loss
 from .relaxed import smooth_norms
 from .result import Record, Result, Solution
-from .solve import check_arguments, tighter
+from .solve import check_arguments
 from .threads import one_blas_pool
 
 # widths of what is rounded off, and iterations of L-BFGS with each

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from .admm import ADMM
+from .bounds import tighter
 from .linear_step import KroneckerStep, KroneckerSystem
-from .result import Solution
 from .shard_bounds import certify_shards
 from .shards import ShardsLostError
 
@@ -102,12 +102,3 @@ def _choose(admm, spectra, below):
     rows, gate_gram = spectra
     system = KroneckerSystem(rows, np.linalg.eigh(gate_gram[np.ix_(chosen, chosen)]))
     admm.keep(system, chosen, places[chosen])
-
-
-def tighter(best, new):
-    """The better feasible point with the better of the two lower bounds."""
-    upper = new if new.upper_bound <= best.upper_bound else best
-    lower = new if new.lower_bound >= best.lower_bound else best
-    point = upper.solution
-    solution = Solution(point.v, point.w, point.bias, lower.solution.slopes)
-    return replace(upper, solution=solution, lower_bound=lower.lower_bound)

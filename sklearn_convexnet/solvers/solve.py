@@ -12,13 +12,13 @@ from scipy.sparse import issparse
 from .._typing import OnCheck, Seed, Solver
 from ..program.sampled import SampledProgram
 from .admm import ADMM
-from .bounds import Certified, admissible_slopes, certify, dual_norms, resolution
+from .bounds import Certified, admissible_slopes, certify, dual_norms, resolution, tighter
 from .constant import constant_network
 from .linear_step import CholeskyStep, CoordinateStep
 from .polish import polish
 from .result import Record, Result, Solution
 from .scp import solve_scp
-from .sharded import iterate, kronecker_admm, tighter
+from .sharded import iterate, kronecker_admm
 from .shards import Shards
 from .threads import one_blas_pool
 from .units import Units

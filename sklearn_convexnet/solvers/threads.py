@@ -12,6 +12,10 @@ class _Limits:
     """Limits of the process: the last of the concurrent users restores them."""
 
     def __init__(self):
+        self.reset()
+
+    def reset(self):
+        """Forget all users."""
         self.lock, self.users, self.before = threading.Lock(), set(), None
 
     @cached_property
@@ -54,7 +58,7 @@ class _Limits:
 _limits = _Limits()
 if hasattr(os, "register_at_fork"):
     # the users are threads that the child does not have, and one of them may hold the lock
-    os.register_at_fork(after_in_child=_limits.__init__)
+    os.register_at_fork(after_in_child=_limits.reset)
 
 
 @contextmanager
