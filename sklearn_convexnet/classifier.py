@@ -56,7 +56,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data; sparse for `ConvexReLUClassifier` and `ConvexReLUClassifierCV` only.
+            Training data; sparse for `ConvexReLUClassifier` and `ConvexReLUClassifierCV` only. The
+            first of them leaves the rows of a Dask array or dataframe on the workers of its client.
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -214,7 +214,7 @@ class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data.
+            Training data. The rows of a Dask array or dataframe stay on the workers of its client.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
