@@ -79,7 +79,7 @@ def main():
         f"## Reckoned, not measured\n\n{args.rows:.0e} rows on {workers} such workers: "
         f"{1e6 * largest:.2f} µs × {args.rows:.0e} / {workers} = {seconds:.1f} s an iteration, and "
         f"{workers * 4 * d * P * 8 / 1e6:.0f} MB through the client; their state is "
-        f"{args.rows / workers * (2 * P * 4 + P + 12 * d) / 1e9:.1f} GB a worker (float32).",
+        f"{args.rows / workers * (2 * P * 4 + P + 20 * d) / 1e9:.1f} GB a worker (float32).",
     )
 
 

@@ -173,7 +173,7 @@ class ADMMShard(Shard):
         """
         P = self.active.shape[1]
         parts = self.parts(2 * P, self.dtype.itemsize)
-        size = min(parts[0].stop, len(self.y))
+        size = min(parts[0].stop, len(self.y)) if parts else 0
         signs = np.empty((size, P), self.dtype)
         slack, other = np.empty((2, size, 2 * P), self.dtype)
         for part in parts:

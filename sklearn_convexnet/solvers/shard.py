@@ -122,7 +122,7 @@ class Shard:
         """
         found = []
         for k, slack in self._slacks(points, columns):
-            if slack.min() >= -tolerance:
+            if slack.min(initial=0.0) >= -tolerance:
                 found.append(None)
                 continue
             worst = np.flatnonzero(slack < -tolerance)
@@ -148,7 +148,7 @@ class Shard:
 
     def _slacks(self, points, columns):
         """Pairs of the place of a point and its slacks in the cone of its pattern."""
-        step = max(1, 4 * _CACHED // (8 * len(self.y)))
+        step = max(1, 4 * _CACHED // (8 * max(len(self.y), 1)))
         for start in range(0, len(columns), step):
             some = columns[start : start + step]
             slack = np.asfortranarray(self.rows @ points[:, start : start + step])

@@ -96,6 +96,16 @@ def test_automatic_penalty_is_that_of_all_rows(client, friedman, monkeypatch):
     assert remote.alpha_ == pytest.approx(local.alpha_, rel=1e-12)
 
 
+def test_a_block_without_weight(client, friedman):
+    X, y = friedman
+    weights = np.ones(len(y))
+    weights[50:100] = 0.0
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 5, "random_state": 0}
+    kept = ConvexReLURegressor(**options).fit(*collections(X[weights > 0], y[weights > 0]))
+    model = ConvexReLURegressor(**options).fit(*collections(X, y, weights))
+    assert model.objective_ == pytest.approx(kept.objective_, rel=1e-6)
+
+
 def test_partitions_weights_and_repetitions_do_not_matter(client, friedman):
     X, y = friedman
     weights = np.random.RandomState(0).randint(0, 3, len(y))
