@@ -383,7 +383,7 @@ def main():
         "Largest resident memory after a problem:",
         resident_rows,
         f"The slowest problem (`--only {seed}`) took {seconds:.0f} CPU seconds with all its fits.",
-        "Failures: " + ("none." if not broken else "\n\n" + "\n".join(broken)),
+        "\n".join(["Failures:", "", *broken]) if broken else "Failures: none.",
     )
     sys.exit(bool(failures))
 

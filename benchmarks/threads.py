@@ -1,4 +1,4 @@
-"""What two BLAS pools of several threads do to a small solve, and what the limit saves."""
+"""What two BLAS pools do to a small solve, what the limit saves, and what a second core brings."""
 
 import argparse
 import importlib
@@ -23,6 +23,60 @@ def measure(*, n, d, P, tol, limited):
     with Usage() as usage:
         result = module.solve(program, tol=tol)
     return {"wall": usage.wall, "cpu": usage.cpu, "threads": threads, "status": result.status}
+
+
+def measure_classes(*, n_jobs):
+    """Wall seconds of a fit with ten classes."""
+    from sklearn.datasets import load_digits
+
+    from sklearn_convexnet import ConvexReLUClassifier
+
+    X, y = load_digits(return_X_y=True)
+    # the workers are there already in the second fit
+    for _ in range(2):
+        with Usage() as usage:
+            model = ConvexReLUClassifier(random_state=0, n_jobs=n_jobs).fit(X / 16.0, y)
+    return {"wall": usage.wall, "objective": model.objective_}
+
+
+def measure_rows(*, n, d, P, iterations):
+    """Wall seconds of an iteration of ADMM with as many threads as the environment asks for."""
+    from sklearn_convexnet.solvers.sharded import kronecker_admm
+    from sklearn_convexnet.solvers.shards import Shards
+    from sklearn_convexnet.solvers.threads import one_blas_pool
+
+    program = teacher_problem(n, d, P, 0.03).program().normalised()[0]
+    with one_blas_pool(large=False) as n_threads:
+        shards = Shards.of(program, n_threads=n_threads, splits_loss=True, dtype="float32")
+        admm, _ = kronecker_admm(shards, program.alpha)
+        admm.run(2)
+        with Usage() as usage:
+            admm.run(iterations)
+    return {"wall": usage.wall / iterations, "objective": float(abs(admm.copies).sum())}
+
+
+def second_core(repeats):
+    """Rows of the table of what a second core brings."""
+    rows = [["work", "one, wall s", "two, wall s", "ratio", "same result"]]
+    size = {"n": 60_000, "d": 30, "P": 100, "iterations": 10}
+    for name, function, calls in (
+        (
+            "ConvexReLUClassifier on digits, n_jobs",
+            measure_classes,
+            [{"n_jobs": count, "threads": 1} for count in (1, 2)],
+        ),
+        (
+            "an iteration of ADMM, n=60000 d=30 P=100, threads",
+            measure_rows,
+            [{**size, "threads": count} for count in (1, 2)],
+        ),
+    ):
+        one, two = ([fresh(function, **call) for _ in range(repeats)] for call in calls)
+        walls = [median(run["wall"] for run in runs) for runs in (one, two)]
+        same = len({run["objective"] for run in (*one, *two)}) == 1
+        cells = [f"{walls[0]:.2f}", f"{walls[1]:.2f}", f"{walls[0] / walls[1]:.2f}"]
+        rows.append([name, *cells, "yes" if same else "no"])
+    return rows
 
 
 # name: (threads that the environment asks for, whether `solve` sets its limit)
@@ -68,6 +122,9 @@ def main():
         "the limit that `solve` sets on the pools switched off, and with one thread from the "
         "start.",
         rows,
+        "## A second core\n\nClasses are fitted in processes, shards of rows in threads; medians of "
+        f"{args.repeats}.",
+        second_core(args.repeats),
     )
 
 
