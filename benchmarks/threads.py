@@ -122,8 +122,8 @@ def main():
         "the limit that `solve` sets on the pools switched off, and with one thread from the "
         "start.",
         rows,
-        "## A second core\n\nClasses are fitted in processes, shards of rows in threads, medians of "
-        f"{args.repeats}.",
+        "## A second core\n\nClasses are fitted in processes, shards of rows in threads, medians "
+        f"of {args.repeats}.",
         second_core(args.repeats),
     )
 
