@@ -58,14 +58,16 @@ def _seconds(call):
     return time.process_time() - start
 
 
-def measure_fit(*, n, d, P, patterns, tol):
+def measure_fit(*, n, d, P, patterns, tol, max_iter):
     """Seconds, memory and gap of a fit."""
     import warnings
 
     from sklearn_convexnet import ConvexReLURegressor
 
     X, y = data(n, d)
-    model = ConvexReLURegressor(patterns=patterns, n_patterns=P, tol=tol, random_state=0)
+    model = ConvexReLURegressor(
+        patterns=patterns, n_patterns=P, tol=tol, max_iter=max_iter, random_state=0
+    )
     with warnings.catch_warnings(), Usage() as usage:
         warnings.simplefilter("ignore")
         model.fit(X, y)
@@ -121,6 +123,7 @@ def main():
     parser.add_argument("--fits", nargs="*", type=int, default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--chosen", nargs="*", default=["random", "adaptive"])
     parser.add_argument("--tol", type=float, default=0.05)
+    parser.add_argument("--max-iter", type=int, default=10_000, help='with patterns="random"')
     parser.add_argument("--threads", type=int, default=2, help="of a fit")
     parser.add_argument("--limit", type=float, default=7200.0, help="CPU seconds of a fit")
     parser.add_argument("--report", default="scaling")
@@ -144,7 +147,8 @@ def main():
     for chosen in args.chosen:
         sizes = [
             {"n": each, "d": d, "P": 256 if chosen == "random" else 100, "patterns": chosen,
-             "tol": args.tol} for each in args.fits
+             "tol": args.tol, "max_iter": args.max_iter if chosen == "random" else 10_000}
+            for each in args.fits
         ]  # fmt: skip
         rows, seconds = fits_table(sizes, args.threads, args.limit)
         text = f'## A fit with patterns="{chosen}"'
@@ -158,7 +162,8 @@ def main():
         "factorisation, one thread; the products are the two of an iteration, in the same "
         "precision and the same parts of the rows, timed in turn with it. Of a fit: "
         f'ConvexReLURegressor, tol={args.tol:g}, alpha="auto", {d} features, {args.threads} '
-        "threads; MB: peak resident memory above that of the data; P = 256 random patterns.",
+        "threads; MB: peak resident memory above that of the data; P = 256 random patterns, at most "
+        f"{args.max_iter} iterations.",
         *parts,
     )
 
