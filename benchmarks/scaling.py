@@ -162,8 +162,8 @@ def main():
         "factorisation, one thread; the products are the two of an iteration, in the same "
         "precision and the same parts of the rows, timed in turn with it. Of a fit: "
         f'ConvexReLURegressor, tol={args.tol:g}, alpha="auto", {d} features, {args.threads} '
-        "threads; MB: peak resident memory above that of the data; P = 256 random patterns, at most "
-        f"{args.max_iter} iterations.",
+        "threads; MB: peak resident memory above that of the data; P = 256 random patterns, and at "
+        f"most {args.max_iter} iterations with them.",
         *parts,
     )
 
