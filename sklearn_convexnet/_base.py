@@ -76,6 +76,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
     n_neurons_: int
     n_outputs_: int
     history_: list[dict[str, Any]]
+    communication_: dict[str, int]
     n_features_in_: int
     feature_names_in_: Array
 
