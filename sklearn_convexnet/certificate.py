@@ -285,7 +285,9 @@ def _enclose(program, dual, objective, time_limit, tol):
                 )
             )
         cones += sum(one.n_cones for one in enclosures)
-        upper = min([pricing_bound(normalised.rows, multipliers), *(e.upper for e in enclosures)])
+        upper = pricing_bound(normalised.rows, multipliers)
+        if enclosures:
+            upper = min(upper, max(one.upper for one in enclosures))
         lower = units.objective_scale * dual_value(normalised, dual.slopes, upper)
         if lower >= proved:
             proved = lower

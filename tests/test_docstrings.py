@@ -137,7 +137,8 @@ def test_fitted_attributes_are_those_documented(cls):
         models.append(cls(n_patterns=3, random_state=0, formulation="cone"))
     names = {name for model in models for name in vars(model.fit(X, np.arange(20) % 2))}
     fitted = {name for name in names if name.endswith("_") and not name.startswith("_")}
-    assert documented(cls, "Attributes") == fitted
+    # what only a fit on Dask collections sets
+    assert documented(cls, "Attributes") - {"communication_"} == fitted
 
 
 @pytest.mark.parametrize("module", MODULES)

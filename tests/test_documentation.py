@@ -29,7 +29,7 @@ PAGES = [ROOT / "README.md"] + sorted(
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # subpackages whose public names are those that the package itself exports
-INTERNAL = {"program", "solvers"}
+INTERNAL = {"program", "solvers", "distributed"}
 
 
 def name_of(page):

@@ -275,6 +275,11 @@ class SampledProgram:
     def in_units(self, row_scale: float, target_scale: float) -> tuple[Loss, float, float, float]:
         """Loss and penalty when rows, and the targets of a regression, are divided by their sizes.
 
+        Parameters
+        ----------
+        row_scale, target_scale : float
+            The sizes.
+
         Returns
         -------
         loss : Loss
