@@ -69,7 +69,7 @@ def main():
     workers = 100
     seconds = largest * args.rows / workers
     report(
-        "distributed",
+        "dask_workers",
         "An iteration on the workers of Dask",
         f"LocalCluster, processes of one thread, d = {d}, P = {P}, single precision; wall time, "
         f"means of {args.iterations} iterations. A block of rows on each worker; what moves is the "
