@@ -13,6 +13,8 @@ from .bounds import Certified
 from .result import Solution, relative_gap
 from .shard import worst_rows
 
+# gap of the iterates as they are, in units of that asked for, from which projections are made
+_WITHIN_REACH = 3.0
 # rounds of a projection, after which the steps along the gates do the rest
 _MOST_ROUNDS = 60
 
@@ -31,13 +33,12 @@ def certify_shards(admm, gates, *, reach, tol, thorough):
     tol : float
         Relative gap that is asked for.
     thorough : bool
-        Whether to project on the cones even if that cannot bring the gap down to `tol`.
+        Whether to project on the cones even if that will hardly bring the gap down to `tol`.
 
     Returns
     -------
-    certified : Certified or None
-        None if that was left undone.
-    lower_bound : float
+    certified : Certified
+        Of an infinite upper bound, at blocks of zeros, where projections were left undone.
     norms : ndarray of shape (2, P)
         Bounds on the dual norms.
     """
@@ -47,24 +48,28 @@ def certify_shards(admm, gates, *, reach, tol, thorough):
     gradients = shards.total("dual_gradients")
     points = np.stack([-gradients, gradients])
     norms = np.minimum(_norms(points), _norms(points + reach))
-    reachable = -shards.total("conjugate", 1.0)
-    hopeless = relative_gap(_value(shards, alpha, columns, blocks, bias), reachable) > tol
-    if thorough or not hopeless:
+    lower = _dual_value(shards, norms, alpha)
+    value = _value(shards, alpha, columns, blocks, bias)
+    thorough = thorough or relative_gap(value, lower) <= _WITHIN_REACH * tol
+    if thorough:
         exact_above = alpha * (1.0 + 0.1 * tol)
         sides, wrong = np.nonzero(norms > exact_above)
         projected = project(shards, points[sides, :, wrong].T, wrong, stop_below=exact_above)
         norms[sides, wrong] = np.minimum(norms[sides, wrong], _norms(projected))
-    kappa = max(1.0, norms.max() / alpha)
-    lower = max(0.0, -shards.total("conjugate", kappa))
-    if hopeless and not thorough:
-        return None, lower, norms
-    everywhere = np.zeros((2, *gates.shape))
-    everywhere[:, :, columns] = feasible_blocks(shards, gates, columns, blocks)
-    upper = _value(shards, alpha, np.arange(gates.shape[1]), everywhere, bias)
+        lower = _dual_value(shards, norms, alpha)
+    everywhere, upper = np.zeros((2, *gates.shape)), np.inf
+    if thorough:
+        everywhere[:, :, columns] = feasible_blocks(shards, gates, columns, blocks)
+        upper = _value(shards, alpha, np.arange(gates.shape[1]), everywhere, bias)
     # what rounding makes of an objective that is zero
     resolution = 1e-30 * _value(shards, alpha, columns, np.zeros_like(blocks), 0.0)
     solution = Solution(*everywhere, bias, shards.slopes())
-    return Certified(solution, upper, lower, resolution), lower, norms
+    return Certified(solution, upper, lower, resolution), norms
+
+
+def _dual_value(shards, norms, alpha):
+    """Dual value of the slopes, shrunk until no dual norm exceeds alpha."""
+    return max(0.0, -shards.total("conjugate", max(1.0, norms.max() / alpha)))
 
 
 def _value(shards, alpha, columns, blocks, bias):

@@ -224,16 +224,18 @@ def test_penalties_do_change_until_the_residuals_agree():
     assert len(seen) >= 3
 
 
-def driven(program, *, tol, spectra=True, **options):
-    """The bounds that `iterate` reaches, and the method."""
+def driven(program, *, tol, spectra=True, seen=None, **options):
+    """The bounds that `iterate` reaches, the method, and its numbers of patterns."""
     method = start(program, **options)
     zero = np.zeros_like(program.gates)
     value = program.objective(zero, zero, 0.0)
     best = Certified(Solution(zero, zero, 0.0, None), value, 0.0, 0.0)
-    seen = []
+    sizes = []
 
     def record(phase, n_iter, certified):
-        seen.append(method.columns.size)
+        sizes.append(method.columns.size)
+        if seen is not None:
+            seen.append(certified)
         return False
 
     row_gram, gate_gram = method.shards.total("grams")
@@ -241,7 +243,7 @@ def driven(program, *, tol, spectra=True, **options):
         method, program.gates, tol=tol, max_iter=30_000, record=record, best=best,
         spectra=(np.linalg.eigh(row_gram), gate_gram) if spectra else None,
     )  # fmt: skip
-    return best, method, seen
+    return best, method, sizes
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
@@ -262,6 +264,27 @@ def test_patterns_leave_and_the_optimum_stays(loss):
     norms = dual_norms(program, admissible_slopes(program, point.slopes), exact_above=0.0)
     lower = dual_value(program, admissible_slopes(program, point.slopes), norms.max())
     assert pruned.lower_bound <= lower * (1.0 + 1e-9)
+
+
+def test_a_lower_bound_comes_with_its_slopes(monkeypatch):
+    program = draw_program(5, n=40, d=3, n_patterns=15, alpha=0.01).normalised()[0]
+    # projections only where they may bring the gap down
+    monkeypatch.setattr("sklearn_convexnet.solvers.sharded._CHEAP", 0)
+    seen = []
+
+    def proved(certified):
+        slopes = admissible_slopes(program, certified.solution.slopes)
+        norms = dual_norms(program, slopes, exact_above=0.0)
+        return dual_value(program, slopes, norms.max())
+
+    best, _, _ = driven(program, tol=1e-5, seen=seen)
+    assert best.gap <= 1e-5
+    bounds = [(certified.upper_bound, certified.lower_bound) for certified in seen]
+    # there was one without projections
+    assert bounds[0][0] == bounds[1][0]
+    assert 0 < bounds[0][1] <= bounds[1][1]
+    for certified in seen:
+        assert certified.lower_bound <= proved(certified) * (1.0 + 1e-9)
 
 
 def test_patterns_that_left_too_early_come_back():
