@@ -37,6 +37,7 @@ from .rows import largest as largest_entry
 from .solvers.bounds import admissible_slopes, dual_norms, dual_value
 from .solvers.branch_and_bound import pricing_maximum
 from .solvers.column_generation import SearchedDual, search_dual, tighten
+from .solvers.pricing import bound_of_sums
 from .solvers.result import relative_gap
 from .solvers.threads import one_blas_pool
 from .solvers.units import Units
@@ -116,7 +117,7 @@ class Certificate:
 
 
 def pricing_bound(rows, multipliers):
-    r"""Proved upper bound on :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+|`.
+    r"""Proved upper bound on :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+|`: `bound_of_sums`.
 
     Parameters
     ----------
@@ -132,13 +133,11 @@ def pricing_bound(rows, multipliers):
     if scale == 0.0:
         return 0.0
     rows = by_row(np.divide, rows, scale)
-    linear = 0.5 * np.linalg.norm(transposed_times(rows, multipliers))
-    bounds = []
-    for sign in (1.0, -1.0):
-        positive = np.maximum(sign * multipliers, 0.0)
-        singular = largest_singular_value(by_row(np.multiply, rows, np.sqrt(positive)))
-        bounds.append(linear + 0.5 * np.sqrt(positive.sum()) * singular)
-    return float(scale * max(bounds))
+    parts = [np.maximum(sign * multipliers, 0.0) for sign in (1.0, -1.0)]
+    totals = [part.sum() for part in parts]
+    roots = [by_row(np.multiply, rows, np.sqrt(part)) for part in parts]
+    singular = [largest_singular_value(each) for each in roots]
+    return scale * bound_of_sums(transposed_times(rows, multipliers), totals, singular)
 
 
 def certify_network(programs, objectives, slopes, detail=None, *, time_limit=None, tol=1e-2):

@@ -4,7 +4,9 @@ import numpy as np
 
 from ..network import TwoLayerReLU
 from ..solvers.bounds import Certified
+from ..solvers.pricing import bound_of_sums
 from ..solvers.result import Record, Result, Solution
+from ..solvers.shard_bounds import balance_slopes
 from ..solvers.sharded import iterate, kronecker_admm
 from ..solvers.shards import ShardsLostError
 from .collections import as_blocks, client_of_collections
@@ -175,18 +177,18 @@ class Distributed:
         return float(losses / self.weight + alpha * network.penalty())
 
     def _proved(self, alpha):
-        """Lower bound from a bound on what any neuron may gain, see `certificate.pricing_bound`."""
+        """Lower bound from a bound on what any neuron may gain, see `bound_of_sums`."""
         shards = self.shards
         while True:
             try:
+                # of shards made anew since the last certificate, they are not
+                balance_slopes(shards)
                 linear, *parts = shards.total("pricing_sums")
-                pairs = zip(parts[::2], parts[1::2], strict=True)
-                curved = [np.sqrt(t * max(np.linalg.eigvalsh(gram)[-1], 0.0)) for t, gram in pairs]
-                largest = 0.5 * (np.linalg.norm(linear) + max(curved))
+                singular = [np.sqrt(max(np.linalg.eigvalsh(gram)[-1], 0.0)) for gram in parts[1::2]]
+                largest = bound_of_sums(linear, parts[::2], singular)
                 return max(0.0, -shards.total("conjugate", max(1.0, largest / alpha)))
             except ShardsLostError:
-                # slopes of a shard made anew are no longer those of the bound
-                return 0.0
+                continue
 
 
 def _blocks(client, array):

@@ -39,6 +39,32 @@ class Priced:
         return float(self.values.max(initial=0.0))
 
 
+def bound_of_sums(linear, totals, singular):
+    r"""Proved upper bound on :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+|`.
+
+    With :math:`(z)_+ = (z + |z|) / 2`, and by Cauchy and Schwarz, :math:`\lambda^\top (X u)_+` is
+    at most
+
+    .. math:: \tfrac12 \|X^\top \lambda\| + \tfrac12 \sqrt{\sum_k t_k}\;
+        \sigma_{\max}\big(\mathrm{diag}(t)^{1/2} X\big), \qquad t = (\lambda)_+ .
+
+    Parameters
+    ----------
+    linear : ndarray of shape (d,)
+        :math:`X^\top \lambda`.
+    totals, singular : sequence of two floats
+        The sums and the singular values, or bounds on them, for :math:`\lambda` and
+        :math:`-\lambda`.
+
+    Returns
+    -------
+    float
+    """
+    pairs = zip(totals, singular, strict=True)
+    curved = max(np.sqrt(total) * value for total, value in pairs)
+    return float(0.5 * (np.linalg.norm(linear) + curved))
+
+
 def price(program, slopes, starts, *, max_iter=30, dtype=np.float64):
     """Climb to valuable directions of both signs.
 

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet.distributed import Distributed
 from sklearn_convexnet.distributed.shards import DaskShards
 
 da = pytest.importorskip("dask.array")
@@ -82,6 +83,31 @@ def test_adaptive_patterns_come_from_a_sample(client, friedman):
     # and what a user may ask of any fit
     assert remote.certificate(X, y).kind == "searched"
     assert remote.alpha_ == 0.1
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_proof_is_one_whatever_happened_before(client, friedman, monkeypatch, lost):
+    X, y = friedman
+    # far from zero, slopes that do not sum to zero would prove what is not true
+    y = y + 1000.0
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 8, "tol": 1e-3, "random_state": 0}
+    optimum = ConvexReLURegressor(**options | {"patterns": "adaptive"}).fit(X, y).objective_
+    proved = Distributed._proved
+
+    def after_a_loss(data, alpha):
+        if lost:
+            # a shard made anew has the slopes of the zero network
+            data.shards._replace([1])
+        return proved(data, alpha)
+
+    monkeypatch.setattr(Distributed, "_proved", after_a_loss)
+    certificate = ConvexReLURegressor(**options).fit(*collections(X, y)).certificate_
+    assert 0 < certificate.detail["proved_lower_bound"] <= optimum
+    if not lost:
+        # at the same slopes, of all rows, the bound of a fit on an array
+        model = ConvexReLURegressor(**options).fit(X, y)
+        expected = model.certificate_.detail["proved_lower_bound"]
+        assert certificate.lower_bound == pytest.approx(expected, rel=0.05)
 
 
 def test_automatic_penalty_is_that_of_all_rows(client, friedman, monkeypatch):

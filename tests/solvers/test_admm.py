@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from problems import VARIANTS, draw_program, programs
 
+from sklearn_convexnet.certificate import pricing_bound
 from sklearn_convexnet.program.cones import project_on_cone
 from sklearn_convexnet.solvers.bounds import (
     Certified,
@@ -12,9 +13,10 @@ from sklearn_convexnet.solvers.bounds import (
     dual_norms,
     dual_value,
 )
+from sklearn_convexnet.solvers.pricing import bound_of_sums
 from sklearn_convexnet.solvers.result import Solution
 from sklearn_convexnet.solvers.row_steps import RELAXATION, ADMMShard
-from sklearn_convexnet.solvers.shard_bounds import project
+from sklearn_convexnet.solvers.shard_bounds import balance_slopes, project
 from sklearn_convexnet.solvers.sharded import _choose, iterate, kronecker_admm
 from sklearn_convexnet.solvers.shards import Shards
 
@@ -319,6 +321,25 @@ def test_projections_together_are_those_one_by_one():
     # and what is below a bound already is left
     early = project(method.shards, points, columns, stop_below=np.inf)
     equal(early, points, 1e-15)
+
+
+@pytest.mark.parametrize("loss", ["squared", "hinge"])
+def test_sums_over_shards_bound_what_a_neuron_may_gain(loss):
+    program = draw_program(5, n=40, d=3, n_patterns=9, loss=loss, alpha=0.02).normalised()[0]
+    method = start(program, n_shards=3)
+    method.run(20)
+    balance_slopes(method.shards)
+    linear, *parts = method.shards.total("pricing_sums")
+    singular = [np.sqrt(np.linalg.eigvalsh(gram)[-1]) for gram in parts[1::2]]
+    bound = bound_of_sums(linear, parts[::2], singular)
+    multipliers = program.weights * method.shards.slopes()
+    assert bound == pytest.approx(pricing_bound(program.rows, multipliers), rel=1e-10)
+    directions = np.random.RandomState(0).standard_normal((len(linear), 10_000))
+    directions /= np.linalg.norm(directions, axis=0)
+    gains = multipliers @ np.maximum(program.rows @ directions, 0.0)
+    assert np.abs(gains).max() <= bound
+    # the slopes are dual variables: without the intercept's sum the bound would not be one
+    assert abs(program.weights @ method.shards.slopes()) <= 1e-12
 
 
 def test_single_precision_does_not_touch_the_bounds():
