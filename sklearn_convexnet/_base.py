@@ -156,7 +156,9 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
             sample, sampled, weights = data.sample(seed)
             sample, first, weights = _canonical(sample, sampled, weights)
             rows, outputs = sample[first], np.asfortranarray(sampled[first])
-            alphas = self._choose_alphas(rows, outputs, weights, loss, n_rows=data.n_rows)
+            # distinct rows count once, of all rows as of those of an array
+            n_rows = round(len(rows) * data.n_rows / len(sample))
+            alphas = self._choose_alphas(rows, outputs, weights, loss, n_rows=n_rows)
             gates, patterns = self._patterns(sample, first, weights, rng)
             programs = self._programs(rows, outputs, weights, gates, patterns, loss, alphas)
             precision = programs[0].geometry.precision if self.tol >= SINGLE_TOL else np.float64
@@ -243,7 +245,6 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         """
         if self.alpha != "auto":
             return np.full(outputs.shape[1], float(self.alpha))
-        n_rows = max(n_rows or 0, len(outputs))
         return np.array(
             [
                 automatic_alpha(rows, y, weights, loss, self.fit_intercept, n_rows=n_rows)

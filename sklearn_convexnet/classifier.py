@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from scipy.special import expit
 from sklearn.base import ClassifierMixin
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -172,7 +173,9 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         labels = np.concatenate([each for each, _ in found])
         totals = np.concatenate([each for _, each in found])
         classes, places = np.unique(labels, return_inverse=True)
-        check_classification_targets(classes)
+        assert_all_finite(classes, input_name="y")
+        # every label thrice: a label to every row would look like a regression
+        check_classification_targets(np.repeat(classes, 3))
         self._check_class_weight(classes)
         totals = np.bincount(places, weights=totals)
         factors = self._class_factors(classes[totals > 0], totals[totals > 0])

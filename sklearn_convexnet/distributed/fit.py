@@ -41,29 +41,25 @@ class Distributed:
         X = as_blocks("X", X)
         rows = X.chunks[0]
         if sample_weight is None:
-            sample_weight = da.ones(len(X), chunks=(rows,))
-        weights = as_blocks("sample_weight", sample_weight, rows)
+            weights = da.ones(len(X), chunks=(rows,))
+        else:
+            weights = as_blocks("sample_weight", sample_weight, rows)
+            _check_weights(weights)
         y, weights = targets(as_blocks("y", y, rows), weights)
         blocks = zip(*(_blocks(client, each) for each in (X, y, weights)), strict=True)
-        self.n_features, self.intercept = X.shape[1], intercept
-        self.n_outputs = y.shape[1] if y.ndim == 2 else 1
+        self.intercept = intercept
         self.shards = DaskShards(client, list(blocks), intercept=intercept)
         self.facts = self.shards.ask("describe")
         self._check()
         self.weight = sum(fact["weight"] for fact in self.facts)
 
     def _check(self):
-        for name in ("X", "y", "sample_weight"):
+        for name in ("X", "y"):
             if not all(fact["finite"][name] for fact in self.facts):
                 raise ValueError(f"{name} must hold finite numbers only, got NaN or infinity.")
         size = max(fact["size"] for fact in self.facts)
         if size > 1e150:
             raise ValueError(f"X and y must not exceed 1e150 in size, got {size:.1e}.")
-        smallest = min(fact["smallest_weight"] for fact in self.facts)
-        if smallest < 0:
-            raise ValueError(f"sample_weight must be non-negative, got {float(smallest)!r}.")
-        if not any(fact["largest_weight"] > 0 for fact in self.facts):
-            raise ValueError("sample_weight must not be zero everywhere.")
 
     @property
     def n_rows(self):
@@ -128,7 +124,8 @@ class Distributed:
         )  # fmt: skip
         record = Record(objective_scale, on_check)
         zero = np.zeros_like(gates)
-        value = sum(self.shards.ask("call", *self._value(zero)))
+        nothing = np.zeros((len(gates), 0)), np.zeros(0, dtype=int), 0.0
+        value = sum(shards.ask("call", shards.token, "mean_loss", nothing))
         best = Certified(Solution(zero, zero, 0.0, None), value, 0.0, 0.0)
         admm, spectra = self._admm(scaled_alpha)
         best, n_iter = iterate(
@@ -160,10 +157,6 @@ class Distributed:
         parts = self.shards.ask("squares")
         return [sum(part) / self.weight for part in zip(*parts, strict=True)]
 
-    def _value(self, blocks):
-        token = self.shards.token
-        return token, "mean_loss", (blocks[:, :0], np.zeros(0, dtype=int), 0.0)
-
     def _admm(self, alpha):
         while True:
             try:
@@ -189,6 +182,21 @@ class Distributed:
                 return max(0.0, -shards.total("conjugate", max(1.0, largest / alpha)))
             except ShardsLostError:
                 continue
+
+
+def _check_weights(weights):
+    """Raise a ValueError for weights that no fit accepts."""
+    import dask
+
+    finite, smallest, largest = dask.compute(
+        ((weights - weights) == 0).all(), weights.min(), weights.max()
+    )
+    if not finite:
+        raise ValueError("sample_weight must hold finite numbers only, got NaN or infinity.")
+    if smallest < 0:
+        raise ValueError(f"sample_weight must be non-negative, got {float(smallest)!r}.")
+    if largest == 0:
+        raise ValueError("sample_weight must not be zero everywhere.")
 
 
 def _blocks(client, array):

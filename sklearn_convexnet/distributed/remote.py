@@ -32,11 +32,9 @@ class RemoteShard:
             "n_rows": len(self.X),
             "finite": {
                 name: bool(np.isfinite(values).all())
-                for name, values in (("X", self.X), ("y", self.y), ("sample_weight", self.weights))
+                for name, values in (("X", self.X), ("y", self.y))
             },
             "size": max(np.abs(self.X).max(initial=0.0), np.abs(self.y).max(initial=0.0)),
-            "smallest_weight": self.weights.min(initial=np.inf),
-            "largest_weight": self.weights.max(initial=0.0),
             "weight": self.weights.sum(),
         }
 

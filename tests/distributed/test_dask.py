@@ -118,8 +118,10 @@ def test_automatic_penalty_is_that_of_all_rows(client, friedman, monkeypatch):
         context.setattr("sklearn_convexnet.distributed.fit.SAMPLE", 60)
         remote.fit(*collections(X, y))
     assert remote.alpha_ == pytest.approx(local.alpha_, rel=0.2)
-    remote.fit(*collections(X, y))
-    assert remote.alpha_ == pytest.approx(local.alpha_, rel=1e-12)
+    # rows that occur twice are one, as they are in an array
+    for times in (1, 2):
+        remote.fit(*collections(np.tile(X, (times, 1)), np.tile(y, times)))
+        assert remote.alpha_ == pytest.approx(local.alpha_, rel=1e-12)
 
 
 def test_a_block_without_weight(client, friedman):
@@ -156,6 +158,14 @@ def test_classes(client, class_weight):
     assert remote.objective_ == pytest.approx(local.objective_, rel=4e-2)
     assert same_problem(local, remote)
     assert (remote.predict(X) == local.predict(X)).mean() > 0.9
+
+
+def test_many_classes_are_classes(client):
+    labels = np.arange(60) % 30
+    signs, weights = ConvexReLUClassifier()._on_dask(*collections(labels, np.ones(60), size=20))
+    np.testing.assert_array_equal(signs.compute().argmax(axis=1), labels)
+    assert signs.shape == (60, 30)
+    assert (weights.compute() == 1.0).all()
 
 
 def test_dataframes_have_names(client, friedman):
@@ -226,6 +236,19 @@ def test_bad_collections(client, friedman):
         model.fit(*collections(X, y[:-1]))
     with pytest.raises(ValueError, match="sample_weight must be non-negative, got -1"):
         model.fit(*collections(X, y, np.full(len(y), -1.0)))
+    with pytest.raises(ValueError, match="sample_weight must hold finite numbers only"):
+        model.fit(*collections(X, y, np.where(np.arange(len(y)) == 70, np.nan, 1.0)))
+    with pytest.raises(ValueError, match="sample_weight must not be zero everywhere"):
+        model.fit(*collections(X, y, np.zeros(len(y))))
+    classifier, labels = ConvexReLUClassifier(alpha=0.3), y > 14
+    with pytest.raises(ValueError, match="sample_weight must be non-negative, got -1"):
+        classifier.fit(*collections(X, labels, np.full(len(y), -1.0)))
+    with pytest.raises(ValueError, match="NaN"):
+        classifier.fit(*collections(X, np.where(np.arange(len(y)) == 70, np.nan, labels)))
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        classifier.fit(*collections(X, y))
+    with pytest.raises(ValueError, match="class_weight must have labels of y as keys"):
+        classifier.set_params(class_weight={7: 1.0}).fit(*collections(X, labels))
     with pytest.raises(ValueError, match="at least two classes"):
         ConvexReLUClassifier(alpha=0.3).fit(*collections(X, np.ones(len(y), dtype=int)))
     assert not hasattr(model, "network_")
