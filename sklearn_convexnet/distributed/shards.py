@@ -64,12 +64,7 @@ class DaskShards(Reductions):
 
     def map(self, method, *arguments):
         """What a method of the shards returns, for each of them."""
-        return self._pass("call", (self.token, method, arguments), None)
-
-    def map_each(self, method, each, *arguments):
-        """As `map`, with a first argument that is the shard's own."""
-        each = [(self.token, method, (own, *arguments)) for own in each]
-        self._pass("call", (), each)
+        return self._pass("call", (self.token, method, arguments))
 
     def restore(self, *state):
         """Let the shards that were made anew begin at the state of the others."""
@@ -84,10 +79,6 @@ class DaskShards(Reductions):
 
     def slopes(self):
         """None: what is kept for every row stays on the workers."""
-
-    def split(self, values):
-        """None for every shard, see `slopes`."""
-        return [None] * len(self._actors)
 
     @property
     def n_rows(self):
@@ -111,7 +102,7 @@ class DaskShards(Reductions):
                 "them again; nothing was fitted."
             ) from error
 
-    def _pass(self, method, arguments, each):
+    def _pass(self, method, arguments, each=None):
         count = len(self._actors)
         self.n_passes += 1
         each = [()] * count if each is None else each

@@ -44,7 +44,7 @@ class ADMM:
         self.n_iter, self.next_balance = 0, 10
 
     def start(self, solution):
-        """Start from a primal-dual point of the same program; its slopes may be None."""
+        """Start from a primal-dual point of the same program."""
         self.copies[0], self.copies[1] = solution.v, solution.w
         self.step.start(solution.v, solution.w, solution.bias)
         slopes = self.shards.split(solution.slopes)

@@ -13,8 +13,8 @@ state there is. The output bias is one more coordinate of the rows, of value one
 
 import numpy as np
 
-from ..rows import multiply, weighted_sum
-from .shard import Shard, row_squares
+from ..rows import weighted_sum
+from .shard import Shard
 
 # over-relaxation of the copies (Boyd et al. 2011, Section 3.4.3)
 RELAXATION = 1.6
@@ -45,7 +45,7 @@ class ADMMShard(Shard):
         self.splits_loss, self.intercept = splits_loss, intercept
         self.dtype = np.dtype(dtype)
         self.cast_rows = rows.astype(dtype, copy=False)
-        self.squares = row_squares(rows)
+        self.squares = np.einsum("kj,kj->k", rows, rows)
         # of (x_k, 1); a row of zeros sees no step of the prox: its slope is that at the output zero
         self.lengths = self.squares + float(intercept)
         self.lengths[self.lengths == 0] = 1e-30
@@ -191,7 +191,7 @@ class ADMMShard(Shard):
         relaxation = self.dtype.type(RELAXATION)
 
         def move(part, signs, slack, other):
-            multiply(self.cast_rows[part], relaxed, out=slack)
+            np.matmul(self.cast_rows[part], relaxed, out=slack)
             sides = slack.reshape(len(slack), 2, P)
             sides *= signs[:, None]
             if self.splits_loss:

@@ -6,7 +6,6 @@ parts that stay in the cache.
 """
 
 import numpy as np
-from scipy.sparse import issparse
 
 from ..rows import weighted_sum
 
@@ -19,7 +18,7 @@ class Shard:
 
     Parameters
     ----------
-    rows : ndarray or CSR matrix of shape (n, d)
+    rows : ndarray of shape (n, d)
     y : ndarray of shape (n,)
     weights : ndarray of shape (n,)
         Positive; those of all shards sum to one.
@@ -48,7 +47,7 @@ class Shard:
         row_gram, gate_gram = np.zeros((d, d)), np.zeros((P, P))
         for part in self.parts(d + P):
             weights = self.weights[part]
-            rows, gates = as_dense(self.rows[part]), self.patterns[part].astype(np.float64)
+            rows, gates = self.rows[part], self.patterns[part].astype(np.float64)
             row_gram += weighted_sum(rows, weights, rows)
             gate_gram += weighted_sum(gates, weights, gates)
         return row_gram, gate_gram
@@ -93,7 +92,7 @@ class Shard:
         d = self.rows.shape[1]
         sums = [np.zeros(d), 0.0, np.zeros((d, d)), 0.0, np.zeros((d, d))]
         for part in self.parts(2 * d):
-            rows, terms = as_dense(self.rows[part]), (self.weights * self.slopes)[part]
+            rows, terms = self.rows[part], (self.weights * self.slopes)[part]
             sums[0] += rows.T @ terms
             for place, sign in ((1, 1.0), (3, -1.0)):
                 positive = np.maximum(sign * terms, 0.0)
@@ -129,7 +128,7 @@ class Shard:
             if worst.size > most:
                 worst = worst[np.argpartition(slack[worst], most)[:most]]
             signs = 2.0 * self.patterns[worst, columns[k]] - 1.0
-            found.append((slack[worst], signs[:, None] * as_dense(self.rows[worst])))
+            found.append((slack[worst], signs[:, None] * self.rows[worst]))
         return found
 
     def steps_inside(self, points, gates, columns):
@@ -173,15 +172,3 @@ def worst_rows(values, constraints, most):
     values, constraints = np.concatenate(values), np.concatenate(constraints)
     order = np.argsort(values, kind="stable")[:most]
     return values[order], constraints[order]
-
-
-def row_squares(rows):
-    """Squared Euclidean norms of the rows."""
-    if issparse(rows):
-        return np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
-    return np.einsum("kj,kj->k", rows, rows)
-
-
-def as_dense(rows):
-    """A few rows as an array."""
-    return rows.toarray() if issparse(rows) else rows

@@ -90,9 +90,7 @@ class Shards(Reductions):
         return np.concatenate([shard.slopes for shard in self.shards])
 
     def split(self, values):
-        """Values of all rows, or None, as a list for the shards."""
-        if values is None:
-            return [None] * len(self.shards)
+        """Values of all rows as a list for the shards."""
         ends = np.cumsum([len(shard.y) for shard in self.shards])
         return np.split(values, ends[:-1])
 

@@ -21,15 +21,11 @@ from sklearn_convexnet.solvers.sharded import _choose, iterate, kronecker_admm
 from sklearn_convexnet.solvers.shards import Shards
 
 
-def start(program, *, n_shards=1, n_threads=1, dtype=np.float64, sparse=False):
+def start(program, *, n_shards=1, n_threads=1, dtype=np.float64):
     """ADMM on a program, its rows in some shards."""
-    rows = program.rows
-    if sparse:
-        csr_array = pytest.importorskip("scipy.sparse").csr_array
-        rows = csr_array(rows)
     shards = [
         ADMMShard(
-            rows[part], program.y[part], program.weights[part], program.patterns[part],
+            program.rows[part], program.y[part], program.weights[part], program.patterns[part],
             program.loss, splits_loss=True, intercept=program.fit_intercept, dtype=dtype,
         )
         for part in map(slice, *_bounds(program.n_samples, n_shards))
@@ -120,12 +116,12 @@ def test_two_numbers_a_row_are_the_whole_state_of_the_loss(program):
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
 @pytest.mark.parametrize("intercept", [False, True])
-def test_shards_threads_and_sparse_rows_make_no_difference(loss, intercept):
+def test_shards_and_threads_make_no_difference(loss, intercept):
     program = draw_program(3, n=40, d=3, n_patterns=9, loss=loss, intercept=intercept)
     program = program.normalised()[0]
     one = start(program)
     one.run(45)
-    for options in ({"n_shards": 3}, {"n_shards": 3, "n_threads": 2}, {"sparse": True}):
+    for options in ({"n_shards": 3}, {"n_shards": 3, "n_threads": 2}):
         other = start(program, **options)
         other.run(45)
         equal(other.copies, one.copies, 1e-11)
