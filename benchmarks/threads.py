@@ -41,7 +41,7 @@ def measure_classes(*, n_jobs):
 
 def measure_rows(*, n, d, P, iterations):
     """Wall seconds of an iteration of ADMM with as many threads as the environment asks for."""
-    from sklearn_convexnet.solvers.sharded import kronecker_admm
+    from sklearn_convexnet.solvers.certified_admm import kronecker_admm
     from sklearn_convexnet.solvers.shards import Shards
     from sklearn_convexnet.solvers.threads import one_blas_pool
 

@@ -21,10 +21,10 @@ from ._compat import (
     check_sample_weight,
     validate_data,
 )
+from ._reporter import Reporter
 from ._typing import Array, FloatArray
 from ._version import __version__
-from .certificate import Certificate, certify_network
-from .distributed import Distributed
+from .certificate import certify_network
 from .network import TwoLayerReLU
 from .program.canonical import canonical_rows
 from .program.patterns import (
@@ -39,8 +39,6 @@ from .program.sampled import SampledProgram
 from .rows import as_rows, digest, largest, root_mean_square, with_constant
 from .solvers import SOLVERS, solve, solve_adaptive
 from .solvers.constant import constant_network
-from .solvers.result import relative_gap
-from .solvers.solve import SINGLE_TOL
 
 # patterns="all" beyond this count would take hours
 MAX_PATTERNS = 250_000
@@ -142,83 +140,6 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         self._warn_if_not_converged(results)
         self._end_task(task, X, y, sample_weight)
         return self
-
-    def _fit_on_dask(self, X, y, sample_weight, targets, loss, **attributes):
-        """Fit one program per output on Dask collections; `targets` as for `Distributed`."""
-        self._check_for_dask()
-        # names and number of features; the values are checked where they are
-        validate_data(self, _without_rows(X), skip_check_array=True)
-        task = self._begin_task(X, y, sample_weight, None)
-        rng = check_random_state(self.random_state)
-        seed = int(rng.randint(2**31 - 1))
-        data = Distributed(X, y, sample_weight, targets, intercept=self.fit_intercept)
-        try:
-            sample, sampled, weights = data.sample(seed)
-            sample, first, weights = _canonical(sample, sampled, weights)
-            rows, outputs = sample[first], np.asfortranarray(sampled[first])
-            # distinct rows count once, of all rows as of those of an array
-            n_rows = round(len(rows) * data.n_rows / len(sample))
-            alphas = self._choose_alphas(rows, outputs, weights, loss, n_rows=n_rows)
-            gates, patterns = self._patterns(sample, first, weights, rng)
-            programs = self._programs(rows, outputs, weights, gates, patterns, loss, alphas)
-            precision = programs[0].geometry.precision if self.tol >= SINGLE_TOL else np.float64
-            results, proved, n_patterns = [], 0.0, 0
-            for k, program in enumerate(programs):
-                options = {"tol": self.tol, "max_iter": self.max_iter}
-                networks = []
-                if self._adaptive:
-                    program, found = solve_adaptive(
-                        program, self.solver, random_state=seed, **options
-                    )
-                    networks = [found.network]
-                report = _Reporter(self, k, len(programs), task)
-                result, lower = data.solve(
-                    k, program, program.gates, dtype=precision, on_check=report,
-                    networks=networks, **options,
-                )  # fmt: skip
-                report.end()
-                results.append(result)
-                proved, n_patterns = proved + lower, n_patterns + program.n_patterns
-            self.communication_ = data.communication
-        finally:
-            data.close()
-        network = TwoLayerReLU.stack([result.network for result in results])
-        self._set_network(network, [result.objective for result in results], results)
-        self.dual_gap_ = max(result.gap for result in results)
-        self.lower_bound_ = sum(result.lower_bound for result in results)
-        detail = {
-            "proved_lower_bound": min(proved, self.objective_),
-            "sampled_upper_bound": sum(result.upper_bound for result in results),
-            "sampled_lower_bound": self.lower_bound_,
-            "sampled_gap": self.dual_gap_,
-            "fixed_directions": False,
-            "n_patterns": n_patterns,
-        }
-        lower = detail["proved_lower_bound"]
-        gap = relative_gap(self.objective_, lower)
-        self.certificate_ = Certificate("bound", self.objective_, lower, gap, detail)
-        self._penalties = alphas
-        self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
-        vars(self).pop("patterns_", None)
-        # nothing is kept that another fit could start from
-        self._gates = self._kept = self._results = self._drawn = self._fitted_problem = None
-        vars(self).update(attributes)
-        self._warn_if_not_converged(results)
-        self._end_task(task, X, y, sample_weight)
-        return self
-
-    def _check_for_dask(self):
-        if not (isinstance(self.patterns, str) and self.patterns in ("adaptive", "random")):
-            raise ValueError(
-                "patterns must be 'adaptive' or 'random' for a fit on Dask collections, got "
-                f"{self.patterns!r}."
-            )
-        if self.solver != "admm":
-            raise ValueError(
-                f"solver must be 'admm' for a fit on Dask collections, got {self.solver!r}."
-            )
-        if self.warm_start:
-            raise ValueError("warm_start must be False for a fit on Dask collections, got True.")
 
     def _begin_task(self, X, y, sample_weight, n_outputs):
         """The context of the callbacks of scikit-learn; None where there are none."""
@@ -565,7 +486,7 @@ def _solve_output(estimator, k, n_outputs, program, seed, start, task):
 
     Returns the program, over the patterns found where they are adaptive, and the result.
     """
-    report = _Reporter(estimator, k, n_outputs, task)
+    report = Reporter(estimator, k, n_outputs, task)
     options = {
         "tol": estimator.tol,
         "max_iter": estimator.max_iter,
@@ -576,44 +497,3 @@ def _solve_output(estimator, k, n_outputs, program, seed, start, task):
     solved = estimator._solve(program, **options)
     report.end()
     return solved
-
-
-class _Reporter:
-    """Tells of the checks of one output, on the terminal and to callbacks."""
-
-    def __init__(self, estimator, k, n_outputs, task):
-        self.estimator, self.task = estimator, task
-        self.label = f"[{type(estimator).__name__}] "
-        if n_outputs > 1:
-            self.label += f"output {k + 1}/{n_outputs}  "
-        if estimator.verbose:
-            print(
-                f"{self.label}{'phase':<9}{'iteration':>9}{'upper':>14}{'lower':>14}{'gap':>10}"
-                f"{'time':>9}"
-            )
-        if task is not None:
-            self.task = task.subcontext("output", k, max_subtasks=None)
-            self.task.call_on_fit_task_begin(estimator=estimator)
-
-    def __call__(self, entry):
-        if self.estimator.verbose:
-            print(
-                f"{self.label}{entry['phase']:<9}{entry['iteration']:>9}"
-                f"{entry['upper_bound']:>14.6g}{entry['lower_bound']:>14.6g}"
-                f"{entry['gap']:>10.1e}{entry['time']:>8.2f}s"
-            )
-        if self.task is not None:
-            check = self.task.subcontext(entry["phase"])
-            check = check.call_on_fit_task_begin(estimator=self.estimator)
-            return check.call_on_fit_task_end(estimator=self.estimator, metadata=entry)
-        return None
-
-    def end(self):
-        """No more checks are to come."""
-        if self.task is not None:
-            self.task.call_on_fit_task_end(estimator=self.estimator)
-
-
-def _without_rows(X):
-    """What knows the number of features of a Dask collection, and their names if it has some."""
-    return X._meta if hasattr(X, "columns") else np.empty((0, X.shape[-1]))

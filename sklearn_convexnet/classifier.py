@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseConvexReLU
 from ._compat import StrOptions, available_if, check_sample_weight, fit_context
+from ._dask_fit import DaskFitMixin
 from ._typing import (
     Array,
     ArrayLike,
@@ -219,7 +220,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return loss
 
 
-class ConvexReLUClassifier(BaseConvexReLUClassifier):
+class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     r"""Two-layer ReLU network for classification, trained by convex optimisation.
 
     With labels :math:`y_k = \pm 1`, the network
@@ -375,8 +376,6 @@ class ConvexReLUClassifier(BaseConvexReLUClassifier):
     """
 
     _accept_sparse = "csr"
-
-    _accepts_dask = True
 
     lower_bound_: float
     dual_gap_: float

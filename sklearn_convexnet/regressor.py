@@ -10,13 +10,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseConvexReLU
 from ._compat import StrOptions, fit_context
+from ._dask_fit import DaskFitMixin
 from ._typing import ArrayLike, BoolArray, FloatArray, Patterns, RegressionLoss, Seed, Solver
 from .certificate import Certificate
 from .distributed import is_dask
 from .program.losses import REGRESSION_LOSSES, Loss, get_loss
 
 
-class ConvexReLURegressor(MultiOutputMixin, RegressorMixin, BaseConvexReLU):
+class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseConvexReLU):
     r"""Two-layer ReLU network for regression, trained by convex optimisation.
 
     The network :math:`f(x) = \sum_j (x^\top u_j + b_j)_+ a_j + c` minimises

@@ -4,10 +4,10 @@ import numpy as np
 
 from ..network import TwoLayerReLU
 from ..solvers.bounds import Certified
+from ..solvers.certified_admm import iterate, kronecker_admm
 from ..solvers.pricing import bound_of_sums
 from ..solvers.result import Record, Result, Solution
 from ..solvers.shard_bounds import balance_slopes
-from ..solvers.sharded import iterate, kronecker_admm
 from ..solvers.shards import ShardsLostError
 from .collections import as_blocks, client_of_collections
 from .shards import DaskShards

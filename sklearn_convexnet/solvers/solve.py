@@ -13,12 +13,12 @@ from .._typing import OnCheck, Seed, Solver
 from ..program.sampled import SampledProgram
 from .admm import ADMM
 from .bounds import Certified, admissible_slopes, certify, dual_norms, resolution, tighter
+from .certified_admm import iterate, kronecker_admm
 from .constant import constant_network
 from .linear_step import CholeskyStep, CoordinateStep
 from .polish import polish
 from .result import Record, Result, Solution
 from .scp import solve_scp
-from .sharded import iterate, kronecker_admm
 from .shards import Shards
 from .threads import one_blas_pool
 from .units import Units
@@ -31,7 +31,7 @@ _SCREENING = 60
 # patterns beyond which ADMM over all of them costs more than it tells
 _MANY_PATTERNS = 2000
 # relative gap that single precision allows, and size from which it saves time
-SINGLE_TOL, _MANY_ENTRIES = 1e-4, 1_000_000
+_SINGLE_TOL, _MANY_ENTRIES = 1e-4, 1_000_000
 # regularisation, in normalised units, below which rounding decides
 _SMALLEST_ALPHA = 1e-13
 
@@ -236,7 +236,8 @@ def _constant_point(program):
 def _admm(program, solver, tol, rng, n_threads):
     """ADMM with the linear step of a solver, and the spectra that it may go on with."""
     if solver == "admm":
-        dtype = _precision(program, tol)
+        many = program.patterns.size >= _MANY_ENTRIES
+        dtype = enough_precision(program, tol) if many else np.float64
         shards = Shards.of(program, n_threads=n_threads, splits_loss=True, dtype=dtype)
         return kronecker_admm(shards, program.alpha)
     shards = Shards.of(program, n_threads=1, splits_loss=False, dtype=np.float64)
@@ -244,12 +245,10 @@ def _admm(program, solver, tol, rng, n_threads):
     return ADMM(shards, step, program.alpha, program.gates.shape), None
 
 
-def _precision(program, tol):
-    """Single precision for many rows where its rounding does not show."""
-    n, P = program.patterns.shape
-    enough = tol >= SINGLE_TOL and program.geometry.precision == np.float32
+def enough_precision(program, tol):
+    """The dtype that is enough for the state of ADMM: single where its rounding does not show."""
     alike = program.weights.min() > 1e-6 * program.weights.max()
-    return np.float32 if enough and alike and n * P >= _MANY_ENTRIES else np.float64
+    return program.geometry.precision if tol >= _SINGLE_TOL and alike else np.float64
 
 
 def _nonzero_blocks(v, w):

@@ -13,11 +13,11 @@ from sklearn_convexnet.solvers.bounds import (
     dual_norms,
     dual_value,
 )
+from sklearn_convexnet.solvers.certified_admm import _choose, iterate, kronecker_admm
 from sklearn_convexnet.solvers.pricing import bound_of_sums
 from sklearn_convexnet.solvers.result import Solution
 from sklearn_convexnet.solvers.row_steps import RELAXATION, ADMMShard
 from sklearn_convexnet.solvers.shard_bounds import balance_slopes, project
-from sklearn_convexnet.solvers.sharded import _choose, iterate, kronecker_admm
 from sklearn_convexnet.solvers.shards import Shards
 
 
@@ -267,7 +267,7 @@ def test_patterns_leave_and_the_optimum_stays(loss):
 def test_a_lower_bound_comes_with_its_slopes(monkeypatch):
     program = draw_program(5, n=40, d=3, n_patterns=15, alpha=0.01).normalised()[0]
     # projections only where they may bring the gap down
-    monkeypatch.setattr("sklearn_convexnet.solvers.sharded._CHEAP", 0)
+    monkeypatch.setattr("sklearn_convexnet.solvers.certified_admm._CHEAP", 0)
     seen = []
 
     def proved(certified):

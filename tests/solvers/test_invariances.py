@@ -11,7 +11,7 @@ from sklearn_convexnet.program.losses import Huber, get_loss
 from sklearn_convexnet.program.patterns import sample_gates
 from sklearn_convexnet.program.sampled import SampledProgram
 from sklearn_convexnet.solvers import solve
-from sklearn_convexnet.solvers.sharded import kronecker_admm
+from sklearn_convexnet.solvers.certified_admm import kronecker_admm
 from sklearn_convexnet.solvers.shards import Shards
 
 TOL = 1e-8
