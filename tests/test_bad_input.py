@@ -123,10 +123,11 @@ def test_other_parameters_must_be_known(make, name, value):
 @pytest.mark.parametrize("loss", [0, 1, 2])
 def test_any_alpha(make, alpha, loss):
     X, y = data(make)
-    # below the resolution of rounding there may be a warning, but there is a fit
-    model = check_fit(
-        make(alpha=alpha, loss=LOSSES[make][loss]), X, y, converged=True if alpha >= 1e-5 else None
-    )
+    loss = LOSSES[make][loss]
+    # below the resolution of rounding there may be a warning, but there is a fit; of the logistic
+    # loss, which is never zero, it depends on the processor whether 1e-12 is below
+    converged = True if alpha >= (1e-12 if loss != "logistic" else 1e-5) else None
+    model = check_fit(make(alpha=alpha, loss=loss), X, y, converged=converged)
     if alpha >= 1e-12:
         assert model.dual_gap_ <= 1e-2
     if alpha <= 1e-5:

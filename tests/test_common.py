@@ -40,8 +40,8 @@ DEFAULTS = [
     ConvexReLUClassifier(),
     ConvexReLURegressor(),
     GradientDescentReLUClassifier(),
-    # with their default numbers of neurons and of steps in the slow tests
-    RobustConvexReLUClassifier(n_patterns=20, tol=0.05),
+    RobustConvexReLUClassifier(),
+    # with their default number of steps in the slow tests
     GatedSparseAutoencoder(max_iter=50),
     SignAwareGatedSparseAutoencoder(max_iter=50),
 ]
@@ -99,7 +99,6 @@ def test_sklearn_checks(estimator, check):
         ConvexReLURegressor(loss="huber", fit_intercept=False, n_patterns=20),
         ConvexReLURegressor(loss="quantile", solver="scp"),
         ConvexReLURegressor(warm_start=True, n_patterns=20),
-        RobustConvexReLUClassifier(),
         GatedSparseAutoencoder(),
         SignAwareGatedSparseAutoencoder(),
         SignAwareGatedSparseAutoencoder(tied=False, auxiliary=False, max_iter=50),
