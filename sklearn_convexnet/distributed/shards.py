@@ -1,14 +1,15 @@
 """The shards on the workers, with the interface of those in this process."""
 
 import itertools
+from concurrent.futures import CancelledError
 
 import numpy as np
 
 from ..solvers.shards import Reductions, ShardsLostError
 from .remote import RemoteShard, StaleShardError
 
-# blocks that may be lost in a fit
-_MOST_LOSSES = 50
+# how often workers may be lost in a fit, and seconds after which an answer is asked about
+_MOST_LOSSES, _PATIENCE = 20, 10.0
 _tokens = itertools.count()
 
 
@@ -33,7 +34,7 @@ class DaskShards(Reductions):
     def __init__(self, client, blocks, *, intercept):
         self.client, self.blocks, self.intercept = client, blocks, intercept
         self.sent = self.received = self.n_passes = self.n_lost = 0
-        self._setting, self._fresh = None, []
+        self._setting, self._fresh, self._losses = None, [], 0
         self._futures, self._actors = [None] * len(blocks), [None] * len(blocks)
         for k in range(len(blocks)):
             self._begin(k)
@@ -71,7 +72,7 @@ class DaskShards(Reductions):
         while self._fresh:
             k = self._fresh[-1]
             try:
-                self._result(self._submit(k, "call", (self.token, "restore", state)))
+                self._result(k, self._submit(k, "call", (self.token, "restore", state)))
             except ShardsLostError:
                 self._replace([k])
                 continue
@@ -110,7 +111,7 @@ class DaskShards(Reductions):
         results, lost = [], []
         for k, call in enumerate(calls):
             try:
-                results.append(self._result(call))
+                results.append(self._result(k, call))
             except ShardsLostError:
                 lost.append(k)
         if lost:
@@ -125,33 +126,36 @@ class DaskShards(Reductions):
         except (OSError, RuntimeError):  # the actor is known to be lost
             return None
 
-    def _result(self, call):
-        if call is None:
-            raise ShardsLostError
-        try:
-            result = call.result()
-        except (OSError, StaleShardError) as error:
-            raise ShardsLostError from error
-        except (RuntimeError, ValueError) as error:
-            if "lost" not in str(error).lower():
-                raise
-            raise ShardsLostError from error
-        self.received += _n_bytes(result)
-        return result
+    def _result(self, k, call):
+        while call is not None:
+            try:
+                result = call.result(timeout=_PATIENCE)
+            except TimeoutError:
+                # a call whose actor is gone for good need not end
+                if self._futures[k].status not in ("finished", "pending"):
+                    break
+            except (OSError, CancelledError, StaleShardError):
+                break
+            else:
+                self.received += _n_bytes(result)
+                return result
+        raise ShardsLostError
 
     def _replace(self, lost):
         """Make lost shards anew, prepared as the others were, at the zero state."""
         self.n_lost += len(lost)
-        if self.n_lost > _MOST_LOSSES:
+        self._losses += 1
+        if self._losses > _MOST_LOSSES:
             raise RuntimeError(
-                f"{self.n_lost} blocks of X were lost with their workers; nothing was fitted."
+                f"{self.n_lost} blocks of X were lost with their workers, on {self._losses} "
+                "occasions; nothing was fitted."
             )
         for k in lost:
             self._begin(k)
             self._settle(k)
             if self._setting is not None:
                 try:
-                    self._result(self._submit(k, "prepare", self._setting))
+                    self._result(k, self._submit(k, "prepare", self._setting))
                 except ShardsLostError:
                     self._replace([k])
             if k not in self._fresh:

@@ -310,11 +310,48 @@ def test_too_many_losses_end_the_fit(client, friedman, monkeypatch):
     calls = []
     result = DaskShards._result
 
-    def losing(shards, call):
+    def losing(shards, k, call):
         calls.append(call)
-        return result(shards, None if len(calls) == 200 else call)
+        return result(shards, k, None if len(calls) == 200 else call)
 
     monkeypatch.setattr(DaskShards, "_result", losing)
-    with pytest.raises(RuntimeError, match="1 blocks of X were lost with their workers"):
+    with pytest.raises(RuntimeError, match="1 blocks of X were lost with their workers, on 1"):
         model.fit(*collections(X, y))
     assert not hasattr(model, "network_")
+
+
+def test_a_call_that_never_ends_is_given_up_with_its_actor(client, friedman, monkeypatch):
+    class Never:
+        def result(self, timeout):
+            waits.append(timeout)
+            raise TimeoutError
+
+    class Gone:
+        status = "lost"
+
+    X, y = friedman
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 5, "random_state": 0}
+    expected = ConvexReLURegressor(**options).fit(*collections(X, y))
+    waits, seen, submit = [], [], DaskShards._submit
+
+    def silent(shards, k, *arguments):
+        seen.append(k)
+        if len(seen) != 100:
+            return submit(shards, k, *arguments)
+        shards._futures[k] = Gone()
+        return Never()
+
+    monkeypatch.setattr(DaskShards, "_submit", silent)
+    model = ConvexReLURegressor(**options).fit(*collections(X, y))
+    assert len(waits) == model.communication_["n_lost"] == 1
+    assert model.dual_gap_ <= model.tol
+    assert same_problem(expected, model)
+
+
+def test_slow_workers_are_waited_for(client, friedman, monkeypatch):
+    monkeypatch.setattr("sklearn_convexnet.distributed.shards._PATIENCE", 1e-4)
+    X, y = friedman
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 5, "tol": 0.1, "random_state": 0}
+    model = ConvexReLURegressor(**options).fit(*collections(X, y))
+    assert model.communication_["n_lost"] == 0
+    assert model.dual_gap_ <= 0.1
