@@ -39,6 +39,7 @@ from .program.sampled import SampledProgram
 from .rows import as_rows, digest, largest, root_mean_square, with_constant
 from .solvers import SOLVERS, solve, solve_adaptive
 from .solvers.constant import constant_network
+from .solvers.threads import serial_blas
 
 # patterns="all" beyond this count would take hours
 MAX_PATTERNS = 250_000
@@ -101,6 +102,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
             )
         super().__setstate__(state)
 
+    @serial_blas()
     def _fit_network(self, X, y, targets, sample_weight, loss, **attributes):
         """Fit one program per column of `targets`, then set all fitted attributes.
 

@@ -39,7 +39,7 @@ from .solvers.branch_and_bound import pricing_maximum
 from .solvers.column_generation import SearchedDual, search_dual, tighten
 from .solvers.pricing import bound_of_sums
 from .solvers.result import relative_gap
-from .solvers.threads import one_blas_pool
+from .solvers.threads import Workers, one_blas_pool
 from .solvers.units import Units
 
 # shares of the tolerance: the gap that branch and bound is asked for, to be below after rounding;
@@ -169,10 +169,10 @@ def certify_network(programs, objectives, slopes, detail=None, *, time_limit=Non
         lower = min(lower, objective)
         detail |= {"exhaustive": True, "proved_lower_bound": lower}
         return Certificate("exact", objective, lower, relative_gap(objective, lower), detail)
-    with one_blas_pool(large=False):
+    with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         # every output is searched as it would be alone
         duals = [
-            search_dual(p, s, np.random.RandomState(0), n_starts=_FEW_STARTS)
+            search_dual(p, s, np.random.RandomState(0), n_starts=_FEW_STARTS, workers=workers)
             for p, s in zip(programs, slopes, strict=True)
         ]
     if time_limit is None:

@@ -29,6 +29,7 @@ from .classifier import ConvexReLUClassifier, _signs
 from .path import alpha_grid, check_alphas, draw_seed, path_programs, solve_path
 from .program.losses import Loss
 from .regressor import ConvexReLURegressor, _columns
+from .solvers.threads import serial_blas
 
 _BASE = BaseConvexReLU._parameter_constraints
 
@@ -139,6 +140,7 @@ class _AlphaByCrossValidation:
         return model
 
 
+@serial_blas()
 def _measure_fold(estimator, X, y, sample_weight, train, test, model, alphas, seed):
     """Scores, and what else the estimator wants to know, of all penalties on one fold."""
     # folds may be measured in threads of one process

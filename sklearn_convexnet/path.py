@@ -35,6 +35,7 @@ from .solvers import solve, solve_adaptive
 from .solvers.bounds import admissible_slopes
 from .solvers.constant import constant_network
 from .solvers.pricing import price
+from .solvers.threads import serial_blas
 from .solvers.units import Units
 
 # random directions to climb from in search of the largest alpha
@@ -294,6 +295,7 @@ def draw_seed(rng):
     return int(rng.randint(2**31 - 1))
 
 
+@serial_blas()
 def path_programs(model, X, targets, weights, loss, rng):
     """Programs of the outputs, on canonical rows; their penalty is not set yet."""
     data, first, weights = _canonical(X, targets, weights)
@@ -322,6 +324,7 @@ def largest_alpha(program, seed, n_starts=_STARTS):
     return found * program.alpha / normalised.alpha if found > _NOTHING else 0.0
 
 
+@serial_blas()
 def alpha_grid(programs, n_alphas, eps, seed):
     """Penalties from `alpha_max` down, evenly spaced in their logarithm."""
     # without any slope the constant network is optimal at every penalty
@@ -339,6 +342,7 @@ def check_alphas(alphas):
     return np.sort(alphas.astype(np.float64))[::-1]
 
 
+@serial_blas()
 def solve_path(model, programs, alphas, seed, *, certified=True, verbose=False):
     """Fits of decreasing penalties, each from the last.
 

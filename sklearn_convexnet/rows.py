@@ -11,8 +11,11 @@ import hashlib
 import numpy as np
 from scipy import sparse
 
-# rows of a dense block, so that what they activate stays in the cache
-_BLOCK = 256
+# rows of a block, at least and at most, and its entries: large enough that threads, which take
+# turns between the calls of NumPy, do not wait for one another, and small enough for the cache
+_BLOCK, _ENTRIES = (256, 2048), 2**18
+# blocks of a stretch, at least
+_BLOCKS_OF_A_STRETCH = 2
 # blocks of a sparse matrix of at most so many columns, or entries with its zeros, are made dense
 _FEW_COLUMNS, _FEW_ENTRIES = 1000, 2**22
 # entries, zeros included, of the largest sparse matrix of which a dense copy is made: 512 MB
@@ -59,16 +62,26 @@ def dense(rows, what):
 
 def block_size(rows):
     """Number of rows of a block."""
+    least, most = _BLOCK
+    d = rows.shape[1]
     # a sum of wide products over many blocks would cost more than the products
-    return max(_BLOCK, rows.shape[1]) if is_wide(rows) else _BLOCK
+    return max(least, d) if is_wide(rows) else max(least, min(most, _ENTRIES // max(d, 1)))
 
 
-def blocks(rows):
-    """Pairs of a slice and the block of rows there; at least one."""
+def blocks(rows, stretch=None):
+    """Pairs of a slice and the block of rows there, of a stretch or of all; then at least one."""
     step, keep = block_size(rows), not sparse.issparse(rows) or is_wide(rows)
-    for start in range(0, max(rows.shape[0], 1), step):
-        part = slice(start, start + step)
+    first, last = (0, max(rows.shape[0], 1)) if stretch is None else (stretch.start, stretch.stop)
+    for start in range(first, last, step):
+        part = slice(start, min(start + step, last))
         yield part, rows[part] if keep else rows[part].toarray()
+
+
+def stretches(rows):
+    """Slices of the rows, each of enough blocks to be worth a thread of its own."""
+    n = rows.shape[0]
+    count = max(1, n // (_BLOCKS_OF_A_STRETCH * block_size(rows)))
+    return [slice(k * n // count, (k + 1) * n // count) for k in range(count)]
 
 
 # ------------------------------------------------------------------------------------------------
@@ -124,12 +137,12 @@ def by_column(operation, rows, values):
     return operation(rows, values)
 
 
-def with_constant(rows, value=1.0):
+def with_constant(rows, value=1.0, dtype=np.float64):
     """The rows and a constant column."""
     column = np.full((rows.shape[0], 1), value)
     if sparse.issparse(rows):
-        return sparse.hstack([rows, sparse.csr_array(column)], format="csr")
-    return np.concatenate([rows, column], axis=1)
+        return sparse.hstack([rows, sparse.csr_array(column)], format="csr", dtype=dtype)
+    return np.concatenate([rows, column], axis=1, dtype=dtype)
 
 
 def digest(rows):

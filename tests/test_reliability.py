@@ -29,7 +29,7 @@ from sklearn_convexnet import (
     solve,
 )
 from sklearn_convexnet.autoencoder.estimators import BaseGatedAutoencoder
-from sklearn_convexnet.solvers.threads import _limits
+from sklearn_convexnet.solvers.threads import _limits, one_blas_pool, serial_blas
 
 CONVEX = [
     ConvexReLUClassifier(n_patterns=4, random_state=0),
@@ -186,6 +186,39 @@ def test_outputs_fitted_at_the_same_time_equal_those_alone(backend):
         with parallel_backend(backend):
             other = clone(model).set_params(n_jobs=2).fit(X, y)
         assert_same([one], [other])
+
+
+def test_threads_of_blas_do_not_change_a_bit():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((9000, 5))
+    y = np.abs(X).sum(axis=1) + rng.standard_normal(9000)
+    fits = []
+    for count in (1, 2, 4):
+        with threadpool_limits(count, user_api="blas"):
+            fits.append(ConvexReLURegressor(n_patterns=10, random_state=0).fit(X, y))
+    assert_same([fits[0]] * 2, fits[1:])
+
+
+def test_limits_within_limits():
+    with threadpool_limits(4, user_api="blas"):
+        before = blas_threads()
+        if set(before.values()) != {4}:
+            pytest.skip("no pool of four threads")
+        with serial_blas():
+            assert set(blas_threads().values()) == {1}
+            # a fit is one user, however many limits it sets
+            with one_blas_pool(large=True) as share, ThreadPoolExecutor(1) as pool:
+                assert share == 4 and 4 in blas_threads().values()
+                other = one_blas_pool(large=False)
+                assert pool.submit(other.__enter__).result() == 2
+                assert set(blas_threads().values()) == {1}
+                pool.submit(other.__exit__, None, None, None).result()
+                with one_blas_pool(large=False) as share:
+                    assert share == 4 and set(blas_threads().values()) == {1}
+                assert 4 in blas_threads().values()
+            assert set(blas_threads().values()) == {1}
+        assert blas_threads() == before
+    assert not _limits.users
 
 
 def test_threads_that_start_together_do_not_disturb_one_another(alone):

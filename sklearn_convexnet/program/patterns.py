@@ -19,7 +19,7 @@ from math import comb
 import numpy as np
 from scipy.optimize import linprog
 
-from ..rows import by_column, column_maxima, dense, moments, row_maxima, times, unit_rows
+from ..rows import blocks, by_column, column_maxima, dense, moments, row_maxima, times, unit_rows
 
 # A sampled gate must keep this relative margin, a user's pattern must allow it.
 STRICT_MARGIN = 1e-9
@@ -44,7 +44,7 @@ def activation_patterns(rows, gates):
     ndarray of bool, shape (n, P)
         ``rows @ gates >= 0``, one pattern per column.
     """
-    return times(rows, gates) >= 0
+    return np.concatenate([block @ gates >= 0 for _, block in blocks(rows)])
 
 
 def distinct_patterns(patterns):

@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 
 from .._typing import ArrayLike, BoolArray, ClassificationLoss, FloatArray, RegressionLoss
 from ..network import TwoLayerReLU, column_norms
-from ..rows import as_rows, by_row, root_mean_square, row_maxima, times, with_constant
+from ..rows import as_rows, blocks, by_row, root_mean_square, row_maxima, times, with_constant
 from .cones import project_on_cone
 from .geometry import Geometry
 from .losses import Loss, get_loss
@@ -128,14 +128,14 @@ class SampledProgram:
                 f"gates must have shape ({rows.shape[1]}, n_patterns), got {directions.shape}."
             )
         gates = np.ascontiguousarray(directions[:, self.kept])
-        visible = row_maxima(rows) > 0
-        rows = rows[visible]
-        margins = (2.0 * patterns - 1.0)[visible] * times(rows, gates)
-        if not (margins > 1e-15 * times(abs(rows), np.abs(gates))).all():
-            raise ValueError(
-                "gates must realise the patterns strictly: patterns == (rows @ gates >= 0), with "
-                "rows @ gates farther from zero than its rounding."
-            )
+        for part, block in blocks(rows):
+            margins = (2.0 * patterns[part] - 1.0) * (block @ gates)
+            strict = margins > 1e-15 * (abs(block) @ np.abs(gates))
+            if not strict[row_maxima(block) > 0].all():
+                raise ValueError(
+                    "gates must realise the patterns strictly: patterns == (rows @ gates >= 0), "
+                    "with rows @ gates farther from zero than its rounding."
+                )
         return gates, _unit_columns(directions)
 
     def with_target(self, y: FloatArray, *, alpha: float | None = None) -> SampledProgram:
@@ -203,8 +203,12 @@ class SampledProgram:
     def predictions(self, v: FloatArray, w: FloatArray, bias: float) -> FloatArray:
         """Outputs of the gated model, shape (n_samples,)."""
         used = np.flatnonzero(np.any((v != 0) | (w != 0), axis=0))
-        gated = self.patterns[:, used] * times(self.rows, (v - w)[:, used])
-        return gated.sum(axis=1) + bias
+        effective = (v - w)[:, used]
+        parts = [
+            (self.patterns[part][:, used] * (block @ effective)).sum(axis=1)
+            for part, block in blocks(self.rows)
+        ]
+        return np.concatenate(parts) + bias
 
     def objective(self, v: FloatArray, w: FloatArray, bias: float) -> float:
         """Value of the convex objective; meaningful where the cones hold."""
@@ -226,22 +230,21 @@ class SampledProgram:
         """The nearest blocks in the cones, then moved inside by as much as rounding asks for."""
         return self._feasible_blocks(v), self._feasible_blocks(w)
 
-    def _feasible_blocks(self, blocks):
-        blocks = blocks.copy()
-        used = np.flatnonzero(np.any(blocks != 0, axis=0))
-        if used.size == 0:
-            return blocks
-        rows = self.cone_rows
-        signs = 2.0 * self.cone_patterns[:, used] - 1.0
-        slack = signs * times(rows, blocks[:, used])
-        for position in np.flatnonzero(slack.min(axis=0) < 0):
-            constraints = by_row(np.multiply, rows, signs[:, position])
-            point, _ = project_on_cone(constraints, blocks[:, used[position]])
+    def _feasible_blocks(self, columns):
+        columns = columns.copy()
+        used = np.flatnonzero(np.any(columns != 0, axis=0))
+        rows, lowest = self.cone_rows, np.zeros(used.size)
+        for part, block in blocks(rows):
+            slack = (2.0 * self.cone_patterns[part][:, used] - 1.0) * (block @ columns[:, used])
+            lowest = np.minimum(lowest, slack.min(axis=0, initial=0.0))
+        for i in used[lowest < 0]:
+            constraints = by_row(np.multiply, rows, 2.0 * self.cone_patterns[:, i] - 1.0)
+            point, _ = project_on_cone(constraints, columns[:, i])
             # the gate has positive slack everywhere: a step along it undoes rounding
-            gate = self.gates[:, used[position]]
+            gate = self.gates[:, i]
             step = np.max(-times(constraints, point) / times(constraints, gate), initial=0.0)
-            blocks[:, used[position]] = point + (1 + 1e-12) * step * gate
-        return blocks
+            columns[:, i] = point + (1 + 1e-12) * step * gate
+        return columns
 
     def network(self, v: FloatArray, w: FloatArray, bias: float) -> TwoLayerReLU:
         """The network of a point, see `TwoLayerReLU.from_blocks`."""

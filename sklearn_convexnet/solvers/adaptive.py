@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..program.patterns import draw_gates, strict_gates
-from ..rows import check_dense, fits_dense, root_mean_square, times
+from ..program.patterns import activation_patterns, draw_gates, strict_gates
+from ..rows import check_dense, fits_dense, root_mean_square
 from .bounds import admissible_slopes, certify
 from .constant import constant_network
 from .descent import Descent
 from .pricing import distinct, price
 from .result import Record, Result, Solution, relative_gap
 from .solve import check_arguments, generator, solve
-from .threads import one_blas_pool
+from .threads import Workers, one_blas_pool
 from .units import Units
 
 # hidden and output weights at the start, in normalised units
@@ -85,8 +85,8 @@ def solve_adaptive(
     rng = generator(random_state)
     units = Units(program)
     record = Record(units.objective_scale, on_check)
-    with one_blas_pool(large=False):
-        search = _Search(program, units, tol, max_iter, rng, record)
+    with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
+        search = _Search(program, units, tol, max_iter, rng, record, workers)
         search.start(warm_start)
         search.rounds()
         found, certified = search.certify()
@@ -131,10 +131,10 @@ class _Uncertified:
 class _Search:
     """The neurons and what is left of the iterations."""
 
-    def __init__(self, program, units, tol, max_iter, rng, record):
+    def __init__(self, program, units, tol, max_iter, rng, record, workers):
         self.program, self.units, self.normalised = program, units, units.normalised
         self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
-        self.best = None
+        self.best, self.workers = None, workers
         n = self.normalised
         # line searches on the steep envelope of a kink notice the rounding of single precision
         smooth = np.isfinite(n.loss.curvature)
@@ -153,7 +153,8 @@ class _Search:
     def start(self, warm_start):
         """Descend from the program's gates, or from a network that is near already."""
         if warm_start is not None:
-            self.descent = Descent(self.normalised, *self.units.neurons(warm_start.network))
+            neurons = self.units.neurons(warm_start.network)
+            self.descent = Descent(self.normalised, *neurons, self.workers)
             self.scale = self.descent.typical_activation
             self._descend(*_ROUND)
             return
@@ -163,7 +164,8 @@ class _Search:
         # the network has to span the targets, not their distance from zero
         spread = root_mean_square(n.y - self.bias, n.weights) if n.loss.target == "real" else 1.0
         size = _INITIAL_SIZE * np.sqrt(spread) if spread > 0 else _INITIAL_SIZE
-        self.descent = Descent(n, size * n.gates / norms, size * signs, self.bias)
+        neurons = size * n.gates / norms, size * signs, self.bias
+        self.descent = Descent(n, *neurons, self.workers)
         self.scale = self.descent.typical_activation
         for stage in _DESCENT:
             if self.best is None or self.left > 0:
@@ -175,7 +177,9 @@ class _Search:
         worth = min(_WORTH_PER_ROW * program.n_samples, _WORTH_A_ROUND)
         for _ in range(_MOST_ROUNDS):
             slopes = admissible_slopes(program, self.descent.slopes)
-            priced = price(program, slopes, self._starts(), dtype=self.precision)
+            priced = price(
+                program, slopes, self._starts(), dtype=self.precision, workers=self.workers
+            )
             above = program.alpha + 0.1 * (priced.largest - program.alpha)
             most = max(_JOINING, int(_GROWTH * self.descent.outputs.size))
             joining = distinct(program, priced, above=above, most=most)
@@ -227,7 +231,7 @@ class _Search:
             return None, None
         gates = units.user_directions(best.directions)
         gates, strict = strict_gates(self.program.rows, gates, self.rng)
-        patterns = times(self.program.rows, gates) >= 0
+        patterns = activation_patterns(self.program.rows, gates)
         usable = strict & patterns.any(axis=0)
         if not usable.any():
             return None, None

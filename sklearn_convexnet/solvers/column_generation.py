@@ -22,10 +22,13 @@ from .bounds import admissible_slopes, dual_value
 from .pricing import distinct, price
 from .result import relative_gap
 from .solve import solve
+from .threads import ALONE
 from .units import Units
 
 # random directions to climb from, and new neurons of each sign, in a round
 _STARTS, _JOINING = 200, 100
+# rows from which the ascents are in single precision, but for the best
+_MANY_ROWS, _EXACT = 5000, 10
 # shares of the tolerance: to which a lasso is solved, and to which it has to be above the best
 # lower bound for another round to gain anything
 _MASTER, _NOTHING_LEFT = 0.1, 0.2
@@ -56,7 +59,7 @@ class SearchedDual:
     n_starts: int
 
 
-def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None):
+def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None, workers=ALONE):
     """Price the slopes of a solution of a program.
 
     Parameters
@@ -69,6 +72,8 @@ def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None):
         Random directions to climb from, besides the gates of the program.
     extra : ndarray of shape (d, k), default=None
         More directions to climb from, in the user's coordinates.
+    workers : Workers, default=ALONE
+        For the rows.
 
     Returns
     -------
@@ -82,14 +87,20 @@ def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None):
     )
     known = [fresh, program.gates] if extra is None else [fresh, program.gates, extra]
     starts = units.directions(np.concatenate(known, axis=1))
-    priced = price(normalised, slopes, starts)
-    above = normalised.alpha + 0.1 * (priced.largest - normalised.alpha)
+    many = program.n_samples >= _MANY_ROWS
+    precision = normalised.geometry.precision if many else np.float64
+    priced = price(normalised, slopes, starts, dtype=precision, workers=workers)
+    largest = priced.largest
+    if precision != np.float64:
+        best = price(normalised, slopes, priced.directions[:, :_EXACT], workers=workers)
+        largest = max(largest, best.largest)
+    above = normalised.alpha + 0.1 * (largest - normalised.alpha)
     joining = distinct(normalised, priced, above=above, most=_JOINING)
     found = units.user_directions(priced.directions[:, joining])
     return SearchedDual(
         slopes,
-        priced.largest,
-        units.objective_scale * dual_value(normalised, slopes, priced.largest),
+        largest,
+        units.objective_scale * dual_value(normalised, slopes, largest),
         np.concatenate([program.gates, found], axis=1),
         n_starts,
     )

@@ -19,7 +19,8 @@ replaced by its Moreau envelope.
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from ..rows import block_size, blocks, multiply, times, weighted_sum, with_constant
+from ..rows import block_size, blocks, multiply, stretches, weighted_sum, with_constant
+from .threads import ALONE
 
 # neurons weaker than this share of the strongest are dropped
 _NEGLIGIBLE = 1e-4
@@ -42,6 +43,8 @@ class Descent:
         Output weights.
     bias : float
         Output bias.
+    workers : Workers, default=ALONE
+        For the rows.
 
     Attributes
     ----------
@@ -51,8 +54,9 @@ class Descent:
         Iterations so far.
     """
 
-    def __init__(self, program, directions, outputs, bias):
+    def __init__(self, program, directions, outputs, bias, workers=ALONE):
         self.program = program
+        self.workers = workers
         self.directions, self.outputs, self.bias = directions, outputs, float(bias)
         self.n_iter = 0
         self.width = 0.0
@@ -60,11 +64,11 @@ class Descent:
     def run(self, width, max_iter, dtype=np.float64):
         """Descend with the kinks smoothed over `width`, then balance and prune the neurons.
 
-        The activations are computed in precision `dtype`, their sums over the rows in blocks.
+        The activations are computed in precision `dtype`.
         """
         d, m = self.directions.shape
         self.width = width
-        objective = _SmoothObjective(self.program, width, m, dtype)
+        objective = _SmoothObjective(self.program, width, m, dtype, self.workers)
         start = np.concatenate([self.directions.ravel(), self.outputs, [self.bias]])
         found = minimise(objective, start, max_iter)
         self.n_iter += int(found.nit)
@@ -81,8 +85,8 @@ class Descent:
     @property
     def predictions(self):
         """Outputs of the network, with real ReLUs."""
-        hidden = np.maximum(times(self.program.rows, self.directions), 0.0)
-        return hidden @ self.outputs + self.bias
+        parts = self._by_block(lambda part, z: np.maximum(z, 0.0) @ self.outputs)
+        return np.concatenate(parts) + self.bias
 
     @property
     def slopes(self):
@@ -100,9 +104,19 @@ class Descent:
     @property
     def typical_activation(self):
         """Root mean square of the pre-activations; 1 where they vanish next to the rows."""
-        squares = times(self.program.rows, self.directions) ** 2
-        size = float(np.sqrt((self.program.weights @ squares).mean())) if squares.size else 0.0
+        weights = self.program.weights
+        squares = sum(self._by_block(lambda part, z: weights[part] @ z**2))
+        size = float(np.sqrt(squares.mean())) if squares.size else 0.0
         return size if size > 1e-100 else 1.0
+
+    def _by_block(self, call):
+        """What `call` returns for the pre-activations of every block of rows."""
+        rows = self.program.rows
+
+        def of_stretch(stretch):
+            return [call(part, block @ self.directions) for part, block in blocks(rows, stretch)]
+
+        return sum(self.workers.map(of_stretch, stretches(rows)), [])
 
 
 def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
@@ -145,11 +159,12 @@ def balanced(directions, outputs):
 class _SmoothObjective:
     """Value and gradient of the smoothed objective, in blocks of rows that stay in the cache."""
 
-    def __init__(self, program, width, m, dtype=np.float64):
+    def __init__(self, program, width, m, dtype=np.float64, workers=ALONE):
         self.program, self.width, self.m = program, width, m
+        self.workers = workers
         # a column for the half in the slope (z + width) / (2 width)
-        self.rows = with_constant(program.rows).astype(dtype)
-        self.buffers = np.empty((3, min(block_size(self.rows), program.n_samples), m), dtype)
+        self.rows = with_constant(program.rows, dtype=dtype)
+        self.stretches = stretches(self.rows)
 
     def __call__(self, point):
         program, width, m = self.program, self.width, self.m
@@ -158,13 +173,28 @@ class _SmoothObjective:
         scaled = np.concatenate([directions / (2.0 * width), np.full((1, m), 0.5)])
         scaled = scaled.astype(self.rows.dtype)
         heights = (width * outputs).astype(self.rows.dtype)
-        value = 0.5 * program.alpha * (point[:-1] @ point[:-1])
+
+        def of_stretch(stretch):
+            return self._of_stretch(stretch, scaled, heights, point[-1])
+
+        loss, by_direction, by_output, by_bias = self.workers.total(of_stretch, self.stretches)
+        value = 0.5 * program.alpha * (point[:-1] @ point[:-1]) + loss
         gradient = program.alpha * point
-        gradient[-1] = 0.0
-        by_direction = gradient[: d * m].reshape(d, m)
-        for part, rows in blocks(self.rows):
+        gradient[: d * m] += (by_direction * outputs).ravel()
+        gradient[d * m : -1] += width * by_output
+        gradient[-1] = by_bias if program.fit_intercept else 0.0
+        return value, gradient
+
+    def _of_stretch(self, stretch, scaled, heights, bias):
+        """Loss and its sums: of slopes with the rows, with the activations, and alone."""
+        program, (d, m) = self.program, scaled.shape
+        dtype = self.rows.dtype
+        size = min(block_size(self.rows), stretch.stop - stretch.start)
+        buffers = np.empty((3, size, m), dtype)
+        loss, by_direction, by_output, by_bias = 0.0, np.zeros((d - 1, m)), np.zeros(m), 0.0
+        for part, rows in blocks(self.rows, stretch):
             weights = program.weights[part]
-            over, slope, hidden = self.buffers[:, : len(weights)]
+            over, slope, hidden = buffers[:, : len(weights)]
             multiply(rows, scaled, over)
             np.maximum(over, 0.0, out=over)
             np.minimum(over, 1.0, out=slope)
@@ -173,17 +203,15 @@ class _SmoothObjective:
             np.multiply(slope, slope, out=hidden)
             np.add(hidden, over, out=hidden)
             np.add(hidden, over, out=hidden)
-            f = hidden @ heights + point[-1]
-            losses, slopes = smooth_loss(program.loss, f, program.y[part], width)
+            f = hidden @ heights + bias
+            losses, slopes = smooth_loss(program.loss, f, program.y[part], self.width)
             pull = weights * slopes
-            value += weights @ losses
-            gradient[-1] += pull.sum()
-            pull = pull.astype(rows.dtype)
-            by_direction += weighted_sum(rows[:, :-1], pull, slope) * outputs
-            gradient[d * m : -1] += width * (pull @ hidden)
-        if not program.fit_intercept:
-            gradient[-1] = 0.0
-        return value, gradient
+            loss += weights @ losses
+            by_bias += pull.sum()
+            pull = pull.astype(dtype)
+            by_direction += weighted_sum(rows[:, :-1], pull, slope)
+            by_output += pull @ hidden
+        return loss, by_direction, by_output, by_bias
 
 
 def smooth_loss(loss, f, y, width):

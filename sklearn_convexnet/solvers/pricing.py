@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..rows import by_row, times, transposed_times
+from ..rows import blocks, stretches, times, weighted_sum
+from .threads import ALONE
 
 # an ascent whose steps shrink to this has arrived; so has one that gains less than this
 _SMALLEST_STEP, _NO_PROGRESS = 1e-5, 1e-12
+# rows, evenly spaced, that tell patterns apart
+_TELLING = 2**14
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def bound_of_sums(linear, totals, singular):
     return float(0.5 * (np.linalg.norm(linear) + curved))
 
 
-def price(program, slopes, starts, *, max_iter=30, dtype=np.float64):
+def price(program, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALONE):
     """Climb to valuable directions of both signs.
 
     Parameters
@@ -80,16 +83,16 @@ def price(program, slopes, starts, *, max_iter=30, dtype=np.float64):
         Steps of every ascent.
     dtype : dtype, default=numpy.float64
         Precision of the ascents; the values found are in double precision always.
+    workers : Workers, default=ALONE
+        For the rows.
 
     Returns
     -------
     Priced
     """
     multipliers = -program.weights * slopes
-    found = [
-        ascend(program.rows, sign * multipliers, starts, max_iter=max_iter, dtype=dtype)
-        for sign in (1.0, -1.0)
-    ]
+    how = {"max_iter": max_iter, "dtype": dtype, "workers": workers}
+    found = [ascend(program.rows, sign * multipliers, starts, **how) for sign in (1.0, -1.0)]
     values = np.concatenate([values for values, _ in found])
     order = np.argsort(-values, kind="stable")
     return Priced(
@@ -99,7 +102,7 @@ def price(program, slopes, starts, *, max_iter=30, dtype=np.float64):
     )
 
 
-def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64):
+def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64, workers=ALONE):
     r"""Local ascents of :math:`h(u) = \lambda^\top (X u)_+` on the unit sphere.
 
     On the cone of its pattern h is linear, with gradient :math:`X^\top D \lambda`: an ascent goes
@@ -110,16 +113,12 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64):
     values : ndarray of shape (k,)
     directions : ndarray of shape (d, k)
     """
-    exact_rows = rows
-    weighted = by_row(np.multiply, rows, multipliers).astype(dtype, copy=False)
-    rows = rows.astype(dtype, copy=False)
     best = _unit_columns(starts.astype(dtype, copy=False))
     values = np.full(best.shape[1], -np.inf)
     climbing = np.arange(best.shape[1])
     points, goals, steps = best, best, np.ones(len(climbing))
     for _ in range(max_iter):
-        # a product with booleans would not be one of BLAS
-        gradients = transposed_times(weighted, (times(rows, points) >= 0).astype(dtype))
+        gradients = _gradients(rows, multipliers, points, workers)
         reached = np.einsum("ji,ji->i", gradients, points)
         higher = reached > values[climbing] * (1.0 + _NO_PROGRESS)
         values[climbing[higher]] = reached[higher]
@@ -135,7 +134,23 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64):
     if dtype == np.float64:
         return values, best
     best = _unit_columns(best.astype(np.float64))
-    return multipliers @ np.maximum(times(exact_rows, best), 0.0), best
+    return np.einsum("ji,ji->i", _gradients(rows, multipliers, best, workers), best), best
+
+
+def _gradients(rows, multipliers, points, workers):
+    """``X' D Omega p`` for the patterns of points, in their precision."""
+    dtype = points.dtype
+
+    def of_stretch(stretch):
+        total = np.zeros(points.shape, dtype)
+        for part, block in blocks(rows, stretch):
+            block = block.astype(dtype, copy=False)
+            # a product with booleans would not be one of BLAS
+            active = (block @ points >= 0).astype(dtype)
+            total += weighted_sum(block, multipliers[part].astype(dtype, copy=False), active)
+        return total
+
+    return workers.total(of_stretch, stretches(rows))
 
 
 def distinct(program, priced, *, above, most):
@@ -156,17 +171,20 @@ def distinct(program, priced, *, above, most):
     """
     # patterns that differ in a row or two have almost the same neuron
     apart = 0.01
+    telling = slice(None, None, -(-program.n_samples // _TELLING))
+    rows, weights = program.rows[telling], program.weights[telling]
+    weights = weights / weights.sum()
     chosen = []
     for sign in (1.0, -1.0):
         candidates = np.flatnonzero((priced.signs == sign) & (priced.values > above))
-        patterns = times(program.rows, priced.directions[:, candidates]) >= 0
+        patterns = times(rows, priced.directions[:, candidates]) >= 0
         left = np.ones(len(candidates), dtype=bool)
         for _ in range(most):
             if not left.any():
                 break
             first = int(np.argmax(left))
             chosen.append(candidates[first])
-            differ = program.weights @ (patterns != patterns[:, [first]])
+            differ = weights @ (patterns != patterns[:, [first]])
             left &= differ > apart
             left[first] = False
     return np.array(chosen, dtype=int)

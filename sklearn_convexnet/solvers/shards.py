@@ -1,10 +1,9 @@
 """The shards of a program, and the reductions over them."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from .row_steps import ADMMShard
+from .threads import Workers, add_up
 
 # multiplications of a pass over a shard: fewer are not worth a thread
 _WORTH_A_THREAD = 3e8
@@ -19,10 +18,7 @@ class Reductions:
 
     def total(self, method, *arguments):
         """The sum over the shards of what a method returns; of a tuple, the tuple of sums."""
-        parts = self.map(method, *arguments)
-        if isinstance(parts[0], tuple):
-            return tuple(sum(each) for each in zip(*parts, strict=True))
-        return sum(parts)
+        return add_up(self.map(method, *arguments))
 
 
 class Shards(Reductions):
@@ -41,8 +37,7 @@ class Shards(Reductions):
 
     def __init__(self, shards, *, intercept, n_threads=1):
         self.shards, self.intercept = shards, intercept
-        n_threads = min(n_threads, len(shards))
-        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+        self._workers = Workers(min(n_threads, len(shards)))
 
     @classmethod
     def of(cls, program, *, n_threads, splits_loss, dtype):
@@ -71,9 +66,7 @@ class Shards(Reductions):
     def map(self, method, *arguments):
         """What a method of the shards returns, for each of them."""
         calls = [getattr(shard, method) for shard in self.shards]
-        if self._pool is None:
-            return [call(*arguments) for call in calls]
-        return list(self._pool.map(lambda call: call(*arguments), calls))
+        return self._workers.map(lambda call: call(*arguments), calls)
 
     def map_each(self, method, each, *arguments):
         """As `map`, with a first argument that is the shard's own."""
@@ -96,5 +89,4 @@ class Shards(Reductions):
 
     def close(self):
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._workers.close()

@@ -1,52 +1,70 @@
-"""One thread for BLAS where more would be slower, also when fits run in several threads."""
+"""One thread for BLAS where more would be slower, and threads for parts of the rows instead."""
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
+from typing import NamedTuple
 
 from threadpoolctl import ThreadpoolController
 
 
+class _User(NamedTuple):
+    """Who limits the pools: a thread, which may do so again within, and what for."""
+
+    thread: int
+    large: bool
+    works: bool
+
+
 class _Limits:
-    """Limits of the process: the last of the concurrent users restores them."""
+    """Limits of the process: the last of the concurrent users restores what there was."""
 
     def __init__(self):
         self.reset()
 
     def reset(self):
         """Forget all users."""
-        self.lock, self.users, self.before = threading.Lock(), set(), None
+        self.lock, self.users, self.before = threading.Lock(), {}, None
 
     @cached_property
     def pools(self):
         """Those of BLAS: numpy and scipy have loaded theirs by now, and to search takes long."""
         return ThreadpoolController().select(user_api="blas")
 
-    def acquire(self, user, numpy_too):
-        """Limit all pools, or scipy's only; returns this user's share of the threads there were."""
+    def acquire(self, key, user):
+        """Limit the pools; returns the user's share of the threads there were."""
         with self.lock:
-            libraries = self.pools.lib_controllers
             if self.before is None:
                 self.before = self.pools.limit(limits=None)
+                libraries = self.pools.lib_controllers
                 self.available = min((one.get_num_threads() for one in libraries), default=1)
-            self.users.add(user)
-            paths = [one.filepath for one in libraries]
-            if not numpy_too:
-                paths = [path for path in paths if "scipy" in os.path.dirname(path)]
-            self._take_control()
-            self.pools.select(filepath=paths).limit(limits=1)
-            return max(1, self.available // len(self.users))
+            self.users[key] = user
+            self._apply()
+            at_work = {user.thread for user in self.users.values() if user.works}
+            return max(1, self.available // max(1, len(at_work)))
 
-    def release(self, user):
+    def release(self, key):
         """Undo it, also where Ctrl-C has come in between; the next user ends what it cuts short."""
         with self.lock:
-            self.users.discard(user)
-            if not self.users and self.before is not None:
+            self.users.pop(key, None)
+            if self.users:
+                self._apply()
+            elif self.before is not None:
                 self._take_control()
                 self.before.restore_original_limits()
                 self._take_control()
                 self.before = None
+
+    def _apply(self):
+        """Numpy's pool has threads where every thread wants them, by its last word."""
+        last = {user.thread: user.large for user in self.users.values()}
+        numpy_threads = self.available if all(last.values()) else 1
+        self._take_control()
+        for library in self.pools.lib_controllers:
+            of_scipy = "scipy" in os.path.dirname(library.filepath)
+            library.set_num_threads(1 if of_scipy else numpy_threads)
 
     def _take_control(self):
         # threadpoolctl >= 3.8 obeys the first thread that set a limit, and silently no other
@@ -71,8 +89,70 @@ def one_blas_pool(*, large):
 
     Yields the number of threads that BLAS would have had, for other work.
     """
-    user = object()
+    yield from _limited(large, works=True)
+
+
+@contextmanager
+def serial_blas():
+    """No threads of BLAS but within `one_blas_pool`.
+
+    The last bits of a product with a vector depend on their number, and with it would the fit.
+    """
+    yield from _limited(large=False, works=False)
+
+
+def _limited(large, works):
+    key = object()
     try:
-        yield _limits.acquire(user, not large)
+        yield _limits.acquire(key, _User(threading.get_ident(), large, works))
     finally:
-        _limits.release(user)
+        _limits.release(key)
+
+
+class Workers:
+    """Threads for independent calls, which spend their time in NumPy.
+
+    What they return comes in the order of the calls, so that sums do not depend on the number of
+    threads.
+
+    Parameters
+    ----------
+    n_threads : int, default=1
+        With one, as `ALONE` has it, calls are made where they are asked for.
+    """
+
+    def __init__(self, n_threads=1):
+        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def map(self, call, items):
+        """List of what `call` returns for every item."""
+        if self._pool is None or len(items) == 1:
+            return [call(item) for item in items]
+        return list(self._pool.map(call, items))
+
+    def total(self, call, items):
+        """The sum of what `call` returns; of tuples, the tuple of sums."""
+        return add_up(self.map(call, items))
+
+
+ALONE = Workers()
+
+
+def add_up(parts):
+    """The sum of numbers or arrays; of tuples, the tuple of sums."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], tuple):
+        return tuple(sum(each) for each in zip(*parts, strict=True))
+    return sum(parts)

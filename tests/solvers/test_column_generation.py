@@ -57,6 +57,17 @@ def test_searched_bound_is_one_where_the_search_misses_nothing(loss, intercept):
     assert dual.lower_bound == pytest.approx(best.lower_bound, rel=1e-3)
 
 
+def test_single_precision_finds_as_much(monkeypatch):
+    program = draw_program(0, n=300, d=6, alpha=0.01)
+    slopes = program.loss.derivative(np.zeros(program.n_samples), program.y)
+    found = []
+    for many in (1, 10**9):
+        monkeypatch.setattr(module, "_MANY_ROWS", many)
+        found.append(search_dual(program, slopes, np.random.RandomState(0)))
+    assert found[0].largest == pytest.approx(found[1].largest, rel=1e-4)
+    assert found[0].largest != found[1].largest
+
+
 def test_more_starts_find_no_less():
     program = draw_program(3, n=30, d=4)
     slopes = solve(program).solution.slopes

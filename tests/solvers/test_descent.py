@@ -15,8 +15,10 @@ from sklearn_convexnet.solvers.descent import (
     balanced,
     smooth_loss,
 )
+from sklearn_convexnet.solvers.threads import Workers
 from sklearn_convexnet.solvers.units import Units
 
+BLOCK = _BLOCK[1]
 KINKED = [name for name in LOSSES if not np.isfinite(get_loss(name).curvature)]
 seeds = st.integers(0, 10**6)
 
@@ -91,7 +93,7 @@ def test_smoothed_objective_from_the_formula(loss, intercept, width):
     assert value == pytest.approx(smoothed_objective(program, *point, width), rel=1e-9)
 
 
-@pytest.mark.parametrize("n", [1, _BLOCK - 1, _BLOCK, _BLOCK + 1, 2 * _BLOCK + 100])
+@pytest.mark.parametrize("n", [1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 100])
 def test_blocks_of_rows_add_up(n):
     program = draw_program(4, n=n, d=2, alpha=0.3)
     point = draw_point(program, 3)
@@ -99,9 +101,26 @@ def test_blocks_of_rows_add_up(n):
     assert value == pytest.approx(smoothed_objective(program, *point, 0.2), rel=1e-11)
 
 
+def test_threads_do_not_change_a_bit():
+    program = draw_program(4, n=7 * BLOCK + 100, d=3, alpha=0.1)
+    found = []
+    for n_threads in (1, 2, 3):
+        with Workers(n_threads) as workers:
+            descent = Descent(program, *draw_point(program, 5), workers)
+            first = [descent.objective, descent.typical_activation, descent.slopes]
+            descent.run(0.1, 5, np.float32)
+            found.append([*first, descent.directions, descent.outputs, descent.bias])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert first[1] == pytest.approx(
+        np.sqrt(np.mean((program.rows @ draw_point(program, 5)[0]) ** 2)), rel=1e-2
+    )
+
+
 @pytest.mark.parametrize("loss", VARIANTS, ids=str)
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("n", [20, _BLOCK + 60])
+@pytest.mark.parametrize("n", [20, BLOCK + 60])
 def test_gradient_from_differences(loss, intercept, n):
     program = draw_program(5, n=n, d=2, loss=loss, intercept=intercept, alpha=0.3)
     objective = _SmoothObjective(program, 0.3, 3)

@@ -9,6 +9,7 @@ from problems import draw_program, exhaustive_program
 from sklearn_convexnet.program.sampled import SampledProgram
 from sklearn_convexnet.solvers.bounds import dual_norms
 from sklearn_convexnet.solvers.pricing import Priced, ascend, distinct, price
+from sklearn_convexnet.solvers.threads import Workers
 
 seeds = st.integers(0, 10**6)
 
@@ -45,6 +46,23 @@ def test_ascents_climb(seed, d, rounded):
             start = multipliers @ np.maximum(rows @ (starts / np.linalg.norm(starts, axis=0)), 0.0)
             np.testing.assert_allclose(values, start, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(starts, kept)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_threads_do_not_change_a_bit(dtype):
+    rows, multipliers, starts = draw(0, n=15_000)
+    found = []
+    for n_threads in (1, 2, 3):
+        with Workers(n_threads) as workers:
+            found.append(
+                ascend(rows, multipliers, starts, max_iter=9, dtype=dtype, workers=workers)
+            )
+    for values, directions in found:
+        np.testing.assert_array_equal(values, found[0][0])
+        np.testing.assert_array_equal(directions, found[0][1])
+        # exact, whatever the precision of the ascents
+        exact = multipliers @ np.maximum(rows @ directions, 0.0)
+        np.testing.assert_allclose(values, exact, rtol=0, atol=1e-10)
 
 
 @settings(max_examples=15)
