@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from problems import draw_program, exhaustive_program
 
 from sklearn_convexnet.program.sampled import SampledProgram
+from sklearn_convexnet.solvers import pricing
 from sklearn_convexnet.solvers.bounds import dual_norms
 from sklearn_convexnet.solvers.pricing import Priced, ascend, distinct, price
 from sklearn_convexnet.solvers.threads import Workers
@@ -158,6 +159,22 @@ def test_distinct_directions(seed, most, share):
             # one is left out for a reason: there are enough, or it is like a better one
             if len(of_sign) < most:
                 assert (apart.min(axis=1) <= 0.01).all()
+
+
+def test_many_rows_are_told_apart_by_some(monkeypatch):
+    program = draw_program(5, n=41, d=2)
+    rng = np.random.RandomState(0)
+    priced = price(program, rng.standard_normal(41), rng.standard_normal((3, 40)), max_iter=1)
+    some = SampledProgram(
+        program.rows[::3], program.y[::3], program.patterns[::3], gates=program.gates, alpha=0.1,
+        sample_weight=program.weights[::3],
+    )  # fmt: skip
+    expected = distinct(some, priced, above=0.0, most=30)
+    everything = distinct(program, priced, above=0.0, most=30)
+    monkeypatch.setattr(pricing, "_TELLING", 14)
+    found = distinct(program, priced, above=0.0, most=30)
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < len(found) < len(everything)
 
 
 def test_equal_patterns_of_opposite_signs_are_distinct():
