@@ -57,7 +57,7 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
     n_iter : int
     """
     shards, (d, P) = admm.shards, gates.shape
-    reach, lost = np.zeros((2, d, P)), False
+    reach, faces, lost = np.zeros((2, d, P)), {}, False
     thorough = shards.n_rows * d * P <= _CHEAP
     while True:
         check = max(_FIRST_CHECK, int(_NEXT_CHECK * admm.n_iter))
@@ -71,7 +71,12 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
             reach[:, :, admm.columns] = np.stack(np.split(pulled, 2, axis=1))
             out_of_time = admm.n_iter >= max_iter
             certified, norms = certify_shards(
-                admm, gates, reach=reach, tol=tol, thorough=thorough or out_of_time
+                admm,
+                gates,
+                reach=reach,
+                faces=faces,
+                tol=tol,
+                thorough=thorough or out_of_time,
             )
             best = tighter(best, certified)
             stop = record("admm", admm.n_iter, best)

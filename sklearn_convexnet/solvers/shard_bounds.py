@@ -19,7 +19,7 @@ _WITHIN_REACH = 3.0
 _MOST_ROUNDS = 60
 
 
-def certify_shards(admm, gates, *, reach, tol, thorough):
+def certify_shards(admm, gates, *, reach, faces, tol, thorough):
     r"""Bounds from the iterates of ADMM: project the blocks, scale the slopes.
 
     Parameters
@@ -30,6 +30,9 @@ def certify_shards(admm, gates, *, reach, tol, thorough):
         Of all patterns.
     reach : ndarray of shape (2, d, P)
         :math:`X^\top S_i a` for non-negative multipliers a, for v and for w.
+    faces : dict
+        For a side and a pattern, the rows that were tight at the last projection: the next begins
+        with them.
     tol : float
         Relative gap that is asked for.
     thorough : bool
@@ -54,12 +57,12 @@ def certify_shards(admm, gates, *, reach, tol, thorough):
     if thorough:
         exact_above = alpha * (1.0 + 0.1 * tol)
         sides, wrong = np.nonzero(norms > exact_above)
-        projected = project(shards, points[sides, :, wrong].T, wrong, stop_below=exact_above)
+        projected, _ = project(shards, points[sides, :, wrong].T, wrong, stop_below=exact_above)
         norms[sides, wrong] = np.minimum(norms[sides, wrong], _norms(projected))
         lower = _dual_value(shards, norms, alpha)
     everywhere, upper = np.zeros((2, *gates.shape)), np.inf
     if thorough:
-        everywhere[:, :, columns] = feasible_blocks(shards, gates, columns, blocks)
+        everywhere[:, :, columns] = feasible_blocks(shards, gates, columns, blocks, faces)
         upper = _value(shards, alpha, np.arange(gates.shape[1]), everywhere, bias)
     # what rounding makes of an objective that is zero
     resolution = 1e-30 * _value(shards, alpha, columns, np.zeros_like(blocks), 0.0)
@@ -87,13 +90,16 @@ def balance_slopes(shards):
         shards.map("scale_slopes", target / up if up > 0 else 0.0, target / down if down else 0.0)
 
 
-def feasible_blocks(shards, gates, columns, blocks):
+def feasible_blocks(shards, gates, columns, blocks, faces):
     """The nearest blocks in the cones, moved inside by as much as rounding asks for."""
     sides, used = np.nonzero(np.any(blocks != 0, axis=1))
     if used.size == 0:
         return blocks
     patterns = columns[used]
-    points = project(shards, blocks[sides, :, used].T, patterns)
+    keys = list(zip(sides.tolist(), patterns.tolist(), strict=True))
+    tight = [faces.get(key) for key in keys]
+    points, tight = project(shards, blocks[sides, :, used].T, patterns, tight=tight)
+    faces.update(zip(keys, tight, strict=True))
     steps = np.max(shards.map("steps_inside", points, gates[:, patterns], patterns), axis=0)
     feasible = np.zeros_like(blocks)
     # a gate that touches a row helps no farther: zero is in every cone
@@ -103,14 +109,41 @@ def feasible_blocks(shards, gates, columns, blocks):
     return feasible
 
 
-def project(shards, points, columns, *, stop_below=0.0):
-    """Project points, shape (d, k), on the cones of their patterns."""
-    d = len(points)
+def project(shards, points, columns, *, tight=None, stop_below=0.0):
+    """Project points on the cones of their patterns.
+
+    Parameters
+    ----------
+    shards : Shards
+    points : ndarray of shape (d, k)
+    columns : ndarray of int of shape (k,)
+        The patterns.
+    tight : list of (ndarray of shape (m, d) or None), default=None
+        For every point rows of its cone, times their signs, that may be tight at the projection.
+    stop_below : float, default=0.0
+        A norm that is as small as this need not be exact.
+
+    Returns
+    -------
+    projected : ndarray of shape (d, k)
+    tight : list of ndarray of shape (m, d)
+        The rows that are.
+    """
+    d, k = points.shape
     sizes = _norms(points)
     sizes = np.where(sizes > 0, sizes, 1.0)
     targets = points / sizes
-    projected = targets.copy()
-    known = [np.zeros((0, d)) for _ in columns]
+    projected, nothing = targets.copy(), np.zeros((0, d))
+    tight = [nothing] * k if tight is None else [nothing if t is None else t for t in tight]
+
+    def on_face(k, rows):
+        multipliers = non_negative_least_squares(-rows.T, targets[:, k])
+        projected[:, k] = targets[:, k] + rows.T @ multipliers
+        tight[k] = rows[multipliers > 0]
+
+    for k, rows in enumerate(tight):
+        if len(rows):
+            on_face(k, rows)
     left = np.arange(len(columns))
     for _ in range(_MOST_ROUNDS):
         left = left[sizes[left] * _norms(projected[:, left]) > stop_below]
@@ -120,16 +153,12 @@ def project(shards, points, columns, *, stop_below=0.0):
         violated = []
         for k, *parts in zip(left, *found, strict=True):
             parts = [part for part in parts if part is not None]
-            if not parts:
-                continue
-            violated.append(k)
-            _, rows = worst_rows(*zip(*parts, strict=True), 2 * d)
-            known[k] = np.concatenate([known[k], rows])
-            multipliers = non_negative_least_squares(-known[k].T, targets[:, k])
-            projected[:, k] = targets[:, k] + known[k].T @ multipliers
-            known[k] = known[k][multipliers > 0]
+            if parts:
+                violated.append(k)
+                _, rows = worst_rows(*zip(*parts, strict=True), 2 * d)
+                on_face(k, np.concatenate([tight[k], rows]))
         left = np.array(violated, dtype=int)
-    return sizes * projected
+    return sizes * projected, tight
 
 
 def _norms(blocks):

@@ -5,8 +5,9 @@ import numpy as np
 from .row_steps import ADMMShard
 from .threads import Workers, add_up
 
-# multiplications of a pass over a shard: fewer are not worth a thread
-_WORTH_A_THREAD = 3e8
+# multiplications of a pass over a shard, fewer are not worth a thread; and shards at most, as each
+# returns sums of its own
+_WORTH_A_THREAD, _MOST_SHARDS = 5e7, 64
 
 
 class ShardsLostError(RuntimeError):
@@ -44,7 +45,7 @@ class Shards(Reductions):
         """Split a program into shards for ADMM."""
         n, P = program.patterns.shape
         size = max(1, int(_WORTH_A_THREAD / (P * program.rows.shape[1])))
-        count = max(1, n // size) if splits_loss else 1
+        count = max(1, min(n // size, _MOST_SHARDS)) if splits_loss else 1
         bounds = np.linspace(0, n, count + 1).astype(int)
         shards = []
         for start, stop in zip(bounds[:-1], bounds[1:], strict=True):

@@ -309,14 +309,20 @@ def test_projections_together_are_those_one_by_one():
     method = start(program, n_shards=3)
     points = np.random.RandomState(0).standard_normal(program.gates.shape)
     columns = np.arange(program.n_patterns)
-    together = project(method.shards, points, columns)
+    together, tight = project(method.shards, points, columns)
+    signed = [(2.0 * column[:, None] - 1.0) * program.rows for column in program.patterns.T]
     for k in columns:
-        signs = 2.0 * program.patterns[:, k] - 1.0
-        alone, _ = project_on_cone(signs[:, None] * program.rows, points[:, k])
+        alone, _ = project_on_cone(signed[k], points[:, k])
         equal(together[:, k], alone, 1e-9)
-    # and what is below a bound already is left
-    early = project(method.shards, points, columns, stop_below=np.inf)
+        equal(tight[k] @ together[:, k], np.zeros(len(tight[k])), 1e-12)
+    # what is below a bound already is left
+    early, none = project(method.shards, points, columns, stop_below=np.inf)
     equal(early, points, 1e-15)
+    assert not any(map(len, none))
+    # whatever rows of the cones it begins with
+    for guess in (tight, [rows[::4] for rows in signed], [None, *tight[1:]]):
+        again, _ = project(method.shards, points, columns, tight=guess)
+        equal(again, together, 1e-9)
 
 
 @pytest.mark.parametrize("loss", ["squared", "hinge"])
