@@ -102,43 +102,43 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
             )
         super().__setstate__(state)
 
-    @serial_blas()
     def _fit_network(self, X, y, targets, sample_weight, loss, **attributes):
         """Fit one program per column of `targets`, then set all fitted attributes.
 
         `attributes` are those of the subclass: an error leaves the last fit as it was.
         """
-        data, first, weights = _canonical(X, targets, sample_weight)
-        # columns of their own, so that an output is fitted as it would be alone
-        rows, outputs = data[first], np.asfortranarray(targets[first])
-        _check_size("X", rows)
-        _check_size("y", outputs)
-        alphas = self._choose_alphas(rows, outputs, weights, loss)
-        rng = check_random_state(self.random_state)
-        # one seed for all outputs: each is fitted as it would be alone
-        seed = int(rng.randint(2**31 - 1))
-        gates, patterns = self._patterns(data, first, weights, rng)
-        programs = self._programs(rows, outputs, weights, gates, patterns, loss, alphas)
-        starts = self._warm_results(gates, programs)
-        task = self._begin_task(X, y, sample_weight, len(programs))
-        # a lone task runs here, where its table can be printed as it grows
-        n_jobs = self.n_jobs if len(programs) > 1 else 1
-        solved = Parallel(n_jobs=n_jobs)(
-            delayed(_solve_output)(self, k, len(programs), one, seed, starts[k], task)
-            for k, one in enumerate(programs)
-        )
-        kept = programs[0].kept
-        programs, results = zip(*solved, strict=True)
-        network = TwoLayerReLU.stack([result.network for result in results])
-        objectives = self._objectives(network, rows, outputs, loss, programs[0].weights, alphas)
-        self._set_fitted(network, objectives, programs, results, data)
-        self._penalties = alphas
-        self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
-        self._gates, self._kept, self._results = gates, kept, results
-        self._drawn = self.patterns if isinstance(self.patterns, str) else None
-        self._fitted_problem = self._problem(rows, outputs, weights, loss, alphas)
-        vars(self).pop("communication_", None)
-        vars(self).update(attributes)
+        with serial_blas():
+            data, first, weights = _canonical(X, targets, sample_weight)
+            # columns of their own, so that an output is fitted as it would be alone
+            rows, outputs = data[first], np.asfortranarray(targets[first])
+            _check_size("X", rows)
+            _check_size("y", outputs)
+            alphas = self._choose_alphas(rows, outputs, weights, loss)
+            rng = check_random_state(self.random_state)
+            # one seed for all outputs: each is fitted as it would be alone
+            seed = int(rng.randint(2**31 - 1))
+            gates, patterns = self._patterns(data, first, weights, rng)
+            programs = self._programs(rows, outputs, weights, gates, patterns, loss, alphas)
+            starts = self._warm_results(gates, programs)
+            task = self._begin_task(X, y, sample_weight, len(programs))
+            # a lone task runs here, where its table can be printed as it grows
+            n_jobs = self.n_jobs if len(programs) > 1 else 1
+            solved = Parallel(n_jobs=n_jobs)(
+                delayed(_solve_output)(self, k, len(programs), one, seed, starts[k], task)
+                for k, one in enumerate(programs)
+            )
+            kept = programs[0].kept
+            programs, results = zip(*solved, strict=True)
+            network = TwoLayerReLU.stack([result.network for result in results])
+            objectives = self._objectives(network, rows, outputs, loss, programs[0].weights, alphas)
+            self._set_fitted(network, objectives, programs, results, data)
+            self._penalties = alphas
+            self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
+            self._gates, self._kept, self._results = gates, kept, results
+            self._drawn = self.patterns if isinstance(self.patterns, str) else None
+            self._fitted_problem = self._problem(rows, outputs, weights, loss, alphas)
+            vars(self).pop("communication_", None)
+            vars(self).update(attributes)
         self._warn_if_not_converged(results)
         self._end_task(task, X, y, sample_weight)
         return self

@@ -437,9 +437,9 @@ def test_what_branch_and_bound_finds_the_search_knows(monkeypatch):
     honest = module.search_dual
     calls = []
 
-    def search_dual(program, slopes, rng, *, n_starts=50, extra=None):
+    def search_dual(program, slopes, rng, *, extra=None, **how):
         calls.append(extra)
-        dual = honest(program, slopes, rng, n_starts=n_starts, extra=extra)
+        dual = honest(program, slopes, rng, extra=extra, **how)
         return (
             dual if extra is not None else dataclasses.replace(dual, largest=0.0, lower_bound=1e9)
         )

@@ -33,9 +33,9 @@ _ROUND = (0.02, 60)
 _SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
 # smoothing at which single precision, where it resolves the rows, is still exact enough
 _SINGLE_DOWN_TO = 0.003
-# share of the objective that a round must gain, per row that it costs and at most, to be followed
-# by another
-_WORTH_PER_ROW, _WORTH_A_ROUND = 1e-6, 1e-3
+# share of the objective that a round must gain to be followed by another: per row that it costs,
+# at least and at most
+_WORTH_PER_ROW, _WORTH_A_ROUND = 1e-6, (1e-4, 1e-3)
 # random directions to climb from, and new neurons of each sign, in a round: at least so many, or
 # a share of those that are there, so that a network that has to grow does so in few rounds
 _STARTS, _JOINING, _GROWTH = 64, 15, 0.25
@@ -174,7 +174,7 @@ class _Search:
     def rounds(self):
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
         program = self.normalised
-        worth = min(_WORTH_PER_ROW * program.n_samples, _WORTH_A_ROUND)
+        worth = np.clip(_WORTH_PER_ROW * program.n_samples, *_WORTH_A_ROUND)
         for _ in range(_MOST_ROUNDS):
             slopes = admissible_slopes(program, self.descent.slopes)
             priced = price(
