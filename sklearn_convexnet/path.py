@@ -307,6 +307,7 @@ def path_programs(model, X, targets, weights, loss, rng):
     return model._programs(rows, outputs, weights, gates, patterns, loss, ones)
 
 
+@serial_blas()
 def largest_alpha(program, seed, n_starts=_STARTS):
     """The `alpha_max` of one program, found by a search."""
     units = Units(program)
@@ -324,7 +325,6 @@ def largest_alpha(program, seed, n_starts=_STARTS):
     return found * program.alpha / normalised.alpha if found > _NOTHING else 0.0
 
 
-@serial_blas()
 def alpha_grid(programs, n_alphas, eps, seed):
     """Penalties from `alpha_max` down, evenly spaced in their logarithm."""
     # without any slope the constant network is optimal at every penalty
