@@ -129,12 +129,13 @@ def project(shards, points, columns, *, tight=None, stop_below=0.0):
     tight : list of ndarray of shape (m, d)
         The rows that are.
     """
-    d, k = points.shape
+    d = len(points)
     sizes = _norms(points)
     sizes = np.where(sizes > 0, sizes, 1.0)
     targets = points / sizes
     projected, nothing = targets.copy(), np.zeros((0, d))
-    tight = [nothing] * k if tight is None else [nothing if t is None else t for t in tight]
+    given = [None] * len(columns) if tight is None else tight
+    tight = [nothing if rows is None else rows for rows in given]
 
     def on_face(k, rows):
         multipliers = non_negative_least_squares(-rows.T, targets[:, k])

@@ -39,11 +39,11 @@ class _Limits:
             if self.before is None:
                 self.before = self.pools.limit(limits=None)
                 libraries = self.pools.lib_controllers
-                self.available = min((one.get_num_threads() for one in libraries), default=1)
+                self.threads = {one.filepath: one.get_num_threads() for one in libraries}
             self.users[key] = user
             self._apply()
             at_work = {user.thread for user in self.users.values() if user.works}
-            return max(1, self.available // max(1, len(at_work)))
+            return max(1, min(self.threads.values(), default=1) // max(1, len(at_work)))
 
     def release(self, key):
         """Undo it, also where Ctrl-C has come in between; the next user ends what it cuts short."""
@@ -58,13 +58,13 @@ class _Limits:
                 self.before = None
 
     def _apply(self):
-        """Numpy's pool has threads where every thread wants them, by its last word."""
+        """Pools but scipy's keep their threads where all threads want that, by their last word."""
         last = {user.thread: user.large for user in self.users.values()}
-        numpy_threads = self.available if all(last.values()) else 1
+        large = all(last.values())
         self._take_control()
         for library in self.pools.lib_controllers:
-            of_scipy = "scipy" in os.path.dirname(library.filepath)
-            library.set_num_threads(1 if of_scipy else numpy_threads)
+            kept = large and "scipy" not in os.path.dirname(library.filepath)
+            library.set_num_threads(self.threads[library.filepath] if kept else 1)
 
     def _take_control(self):
         # threadpoolctl >= 3.8 obeys the first thread that set a limit, and silently no other
