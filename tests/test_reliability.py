@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from joblib import Parallel, delayed, parallel_backend
 from sklearn.base import clone, is_classifier, is_regressor
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from sklearn_convexnet import (
     ConvexReLUClassifier,
@@ -188,15 +188,36 @@ def test_outputs_fitted_at_the_same_time_equal_those_alone(backend):
         assert_same([one], [other])
 
 
-def test_threads_of_blas_do_not_change_a_bit():
+@pytest.mark.parametrize(
+    ("n", "how"),
+    [
+        (9000, {"n_patterns": 10}),
+        # factorisations, which have threads of BLAS
+        (800, {"patterns": "random", "n_patterns": 15, "tol": 1e-4}),
+        (800, {"patterns": "random", "n_patterns": 15, "tol": 1e-4, "solver": "scp"}),
+    ],
+)
+def test_threads_of_blas_do_not_change_a_bit(n, how):
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((9000, 5))
-    y = np.abs(X).sum(axis=1) + rng.standard_normal(9000)
+    X = rng.standard_normal((n, 5))
+    y = np.abs(X).sum(axis=1) + rng.standard_normal(n)
     fits = []
     for count in (1, 2, 4):
         with threadpool_limits(count, user_api="blas"):
-            fits.append(ConvexReLURegressor(n_patterns=10, random_state=0).fit(X, y))
+            fits.append(ConvexReLURegressor(**how, random_state=0).fit(X, y))
     assert_same([fits[0]] * 2, fits[1:])
+
+
+def test_a_pool_keeps_the_threads_it_had():
+    pools = ThreadpoolController().select(user_api="blas").lib_controllers
+    ours = [one for one in pools if "scipy" in Path(one.filepath).parent.name]
+    others = [one for one in pools if one not in ours]
+    if not ours or not others:
+        pytest.skip("numpy and scipy share a pool")
+    with threadpool_limits(3, user_api="blas"):
+        ours[0].set_num_threads(1)
+        with one_blas_pool(large=True) as share:
+            assert share == 1 and others[0].get_num_threads() == 3
 
 
 def test_limits_within_limits():
