@@ -210,20 +210,22 @@ def test_threads_of_blas_do_not_change_a_bit(n, how):
 
 def test_a_pool_keeps_the_threads_it_had():
     pools = ThreadpoolController().select(user_api="blas").lib_controllers
-    ours = [one for one in pools if "scipy" in Path(one.filepath).parent.name]
-    others = [one for one in pools if one not in ours]
-    if not ours or not others:
-        pytest.skip("numpy and scipy share a pool")
     with threadpool_limits(3, user_api="blas"):
+        # some are built for one thread
+        pools = [one for one in pools if one.get_num_threads() == 3]
+        ours = [one for one in pools if "scipy" in Path(one.filepath).parent.name]
+        others = [one for one in pools if one not in ours]
+        if not ours or not others:
+            pytest.skip("numpy and scipy share a pool")
         ours[0].set_num_threads(1)
         with one_blas_pool(large=True) as share:
-            assert share == 1 and others[0].get_num_threads() == 3
+            assert share == others[0].get_num_threads() == 3
 
 
 def test_limits_within_limits():
     with threadpool_limits(4, user_api="blas"):
         before = blas_threads()
-        if set(before.values()) != {4}:
+        if 4 not in before.values():
             pytest.skip("no pool of four threads")
         with serial_blas():
             assert set(blas_threads().values()) == {1}

@@ -43,7 +43,8 @@ class _Limits:
             self.users[key] = user
             self._apply()
             at_work = {user.thread for user in self.users.values() if user.works}
-            return max(1, min(self.threads.values(), default=1) // max(1, len(at_work)))
+            # the most of any: some libraries bring a pool that is built for one thread
+            return max(1, max(self.threads.values(), default=1) // max(1, len(at_work)))
 
     def release(self, key):
         """Undo it, also where Ctrl-C has come in between; the next user ends what it cuts short."""
