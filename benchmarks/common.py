@@ -52,6 +52,8 @@ def fresh(function, *, threads=1, limit=None, **arguments):
         env.update(dict.fromkeys(THREADS, str(threads)))
     module = Path(inspect.getfile(function)).stem
     call = {"module": module, "function": function.__name__, "limit": limit, **arguments}
+    # as an exception, which ends the new process, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         done = subprocess.run(
             [sys.executable, str(HERE / "common.py")],
