@@ -36,7 +36,7 @@ from .program.patterns import (
     strict_gates,
 )
 from .program.sampled import SampledProgram
-from .rows import as_rows, digest, largest, root_mean_square, with_constant
+from .rows import as_rows, digest, largest, root_mean_square, settled, with_constant
 from .solvers import SOLVERS, solve, solve_adaptive
 from .solvers.constant import constant_network
 from .solvers.threads import serial_blas
@@ -108,7 +108,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         `attributes` are those of the subclass: an error leaves the last fit as it was.
         """
         with serial_blas():
-            data, first, weights = _canonical(X, targets, sample_weight)
+            data, first, weights = _canonical(X, targets, sample_weight, self._accept_sparse)
             # columns of their own, so that an output is fitted as it would be alone
             rows, outputs = data[first], np.asfortranarray(targets[first])
             _check_size("X", rows)
@@ -383,7 +383,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
                 f"y has {targets.shape[1]} outputs, but {type(self).__name__} was fitted with "
                 f"{self.n_outputs_}."
             )
-        data, first, weights = _canonical(X, targets, sample_weight)
+        data, first, weights = _canonical(X, targets, sample_weight, self._accept_sparse)
         rows, outputs = data[first], targets[first]
         of_the_fit = self._problem(rows, outputs, weights, loss, self._penalties)
         of_the_fit = of_the_fit == self._fitted_problem
@@ -455,9 +455,9 @@ def automatic_alpha(X, y, weights, loss, fit_intercept, *, n_rows=None):
     return alpha if alpha > 0 else 1.0
 
 
-def _canonical(X, targets, sample_weight):
+def _canonical(X, targets, sample_weight, accept_sparse=False):
     """Float64 data, its canonical rows and their weights."""
-    data = as_rows(X)
+    data = settled(as_rows(X)) if accept_sparse else as_rows(X)
     first, weights = canonical_rows(data, targets, check_sample_weight(sample_weight, X))
     return data, first, weights
 

@@ -298,7 +298,7 @@ def draw_seed(rng):
 @serial_blas()
 def path_programs(model, X, targets, weights, loss, rng):
     """Programs of the outputs, on canonical rows; their penalty is not set yet."""
-    data, first, weights = _canonical(X, targets, weights)
+    data, first, weights = _canonical(X, targets, weights, model._accept_sparse)
     rows, outputs = data[first], np.asfortranarray(targets[first])
     _check_size("X", rows)
     _check_size("y", outputs)

@@ -3,7 +3,8 @@
 Rows are a C-contiguous array, or a CSR array without explicit zeros and duplicates (`as_rows`).
 Both are read in the same blocks. A sparse block with few columns is made dense on the way: then a
 sparse matrix gives the same numbers as its dense form, to the last bit, which is how fits that
-amplify rounding agree. A wider one is multiplied as it is, at a cost of its non-zero entries.
+amplify rounding agree. A wider one is multiplied as it is, at a cost of its non-zero entries; for
+fits to agree there, too, the entries say which of the forms they are made of (`settled`).
 """
 
 import hashlib
@@ -20,6 +21,8 @@ _BLOCKS_OF_A_STRETCH = 2
 _FEW_COLUMNS, _FEW_ENTRIES = 1000, 2**22
 # entries, zeros included, of the largest sparse matrix of which a dense copy is made: 512 MB
 MOST_DENSE_ENTRIES = 2**26
+# share of non-zero entries up to which wide rows are multiplied faster without their zeros
+_SPARSE = 0.05
 
 
 def as_rows(X):
@@ -30,6 +33,22 @@ def as_rows(X):
     rows.sum_duplicates()
     rows.eliminate_zeros()
     return rows
+
+
+def settled(rows):
+    """Wide rows as an array or as CSR, whichever is faster: equal data get equal arithmetic.
+
+    Others, and those of more than `MOST_DENSE_ENTRIES` entries, are left as they are.
+    """
+    n, d = rows.shape
+    # there may be a constant column to come
+    entries = n * (d + 1)
+    if d + 1 <= _FEW_COLUMNS or not _FEW_ENTRIES < entries <= MOST_DENSE_ENTRIES:
+        return rows
+    n_non_zero = rows.nnz if sparse.issparse(rows) else np.count_nonzero(rows)
+    if n_non_zero > _SPARSE * n * d:
+        return rows.toarray() if sparse.issparse(rows) else rows
+    return sparse.csr_array(rows)
 
 
 def is_wide(rows):

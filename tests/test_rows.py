@@ -22,6 +22,7 @@ from sklearn_convexnet.rows import (
     root_mean_square,
     row_maxima,
     row_norms,
+    settled,
     times,
     transposed_times,
     unit_rows,
@@ -125,6 +126,24 @@ def test_rows_are_a_copy_of_what_is_sparse():
     np.testing.assert_array_equal(X.toarray(), np.eye(3))
     repeated = scipy.sparse.coo_array(([1.0, 2.0, 0.0], ([0, 0, 1], [1, 1, 0])), shape=(2, 2))
     assert as_rows(repeated).data.tolist() == [3.0]
+
+
+@pytest.mark.parametrize("density", [0.02, 0.2])
+def test_wide_rows_have_the_form_that_suits_their_entries(monkeypatch, density):
+    X = scipy.sparse.random_array((30, 2000), density=density, format="csr", random_state=0)
+    narrow = X[:, :900]
+    for form in (X, X.toarray(), narrow, narrow.toarray()):
+        assert settled(form) is form  # few entries
+    monkeypatch.setattr(rows, "_FEW_ENTRIES", 0)
+    for form in (X, X.toarray()):
+        found = settled(form)
+        assert scipy.sparse.issparse(found) == (density < 0.1)
+        np.testing.assert_array_equal(dense(found, "this"), X.toarray())
+    for form in (narrow, narrow.toarray()):
+        assert settled(form) is form
+    monkeypatch.setattr(rows, "MOST_DENSE_ENTRIES", 1000)
+    for form in (X, X.toarray()):
+        assert settled(form) is form
 
 
 def test_no_dense_copy_beyond_the_limit():

@@ -205,9 +205,9 @@ def test_pipelines():
 # Wide rows, which are not made dense
 
 
-def wide_data(n=30, d=1200, seed=0):
+def wide_data(n=30, d=1200, density=0.02, seed=0):
     rng = np.random.RandomState(seed)
-    X = scipy.sparse.random_array((n, d), density=0.02, format="csr", random_state=rng)
+    X = scipy.sparse.random_array((n, d), density=density, format="csr", random_state=rng)
     w = rng.standard_normal((d, 2))
     return X, np.maximum(X @ w, 0.0) @ [1.0, -1.0] + 0.1 * rng.standard_normal(n)
 
@@ -233,11 +233,36 @@ def test_wide_rows_stay_sparse(never_dense, fit_intercept):
     model = Regressor(fit_intercept=fit_intercept).fit(X, y)
     assert model.dual_gap_ <= model.tol
     assert model.score(X, y) > 0.5
-    # other sums, hence another fit, but one as good: both are within their gap of an optimum
+    # beyond the largest dense matrix another fit, of other sums, but one as good
     dense = Regressor(fit_intercept=fit_intercept).fit(full, y)
     assert model.objective_ == pytest.approx(dense.objective_, rel=0.1)
     assert model.certificate_.detail["proved_lower_bound"] <= dense.objective_
     np.testing.assert_allclose(model.predict(X), model.predict(full), atol=1e-12)
+
+
+@pytest.mark.parametrize("density", [0.02, 0.2])
+@pytest.mark.parametrize(
+    ("d", "options"),
+    [
+        (1200, {}),
+        (1200, {"fit_intercept": False}),
+        (1200, {"patterns": "random", "alpha": 1e-3}),
+        # wide with the constant column only
+        (1000, {}),
+        (999, {}),
+    ],
+    ids=["adaptive", "no intercept", "random", "1000", "999"],
+)
+def test_wide_sparse_and_dense_fits_agree(monkeypatch, d, options, density):
+    monkeypatch.setattr(rows, "_FEW_ENTRIES", 0)
+    X, y = wide_data(d=d, density=density)
+    one, other = (Regressor(**options).fit(form, y) for form in (X, X.toarray()))
+    assert_same_fit(one, other)
+    if not options:
+        assert one.certificate(X, y + 1.0) == other.certificate(X.toarray(), y + 1.0)
+        how = {"n_alphas": 3, "n_patterns": 8, "random_state": 0}
+        paths = [convex_relu_path(form, y, **how) for form in (X, X.toarray())]
+        np.testing.assert_array_equal(paths[0].objectives, paths[1].objectives)
 
 
 def test_a_gap_that_is_left_open_is_told(never_dense):
