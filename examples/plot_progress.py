@@ -4,7 +4,8 @@ Watching a fit, and stopping it
 
 Fits that take long should say how far they are. With ``verbose=True`` every estimator prints a line
 per check. With scikit-learn 1.9 or later there are *callbacks*: a progress bar through searches and
-pipelines, scores, and rules of your own that end a fit early.
+pipelines, scores, and rules of your own that end a fit early. This script needs scikit-learn 1.9 or
+later, and the extras ``progress`` and ``plot``.
 """
 
 # %%

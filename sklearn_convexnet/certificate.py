@@ -70,7 +70,8 @@ class Certificate:
         ``(objective - lower_bound) / objective``, at most 1 since objectives are non-negative.
     detail : dict
         "proved_lower_bound" and, unless all patterns are known, "searched_lower_bound" with
-        "n_starts", "share" and "confidence" of the search; "n_cones" of branch and bound. When
+        "n_starts", "share" and "confidence" of the search (not after a fit on Dask collections);
+        "exhaustive" where all are known; "n_cones" of branch and bound. When
         made in `fit`: "sampled_upper_bound", "sampled_lower_bound" and "sampled_gap" of the convex
         program that was solved, its "n_patterns", and whether it had "fixed_directions", one per
         pattern, as with ``solver="scp"``.

@@ -263,7 +263,8 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         What is known about `objective_` against all networks; see `certificate`.
 
     n_iter_ : int
-        Iterations of the solver in the fit on all data; the largest of the outputs.
+        Iterations of the descent and of the solver in the fit on all data; the largest of the
+        outputs.
 
     n_neurons_ : int
         Number of hidden neurons.
@@ -500,7 +501,8 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         What is known about `objective_` against all networks; see `certificate`.
 
     n_iter_ : int
-        Iterations of the solver in the fit on all data; the largest of the outputs.
+        Iterations of the descent and of the solver in the fit on all data; the largest of the
+        outputs.
 
     n_neurons_ : int
         Number of hidden neurons.

@@ -31,7 +31,7 @@ def to_mlp(estimator: Any) -> MLPClassifier | MLPRegressor:
     Parameters
     ----------
     estimator : object
-        Fitted estimator of this package.
+        Fitted estimator of this package, but no autoencoder.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def to_onnx(estimator: Any, *, dtype: DTypeLike = np.float64) -> onnx.ModelProto
     Parameters
     ----------
     estimator : object
-        Fitted estimator of this package.
+        Fitted estimator of this package, but no autoencoder.
     dtype : {numpy.float64, numpy.float32}, default=numpy.float64
         Of the input ``X`` of shape (n_samples, n_features), and of the arithmetic.
 
@@ -137,7 +137,7 @@ def to_dict(estimator: Any) -> dict[str, Array]:
     Parameters
     ----------
     estimator : object
-        Fitted estimator of this package.
+        Fitted estimator of this package, but no autoencoder.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def to_json(estimator: Any) -> str:
     Parameters
     ----------
     estimator : object
-        Fitted estimator of this package.
+        Fitted estimator of this package, but no autoencoder.
 
     Returns
     -------

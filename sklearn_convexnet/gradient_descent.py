@@ -52,7 +52,8 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
 
     learning_rate : float or "auto", default="auto"
         Length of a step in units of the gradient, > 0. "auto": one over a bound on the curvature
-        of the objective where the step begins; for losses without kinks.
+        of the objective where the step begins; for losses without kinks. A ValueError says so when
+        the descent diverges.
 
     n_steps : int, default=500
         Number of steps. There is no other stopping rule: the number of steps regularises.
@@ -137,7 +138,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
     -----
     With more features than samples the descent runs in the span of the rows:
     :math:`W_t = s_t W_0 + X^\top C_t`, where a step costs :math:`n^2 m` multiplications instead of
-    :math:`2 n d m` and moves the network exactly as it would otherwise.
+    :math:`2 n d m` and moves the network as it would otherwise, up to rounding.
 
     The setting of [1]_ has ``fit_intercept=False``, 1000 neurons, a learning rate of 1e-12 or 1e-16
     and an `init_scale` of 1e-15, on 40000 features. More than two classes are fitted one against
@@ -254,6 +255,8 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         y_val: ArrayLike | None = None,
     ) -> Self:
         """Take `n_steps` more steps, on the same data or on others.
+
+        `n_neurons` and `fit_intercept` must be those of the first call, else there is a ValueError.
 
         Parameters
         ----------

@@ -61,7 +61,8 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         "admm": Kronecker-diagonalised ADMM polished by an interior point; any loss.
         "admm-cholesky" (squared loss) and "admm-rbcd" (losses without kinks): the two steps of
         [2]_, as baselines. "scp": their sampled convex program, in which the hidden layer is
-        fixed to the random directions.
+        fixed: to the random directions, or with adaptive patterns to the neurons that the descent
+        has found, whose own network is kept if it is better.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
@@ -117,7 +118,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         What is known about `objective_` against all networks; see `certificate`.
 
     n_iter_ : int
-        Iterations of the solver; the largest of the outputs.
+        Iterations of the descent and of the solver together; the largest of the outputs.
 
     n_neurons_ : int
         Number of hidden neurons.
@@ -127,7 +128,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
 
     patterns_ : ndarray of bool of shape (n_samples, n_patterns)
         Patterns of the convex program on the training data; with adaptive patterns those of all
-        outputs, one output after the other.
+        outputs, one output after the other. Not set by a fit on Dask collections.
 
     history_ : list of dict
         One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
@@ -275,7 +276,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; on the training data this is `certificate_`.
+            Data; on the training data this is `certificate_` (but for Dask collections).
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -54,7 +54,8 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         Radius of the perturbations in the units of X, >= 0; one per feature where they differ,
         zero for a feature that cannot be changed. Scale the features first: a radius of 0.1 is
         large on features in [0, 1] and hard to see where they are in the hundreds. With zero
-        everywhere the fit is that of `ConvexReLUClassifier`, with `tol` its duality gap.
+        everywhere "relaxed" is the fit of `ConvexReLUClassifier` with the same penalty ("auto" is
+        0.3 times the one there all the same), with `tol` its duality gap.
 
     norm : {inf, 2, 1}, default=inf
         Norm of the perturbations; with radii per feature, of the perturbations in units of them.
@@ -66,11 +67,11 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     formulation : {"relaxed", "scp", "cone"}, default="relaxed"
         "relaxed": descent on certified margins, as above, of all weights. "scp": the same margins
         with a random first layer of `n_patterns` neurons (some hundreds are a good choice) that
-        stays, and linear functions beside it: a convex problem without constraints, solved to a
-        duality gap. "cone": the convex program of [3]_, over patterns that hold on all of every
-        perturbed sample; neurons of other patterns are left out, and a warning says so when none
-        is left. On many samples that is all but the neuron that is active everywhere, and the
-        network a robust linear classifier.
+        stays, and with an intercept linear functions beside it: a convex problem without
+        constraints, solved to a duality gap. "cone": the convex program of [3]_, over patterns
+        that hold on all of every perturbed sample; neurons of other patterns are left out, and a
+        warning says so when none is left. On many samples that is all but the neuron that is
+        active everywhere, and the network a robust linear classifier.
 
     loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
@@ -159,7 +160,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     history_ : list of dict
         One entry per check: "output", "iteration", "phase", "upper_bound", which is the objective
         of the best network so far or that of the convex program, "lower_bound" (zero for
-        "relaxed"), "gap", and "time" in seconds.
+        "relaxed" unless `epsilon` is), "gap", and "time" in seconds.
 
     n_features_in_ : int
         Number of features seen during `fit`.

@@ -328,7 +328,8 @@ class GatedSparseAutoencoder(BaseGatedAutoencoder):
         the latents die; for comparisons.
 
     learning_rate : float, default=0.003
-        Step of Adam, > 0. In the last fifth of the steps of `fit` it falls to zero.
+        Step of Adam, > 0. In the last fifth of the steps of `fit` it falls to zero. A ValueError
+        says so when training diverges.
 
     batch_size : int, default=256
         Samples of a step; all, if there are fewer.
@@ -337,7 +338,7 @@ class GatedSparseAutoencoder(BaseGatedAutoencoder):
         Number of steps of `fit`, a batch each.
 
     learning_rate_warmup : int, default=100
-        Steps in which the learning rate rises to its value.
+        Steps in which the learning rate rises to its value, also after latents were resampled.
 
     alpha_warmup : int, default=500
         Steps in which the weight of the penalty rises to its value.
@@ -378,9 +379,10 @@ class GatedSparseAutoencoder(BaseGatedAutoencoder):
         c, in the units of X.
 
     history_ : list of dict
-        An entry per hundred steps: "iteration", the means since the last one of "reconstruction",
-        "sparsity" and "auxiliary" in the units of training, and of "l0", the number of non-zero
-        codes of a sample; "dead", the share of dead latents; "time" in seconds.
+        An entry per hundred steps, and one for the rest: "iteration", the means since the last one
+        of "reconstruction", "sparsity" and (if there is such a term) "auxiliary" in the units of
+        training, and of "l0", the number of non-zero codes of a sample; "dead", the share of dead
+        latents; "time" in seconds.
 
     n_iter_ : int
         Number of steps taken, those of `partial_fit` included.
@@ -495,7 +497,8 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
         the latents die; for comparisons.
 
     learning_rate : float, default=0.003
-        Step of Adam, > 0. In the last fifth of the steps of `fit` it falls to zero.
+        Step of Adam, > 0. In the last fifth of the steps of `fit` it falls to zero. A ValueError
+        says so when training diverges.
 
     batch_size : int, default=256
         Samples of a step; all, if there are fewer.
@@ -504,7 +507,7 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
         Number of steps of `fit`, a batch each.
 
     learning_rate_warmup : int, default=100
-        Steps in which the learning rate rises to its value.
+        Steps in which the learning rate rises to its value, also after latents were resampled.
 
     alpha_warmup : int, default=500
         Steps in which the weight of the penalty rises to its value.
@@ -546,9 +549,10 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
         c, in the units of X.
 
     history_ : list of dict
-        An entry per hundred steps: "iteration", the means since the last one of "reconstruction",
-        "sparsity" and "auxiliary" in the units of training, and of "l0", the number of non-zero
-        codes of a sample; "dead", the share of dead latents; "time" in seconds.
+        An entry per hundred steps, and one for the rest: "iteration", the means since the last one
+        of "reconstruction", "sparsity" and (if there is such a term) "auxiliary" in the units of
+        training, and of "l0", the number of non-zero codes of a sample; "dead", the share of dead
+        latents; "time" in seconds.
 
     n_iter_ : int
         Number of steps taken, those of `partial_fit` included.

@@ -106,7 +106,7 @@ class ConvergenceDisplay:
         Parameters
         ----------
         estimator : object
-            Fitted estimator of this package.
+            Fitted convex classifier or regressor of this package.
         output : int, default=None
             Which output; needed where the network has several, as with more than two classes.
         x : {"iteration", "time"}, default="iteration"
@@ -124,8 +124,11 @@ class ConvergenceDisplay:
         -------
         ConvergenceDisplay
         """
-        history, n_outputs = fitted_attributes(
-            estimator, ["history_", "n_outputs_"], "a fitted estimator of this package"
+        # gradient descent and autoencoders have histories without bounds
+        history, n_outputs, _ = fitted_attributes(
+            estimator,
+            ["history_", "n_outputs_", "dual_gap_"],
+            "a fitted convex classifier or regressor of this package",
         )
         output = choose_output(output, n_outputs)
         history = [entry for entry in history if entry["output"] == output]

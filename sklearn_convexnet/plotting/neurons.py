@@ -96,8 +96,8 @@ class NeuronDisplay:
         Parameters
         ----------
         estimator : object
-            Fitted estimator of this package, or perceptron of scikit-learn with one hidden ReLU
-            layer.
+            Fitted classifier or regressor of this package, or perceptron of scikit-learn
+            with one hidden ReLU layer.
         X : array-like of shape (n_samples, n_features)
             Samples, to count on how many a neuron is active.
         output : int, default=None

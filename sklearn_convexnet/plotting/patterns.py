@@ -104,8 +104,8 @@ class PatternDisplay:
         Parameters
         ----------
         estimator : object
-            Fitted estimator of this package, or perceptron of scikit-learn with one hidden ReLU
-            layer, on two features.
+            Fitted classifier or regressor of this package, or perceptron of scikit-learn
+            with one hidden ReLU layer, on two features.
         X : array-like of shape (n_samples, 2)
             Samples.
         y : array-like of shape (n_samples,), default=None

@@ -100,9 +100,9 @@ def certify(
     Parameters
     ----------
     estimator : object
-        A fitted estimator of this package, or an ``MLPClassifier`` or ``MLPRegressor`` of
-        scikit-learn with one hidden layer and ``activation="relu"``. Of a pipeline, the last step:
-        `X`, `epsilon` and `bounds` are in its units.
+        A fitted classifier or regressor of this package, or an ``MLPClassifier`` or
+        ``MLPRegressor`` of scikit-learn with one hidden layer and ``activation="relu"``. Of a
+        pipeline, the last step: `X`, `epsilon` and `bounds` are in its units.
     X : array-like of shape (n_samples, n_features)
         The inputs.
     y : array-like of shape (n_samples,) or None
@@ -139,8 +139,8 @@ def certify(
     Notes
     -----
     Work grows exponentially with the number of neurons that may change sign and that lower the
-    margin when they are active; up to some 40 of them are no obstacle. With ``norm=2`` the last
-    resort, mixed-integer programs, does not exist; give a `time_limit` there.
+    margin when they are active. With ``norm=2`` the last resort, mixed-integer programs, does not
+    exist; give a `time_limit` there.
     Linear relaxation is that of [1]_, branch and bound with optimised slopes as in [2]_, the
     mixed-integer program as in [3]_, with a binary for half of the neurons only.
 

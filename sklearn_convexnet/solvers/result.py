@@ -60,10 +60,11 @@ class Result:
         Value of its dual at a feasible point.
     gap : float
         ``(upper_bound - lower_bound) / upper_bound``.
-    bounds_of : {"global", "sampled", "scp"}
+    bounds_of : {"global", "sampled", "scp", "relaxed"}
         What the bounds enclose: the optimum over all networks (every pattern is in the
         program), the optimum of the sampled program, or that of the sampled convex program
-        with a fixed first layer.
+        with a fixed first layer. "relaxed": robust training by descent, where nothing is known
+        from below.
     n_iter : int
         Iterations of the solver (of the polish included).
     status : {"optimal", "converged", "max_iter", "stalled", "too_large", "stopped"}

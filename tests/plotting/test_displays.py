@@ -18,6 +18,7 @@ from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
+    GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
     SampledProgram,
     convex_relu_path,
@@ -109,6 +110,12 @@ def test_result_of_a_solver_and_a_fit_without_lower_bounds():
     with pytest.raises(ValueError, match="needs a history with lower bounds"):
         ConvergenceDisplay.from_estimator(robust, y="gap")
     assert len(plt.get_fignums()) == n_figures
+
+
+def test_histories_without_bounds_are_refused():
+    model = GradientDescentReLUClassifier(n_neurons=3, n_steps=2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="a fitted convex .*GradientDescent.* has no dual_gap_"):
+        ConvergenceDisplay.from_estimator(model)
 
 
 @pytest.mark.parametrize(
