@@ -30,6 +30,7 @@ from .program.canonical import canonical_rows
 from .program.patterns import (
     activation_patterns,
     check_patterns,
+    distinct_patterns,
     enumerate_gates,
     realizing_gates,
     sample_gates,
@@ -229,12 +230,19 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         return with_constant(X) if self.fit_intercept else X
 
     def _can_reuse_gates(self, rows):
-        """Whether the last fit drew as many random gates as are wanted now."""
-        return (
-            self.warm_start
-            and getattr(self, "_drawn", None) in ("random", "adaptive")
-            and self._gates.shape == (rows.shape[1], self.n_patterns)
-        )
+        """Whether the last fit drew as many random gates as are wanted, and where these rows are."""
+        if not self.warm_start or getattr(self, "_drawn", None) not in ("random", "adaptive"):
+            return False
+        if self._gates.shape[1] != self.n_patterns or not self._saw_as_many(rows.shape[1]):
+            return False
+        # of rows that have moved away they tell few patterns apart
+        left = distinct_patterns(activation_patterns(rows, self._gates))
+        return 2 * left.size >= self._kept.size
+
+    def _saw_as_many(self, d):
+        """Whether neurons of the last fit had d inputs, with a bias among them if there is now."""
+        n_features = self._results[0].network.hidden_weights.shape[0]
+        return self._gates.shape[0] == d == n_features + self.fit_intercept
 
     def _warm_results(self, gates, programs):
         """Results of the last fit where they fit the new programs, else None."""
@@ -244,7 +252,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
             return cold
         if self._adaptive:
             # any network on the same features may start the descent
-            fits = self._gates.shape[0] == gates.shape[0]
+            fits = self._saw_as_many(gates.shape[0])
         else:
             fits = (
                 self._drawn != "adaptive"

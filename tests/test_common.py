@@ -380,10 +380,26 @@ def test_warm_start_on_other_data(make):
         model.fit(*other)
         assert model.dual_gap_ <= model.tol
         assert model.predict(other[0]).shape == other[1].shape
+    # as many inputs as before, but another of them is the constant
+    model.fit(*data(make, n=30, d=3))
+    for fit_intercept, d in ((False, 4), (True, 3)):
+        model.set_params(fit_intercept=fit_intercept).fit(*data(make, d=d))
+        assert model.dual_gap_ <= model.tol
     # more outputs, and one again
     y = np.arange(len(y)) % 3 if make is Classifier else np.c_[y, -y]
     assert model.fit(X, y).n_outputs_ > 1
     assert model.fit(*data(make)).n_outputs_ == 1
+
+
+@BOTH
+@pytest.mark.parametrize("options", [{}, {"patterns": "random"}, {"n_patterns": 1}])
+def test_warm_start_on_data_that_have_moved_away(make, options):
+    X, y = data(make)
+    model = make(warm_start=True, **options).fit(X, y).fit(X + 1000.0, y)
+    cold = make(**options).fit(X + 1000.0, y)
+    if "patterns" in options:
+        assert model.patterns_.shape == cold.patterns_.shape
+    assert model.objective_ <= (1.0 + model.tol) * cold.objective_
 
 
 # ------------------------------------------------------------------------------------------------

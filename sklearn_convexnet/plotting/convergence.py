@@ -124,12 +124,12 @@ class ConvergenceDisplay:
         -------
         ConvergenceDisplay
         """
-        # gradient descent and autoencoders have histories without bounds
-        history, n_outputs, _ = fitted_attributes(
-            estimator,
-            ["history_", "n_outputs_", "dual_gap_"],
-            "a fitted convex classifier or regressor of this package",
-        )
+        what = "a fitted convex classifier or regressor of this package"
+        history, n_outputs = fitted_attributes(estimator, ["history_", "n_outputs_"], what)
+        if not all("upper_bound" in entry for entry in history):
+            raise ValueError(
+                f"estimator must be {what}; the history_ of {type(estimator).__name__} has no bounds."
+            )
         output = choose_output(output, n_outputs)
         history = [entry for entry in history if entry["output"] == output]
         display = cls(**_columns(history), tol=getattr(estimator, "tol", None), estimator_name=name)

@@ -114,7 +114,7 @@ def test_result_of_a_solver_and_a_fit_without_lower_bounds():
 
 def test_histories_without_bounds_are_refused():
     model = GradientDescentReLUClassifier(n_neurons=3, n_steps=2, random_state=0).fit(X, y)
-    with pytest.raises(ValueError, match="a fitted convex .*GradientDescent.* has no dual_gap_"):
+    with pytest.raises(ValueError, match="a fitted convex .*GradientDescent.* has no bounds"):
         ConvergenceDisplay.from_estimator(model)
 
 
