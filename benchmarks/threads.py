@@ -44,11 +44,11 @@ def measure_rows(*, n, d, P, iterations):
     """Wall seconds of an iteration of ADMM with as many threads as the environment asks for."""
     from sklearn_convexnet.solvers.certified_admm import kronecker_admm
     from sklearn_convexnet.solvers.shards import Shards
-    from sklearn_convexnet.solvers.threads import one_blas_pool
+    from sklearn_convexnet.solvers.threads import Workers, one_blas_pool
 
     program = teacher_problem(n, d, P, 0.03).program().normalised()[0]
-    with one_blas_pool(large=False) as n_threads:
-        shards = Shards.of(program, n_threads=n_threads, splits_loss=True, dtype="float32")
+    with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
+        shards = Shards.of(program, workers=workers, splits_loss=True, dtype="float32")
         admm, _ = kronecker_admm(shards, program.alpha)
         admm.run(2)
         with Usage() as usage:

@@ -230,7 +230,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         return with_constant(X) if self.fit_intercept else X
 
     def _can_reuse_gates(self, rows):
-        """Whether the last fit drew as many random gates as are wanted, and where these rows are."""
+        """Whether the last random gates are as many as are wanted now, and fit these rows."""
         if not self.warm_start or getattr(self, "_drawn", None) not in ("random", "adaptive"):
             return False
         if self._gates.shape[1] != self.n_patterns or not self._saw_as_many(rows.shape[1]):

@@ -189,17 +189,17 @@ def test_outputs_fitted_at_the_same_time_equal_those_alone(backend):
 
 
 @pytest.mark.parametrize(
-    ("n", "how"),
+    ("n", "d", "how"),
     [
-        (9000, {"n_patterns": 10}),
-        # factorisations, which have threads of BLAS
-        (800, {"patterns": "random", "n_patterns": 15, "tol": 1e-4}),
-        (800, {"patterns": "random", "n_patterns": 15, "tol": 1e-4, "solver": "scp"}),
+        (9000, 5, {"n_patterns": 10}),
+        # factorisations
+        (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 1e-4}),
+        (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 1e-4, "solver": "scp"}),
     ],
 )
-def test_threads_of_blas_do_not_change_a_bit(n, how):
+def test_threads_of_blas_do_not_change_a_bit(n, d, how):
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((n, 5))
+    X = rng.standard_normal((n, d))
     y = np.abs(X).sum(axis=1) + rng.standard_normal(n)
     fits = []
     for count in (1, 2, 4):

@@ -127,9 +127,8 @@ class ConvergenceDisplay:
         what = "a fitted convex classifier or regressor of this package"
         history, n_outputs = fitted_attributes(estimator, ["history_", "n_outputs_"], what)
         if not all("upper_bound" in entry for entry in history):
-            raise ValueError(
-                f"estimator must be {what}; the history_ of {type(estimator).__name__} has no bounds."
-            )
+            found = type(estimator).__name__
+            raise ValueError(f"estimator must be {what}; the history_ of {found} has no bounds.")
         output = choose_output(output, n_outputs)
         history = [entry for entry in history if entry["output"] == output]
         display = cls(**_columns(history), tol=getattr(estimator, "tol", None), estimator_name=name)

@@ -3,11 +3,17 @@ r"""The n x n system through which the blocks of a Newton step see one another.
 .. math:: \Big(\mathrm{diag}(\delta) + \sum_b M_b X Q_b^{-1} X^\top M_b\Big) q = r
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from .threads import ALONE
+
 # doubles that a temporary may hold
 CHUNK = 2_000_000
+# rows of the matrix that a thread makes at a time
+_STRETCH = 128
 
 
 class Coupling:
@@ -23,9 +29,10 @@ class Coupling:
         Matrices R_b with ``R_b' R_b = Q_b^{-1}``.
     diagonal : ndarray of shape (n,)
         Positive.
+    workers : Workers, default=ALONE
     """
 
-    def __init__(self, rows, masks, groups, roots, diagonal):
+    def __init__(self, rows, masks, groups, roots, diagonal, workers=ALONE):
         self.roots = roots
         order = np.argsort(groups, kind="stable")
         groups, roots = groups[order], roots[order]
@@ -36,14 +43,16 @@ class Coupling:
         roots[second - 1] = np.linalg.qr(pairs, mode="r")
         roots, masks = roots[first], masks.T[groups[first]]
         n, d = rows.shape
-        K = np.zeros((n, n))
+        K = np.zeros((n, n))  # of which the lower triangle is used
+        # the long rows first, so that no thread is left with one in the end
+        starts = range(0, n, _STRETCH)[::-1]
         size = max(1, CHUNK // (n * d))
         for start in range(0, len(roots), size):
             part = roots[start : start + size]
             Z = (part.reshape(-1, d) @ rows.T).reshape(len(part), d, n)
             Z *= masks[start : start + size, None, :]
             Z = Z.reshape(-1, n)
-            K += Z.T @ Z
+            workers.map(partial(_add_products, K, Z), starts)
         entries = np.einsum("kk->k", K)
         entries += diagonal
         # relative to each: rows of little weight have huge entries
@@ -58,3 +67,9 @@ class Coupling:
         """``Q_b^{-1}`` times every block, shape (B, d)."""
         inner = np.matmul(self.roots, blocks[:, :, None])
         return np.matmul(self.roots.transpose(0, 2, 1), inner)[:, :, 0]
+
+
+def _add_products(K, Z, start):
+    """Add the rows of ``Z' Z`` from `start` on, up to the diagonal."""
+    stop = start + _STRETCH
+    K[start:stop, :stop] += Z[:, start:stop].T @ Z[:, :stop]

@@ -33,6 +33,7 @@ import numpy as np
 from ..program.losses import Loss
 from .newton import NewtonSystem
 from .second_order_cone import inner, product, quotient, step_to_boundary
+from .threads import ALONE
 
 # a step below this is short; so many of them are tried again towards the centre, so many end a run
 _SHORT_STEP, _MOST_RECENTRED, _MOST_SHORT = 0.1, 20, 200
@@ -100,6 +101,8 @@ class InteriorPoint:
     Parameters
     ----------
     problem : GatedBlocks
+    workers : Workers, default=ALONE
+        For parts of a Newton system, at the same time.
 
     Attributes
     ----------
@@ -112,8 +115,8 @@ class InteriorPoint:
     n_iter : int
     """
 
-    def __init__(self, problem):
-        self.problem = problem
+    def __init__(self, problem, workers=ALONE):
+        self.problem, self.workers = problem, workers
         self.n_iter = self.n_short = 0
         self.lo, self.hi = problem.loss.conjugate_domain(problem.y)
         self.has_lo, self.has_hi = np.isfinite(self.lo), np.isfinite(self.hi)

@@ -42,7 +42,9 @@ class NewtonSystem:
         self.stiffness = (
             p.loss.conjugate_curvature(state.slopes, p.y) + self.xi_ratio + self.eta_ratio
         )
-        self.coupling = Coupling(p.rows, p.masks, p.groups, roots, self.stiffness / p.weights)
+        self.coupling = Coupling(
+            p.rows, p.masks, p.groups, roots, self.stiffness / p.weights, state.workers
+        )
         if p.intercept:
             self.ones = self.coupling.solve(np.ones(len(p.y)))
 

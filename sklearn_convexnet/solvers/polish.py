@@ -38,7 +38,7 @@ def gated_blocks(program, working):
     )
 
 
-def polish(program, working, *, tol, max_iter, on_check):
+def polish(program, working, *, tol, max_iter, on_check, workers):
     """Solve a normalised program to high accuracy.
 
     Parameters
@@ -51,6 +51,7 @@ def polish(program, working, *, tol, max_iter, on_check):
         Bound on the iterations of the interior point, over all working sets.
     on_check : callable
         Called with (n_iter, Certified) after every certificate; returns whether to stop.
+    workers : Workers
 
     Returns
     -------
@@ -61,7 +62,7 @@ def polish(program, working, *, tol, max_iter, on_check):
     used, best, stop = 0, None, False
     working = np.unique(working)
     while True:
-        method = InteriorPoint(gated_blocks(program, working))
+        method = InteriorPoint(gated_blocks(program, working), workers)
         method.run(max(0.3 * tol, _FIRST_LOOK), max_iter - used)
         outside = np.setdiff1d(np.arange(2 * program.n_patterns), working)
         missing = _violators(

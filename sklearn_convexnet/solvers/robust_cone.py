@@ -204,8 +204,7 @@ def solve_robust_cone(
         fit_intercept=fit_intercept,
         gates=directions[:, chosen],
     )
-    # the factorisation of size d P dominates
-    with one_blas_pool(large=program.n_patterns * rows.shape[1] >= 1000):
+    with one_blas_pool(large=False):
         best, n_iter, record = _solve(program, solver, tol, max_iter, on_check)
     network = program.network(best.solution.v, best.solution.w, best.solution.bias)
     return RobustResult(

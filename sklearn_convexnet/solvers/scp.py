@@ -17,7 +17,7 @@ from .interior import GatedBlocks, InteriorPoint
 from .result import Solution
 
 
-def solve_scp(program, *, tol, max_iter, on_check):
+def solve_scp(program, *, tol, max_iter, on_check, workers):
     """Solve the sampled convex program over the given gates of a program, of norm one.
 
     Returns
@@ -44,7 +44,8 @@ def solve_scp(program, *, tol, max_iter, on_check):
             loss=program.loss,
             alpha=program.alpha,
             intercept=program.fit_intercept,
-        )
+        ),
+        workers,
     )
     method.run(0.3 * tol, max_iter)
     slopes = admissible_slopes(program, method.slopes)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .row_steps import ADMMShard
-from .threads import Workers, add_up
+from .threads import ALONE, add_up
 
 # multiplications of a pass over a shard, fewer are not worth a thread; and shards at most, as each
 # returns sums of its own
@@ -25,23 +25,23 @@ class Reductions:
 class Shards(Reductions):
     """Shards in this process.
 
-    There is a thread for each that has a core. The sums do not depend on the number of threads:
-    the shards do not, and they are added in their order.
+    The sums do not depend on the number of threads: the shards do not, and they are added in
+    their order.
 
     Parameters
     ----------
     shards : list of Shard
     intercept : bool
         Whether the output has a bias.
-    n_threads : int, default=1
+    workers : Workers, default=ALONE
+        For the shards, at the same time.
     """
 
-    def __init__(self, shards, *, intercept, n_threads=1):
-        self.shards, self.intercept = shards, intercept
-        self._workers = Workers(min(n_threads, len(shards)))
+    def __init__(self, shards, *, intercept, workers=ALONE):
+        self.shards, self.intercept, self._workers = shards, intercept, workers
 
     @classmethod
-    def of(cls, program, *, n_threads, splits_loss, dtype):
+    def of(cls, program, *, workers, splits_loss, dtype):
         """Split a program into shards for ADMM."""
         n, P = program.patterns.shape
         size = max(1, int(_WORTH_A_THREAD / (P * program.rows.shape[1])))
@@ -62,7 +62,7 @@ class Shards(Reductions):
                     dtype=dtype,
                 )
             )
-        return cls(shards, intercept=program.fit_intercept, n_threads=n_threads)
+        return cls(shards, intercept=program.fit_intercept, workers=workers)
 
     def map(self, method, *arguments):
         """What a method of the shards returns, for each of them."""
@@ -87,7 +87,3 @@ class Shards(Reductions):
         """Values of all rows as a list for the shards."""
         ends = np.cumsum([len(shard.y) for shard in self.shards])
         return np.split(values, ends[:-1])
-
-    def close(self):
-        """End the threads."""
-        self._workers.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from contextlib import closing
 from numbers import Integral, Real
 
 import numpy as np
@@ -20,7 +19,7 @@ from .polish import polish
 from .result import Record, Result, Solution
 from .scp import solve_scp
 from .shards import Shards
-from .threads import one_blas_pool
+from .threads import Workers, one_blas_pool
 from .units import Units
 
 SOLVERS = ("admm", "admm-cholesky", "admm-rbcd", "scp")
@@ -87,7 +86,7 @@ def solve(
     units = Units(program)
     start = None if warm_start is None else units.to_normalised(warm_start.solution)
     record = Record(units.objective_scale, on_check)
-    with one_blas_pool(large=_threads_pay_off(program, solver)) as n_threads:
+    with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         best, n_iter = _optimal_constant(units.normalised, tol, record), 1
         if best is None:
             if solver != "scp" and issparse(program.rows):
@@ -95,7 +94,7 @@ def solve(
                 units = Units(program)
                 start = None if warm_start is None else units.to_normalised(warm_start.solution)
             best, n_iter = _solve_normalised(
-                units.normalised, solver, tol, max_iter, rng, start, record, n_threads
+                units.normalised, solver, tol, max_iter, rng, start, record, workers
             )
     solution = units.to_user(best.solution)
     network = program.network(solution.v, solution.w, solution.bias)
@@ -154,14 +153,14 @@ def _optimal_constant(program, tol, record):
     return constant
 
 
-def _solve_normalised(program, solver, tol, max_iter, rng, start, record, n_threads):
+def _solve_normalised(program, solver, tol, max_iter, rng, start, record, workers):
     """Solve in normalised units; returns the best certified point and the iterations."""
     solvable = program
     if program.alpha < _SMALLEST_ALPHA:
         # so little regularisation drowns in rounding: more of it solves the same problem better
         solvable = copy.copy(program)
         solvable.alpha = _SMALLEST_ALPHA
-    best, n_iter = _run(solvable, solver, tol, max_iter, rng, start, record, n_threads)
+    best, n_iter = _run(solvable, solver, tol, max_iter, rng, start, record, workers)
     if solvable is not program:
         point = best.solution
         best, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=tol)
@@ -184,47 +183,56 @@ def _may_be_optimal(program, slopes, count=10):
     return norms.max() <= 1.01 * program.alpha
 
 
-def _run(program, solver, tol, max_iter, rng, start, record, n_threads):
+def _run(program, solver, tol, max_iter, rng, start, record, workers):
     """Dispatch to the methods; returns (certified, n_iter)."""
     if solver == "scp":
         return solve_scp(
-            program, tol=tol, max_iter=max_iter, on_check=lambda *a: record("interior", *a)
+            program,
+            tol=tol,
+            max_iter=max_iter,
+            on_check=lambda *a: record("interior", *a),
+            workers=workers,
         )
     if solver == "admm" and program.n_patterns > _MANY_PATTERNS:
         working = _spread_blocks(program) if start is None else _nonzero_blocks(start.v, start.w)
         return polish(
-            program, working, tol=tol, max_iter=max_iter, on_check=lambda *a: record("polish", *a)
-        )
-    admm, spectra = _admm(program, solver, tol, rng, n_threads)
-    with closing(admm.shards):
-        if start is not None:
-            admm.start(start)
-        if solver == "admm":
-            if start is None:
-                admm.run(min(_SCREENING, max_iter))
-            norms = np.sqrt(np.einsum("sji,sji->si", admm.copies, admm.copies)).ravel()
-            working = np.flatnonzero(norms > 1e-2 * norms.max(initial=0.0))
-            if working.size == 0:
-                working = np.arange(min(2 * program.n_patterns, 10))
-            if admm.n_iter < max_iter and _polish_is_worth_it(program, working.size):
-                done = admm.n_iter
-                best, used = polish(
-                    program,
-                    working,
-                    tol=tol,
-                    max_iter=max_iter - done,
-                    on_check=lambda n_iter, certified: record("polish", done + n_iter, certified),
-                )
-                return best, done + used
-        return iterate(
-            admm,
-            program.gates,
+            program,
+            working,
             tol=tol,
             max_iter=max_iter,
-            record=record,
-            best=_constant_point(program),
-            spectra=spectra,
+            on_check=lambda *a: record("polish", *a),
+            workers=workers,
         )
+    admm, spectra = _admm(program, solver, tol, rng, workers)
+    if start is not None:
+        admm.start(start)
+    if solver == "admm":
+        if start is None:
+            admm.run(min(_SCREENING, max_iter))
+        norms = np.sqrt(np.einsum("sji,sji->si", admm.copies, admm.copies)).ravel()
+        working = np.flatnonzero(norms > 1e-2 * norms.max(initial=0.0))
+        if working.size == 0:
+            working = np.arange(min(2 * program.n_patterns, 10))
+        if admm.n_iter < max_iter and _polish_is_worth_it(program, working.size):
+            done = admm.n_iter
+            best, used = polish(
+                program,
+                working,
+                tol=tol,
+                max_iter=max_iter - done,
+                on_check=lambda n_iter, certified: record("polish", done + n_iter, certified),
+                workers=workers,
+            )
+            return best, done + used
+    return iterate(
+        admm,
+        program.gates,
+        tol=tol,
+        max_iter=max_iter,
+        record=record,
+        best=_constant_point(program),
+        spectra=spectra,
+    )
 
 
 def _constant_point(program):
@@ -233,14 +241,14 @@ def _constant_point(program):
     return Certified(Solution(*point), program.objective(*point[:3]), 0.0, resolution(program))
 
 
-def _admm(program, solver, tol, rng, n_threads):
+def _admm(program, solver, tol, rng, workers):
     """ADMM with the linear step of a solver, and the spectra that it may go on with."""
     if solver == "admm":
         many = program.patterns.size >= _MANY_ENTRIES
         dtype = enough_precision(program, tol) if many else np.float64
-        shards = Shards.of(program, n_threads=n_threads, splits_loss=True, dtype=dtype)
+        shards = Shards.of(program, workers=workers, splits_loss=True, dtype=dtype)
         return kronecker_admm(shards, program.alpha)
-    shards = Shards.of(program, n_threads=1, splits_loss=False, dtype=np.float64)
+    shards = Shards.of(program, workers=workers, splits_loss=False, dtype=np.float64)
     step = _PAPER_STEPS[solver](program, rng)
     return ADMM(shards, step, program.alpha, program.gates.shape), None
 
@@ -259,14 +267,6 @@ def _spread_blocks(program, count=100):
     """Both blocks of patterns spread evenly over the list."""
     columns = np.unique(np.linspace(0, program.n_patterns - 1, count).astype(int))
     return np.concatenate([columns, program.n_patterns + columns])
-
-
-def _threads_pay_off(program, solver):
-    """Whether a second thread of BLAS brings more than it costs; shards have threads anyway."""
-    n, P = program.patterns.shape
-    # the factorisation of size n dominates
-    factorises = solver == "scp" or (solver == "admm" and _polish_is_worth_it(program, P))
-    return factorises and n >= 700
 
 
 def _polish_is_worth_it(program, n_blocks):

@@ -19,9 +19,10 @@ from sklearn_convexnet.solvers.result import Solution
 from sklearn_convexnet.solvers.row_steps import RELAXATION, ADMMShard
 from sklearn_convexnet.solvers.shard_bounds import balance_slopes, project
 from sklearn_convexnet.solvers.shards import Shards
+from sklearn_convexnet.solvers.threads import ALONE, Workers
 
 
-def start(program, *, n_shards=1, n_threads=1, dtype=np.float64):
+def start(program, *, n_shards=1, workers=ALONE, dtype=np.float64):
     """ADMM on a program, its rows in some shards."""
     shards = [
         ADMMShard(
@@ -30,7 +31,7 @@ def start(program, *, n_shards=1, n_threads=1, dtype=np.float64):
         )
         for part in map(slice, *_bounds(program.n_samples, n_shards))
     ]  # fmt: skip
-    shards = Shards(shards, intercept=program.fit_intercept, n_threads=n_threads)
+    shards = Shards(shards, intercept=program.fit_intercept, workers=workers)
     return kronecker_admm(shards, program.alpha)[0]
 
 
@@ -121,22 +122,24 @@ def test_shards_and_threads_make_no_difference(loss, intercept):
     program = program.normalised()[0]
     one = start(program)
     one.run(45)
-    for options in ({"n_shards": 3}, {"n_shards": 3, "n_threads": 2}):
-        other = start(program, **options)
-        other.run(45)
-        equal(other.copies, one.copies, 1e-11)
-        equal(other.shards.slopes(), one.shards.slopes(), 1e-10)
-        assert other.step.rho == pytest.approx(one.step.rho, rel=1e-9)
-        other.shards.close()
+    for n_threads in (1, 2):
+        with Workers(n_threads) as workers:
+            other = start(program, n_shards=3, workers=workers)
+            other.run(45)
+            equal(other.copies, one.copies, 1e-11)
+            equal(other.shards.slopes(), one.shards.slopes(), 1e-10)
+            assert other.step.rho == pytest.approx(one.step.rho, rel=1e-9)
 
 
 def test_threads_do_not_change_a_bit():
     program = draw_program(3, n=40, d=3, n_patterns=9).normalised()[0]
-    methods = [start(program, n_shards=4, n_threads=count) for count in (1, 2, 4)]
-    for method in methods:
-        method.run(30)
-        method.shards.close()
-        assert (method.copies == methods[0].copies).all()
+    one = start(program, n_shards=4)
+    one.run(30)
+    for n_threads in (2, 4):
+        with Workers(n_threads) as workers:
+            other = start(program, n_shards=4, workers=workers)
+            other.run(30)
+            assert (other.copies == one.copies).all()
 
 
 @pytest.mark.parametrize("loss", ["squared", "hinge"])

@@ -13,6 +13,7 @@ from sklearn_convexnet.program.sampled import SampledProgram
 from sklearn_convexnet.solvers import solve
 from sklearn_convexnet.solvers.certified_admm import kronecker_admm
 from sklearn_convexnet.solvers.shards import Shards
+from sklearn_convexnet.solvers.threads import ALONE
 
 TOL = 1e-8
 
@@ -69,7 +70,7 @@ def test_iterates_of_repeated_rows_are_those_of_weights(loss, intercept):
     methods = []
     for arguments in ({**data, "sample_weight": counts}, repeated):
         program = SampledProgram(**arguments, alpha=0.01).normalised()[0]
-        shards = Shards.of(program, n_threads=1, splits_loss=True, dtype=np.float64)
+        shards = Shards.of(program, workers=ALONE, splits_loss=True, dtype=np.float64)
         methods.append(kronecker_admm(shards, program.alpha)[0])
     for _ in range(10):
         for method in methods:
