@@ -41,7 +41,7 @@ class Queries:
     reach : ndarray of shape (T, H)
         How far they move.
     slack : ndarray of shape (T,)
-        Bound on what rounding does to a value.
+        Bound on what rounding, also that of weights to opposite ones, does to a value.
     norm : {inf, 2, 1}
     """
 
@@ -76,10 +76,11 @@ class Queries:
         middle, radius = centres[balls], radii[balls]
         centre = middle @ weights + network.hidden_biases
         reach = perturbation.reach(radius, weights)
-        size = (np.abs(middle) + radius) @ np.abs(weights) + np.abs(network.hidden_biases)
+        farthest = np.abs(middle) + radius  # of each feature, whatever the norm
+        size = farthest @ np.abs(weights) + np.abs(network.hidden_biases)
         constant = directions @ network.output_biases
         slack = np.abs(directions) @ np.abs(network.output_biases)
-        slack += np.sum(size[place] * np.abs(output), axis=1)
+        slack = ROUNDING * (slack + np.sum(size[place] * np.abs(output), axis=1))
         centre, reach, radius = centre[place], reach[place], radius[place]
 
         always = np.zeros_like(output)  # output weights of neurons in their linear regime
@@ -87,6 +88,12 @@ class Queries:
         if len(first):
             one, other = output[:, first], output[:, second] * ratios
             shared = np.minimum(np.abs(one), np.abs(other)) * (one * other < 0) * np.sign(one)
+            # pairs are opposite up to rounding of their weights, which long rows may turn into more
+            columns = np.concatenate([weights, network.hidden_biases[None]])
+            gap = np.abs(columns[:, second] + ratios * columns[:, first])
+            gap = farthest @ gap[:-1] + gap[-1]
+            shared *= (gap <= ROUNDING * size[:, second])[place]
+            slack += np.sum(np.abs(shared) / ratios * gap[place], axis=1)
             always[:, first] = shared
             output[:, first] -= shared
             output[:, second] += shared / ratios
@@ -103,7 +110,7 @@ class Queries:
             output,
             centre,
             reach,
-            ROUNDING * slack,
+            slack,
             perturbation.norm,
         )
 

@@ -131,7 +131,8 @@ class Model:
     def pairs(self):
         """Neurons of opposite direction: indices (j, k) with u_k = -t u_j, b_k = -t b_j, t > 0.
 
-        Where their output weights are of opposite sign, what they share is a linear function.
+        Up to 13 digits of the largest entry; `Queries.build` allows for the rest. Where their
+        output weights are of opposite sign, what they share is a linear function.
 
         Returns
         -------

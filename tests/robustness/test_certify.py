@@ -10,6 +10,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 
 from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet.network import TwoLayerReLU
 from sklearn_convexnet.robustness import (
     certified_accuracy,
     certified_radius,
@@ -300,6 +301,18 @@ def test_regressors(estimator, n_outputs):
             function(estimator, X, y, 0.1)
     with pytest.raises(TypeError, match="certified_radius needs a classifier"):
         certified_radius(estimator, X)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_neurons_that_are_almost_opposite_certify_nothing_false(method):
+    # (x_0 + 0.4)_+ - (-x_0 + 0.4)_+ + 0.5 at this row: as of opposite neurons, x_0 + 0.9
+    network = TwoLayerReLU(
+        np.array([[1.0, -1.0], [4e-14, 4e-14]]), np.zeros(2), np.array([[1.0], [-1.0]]), [0.5]
+    )
+    estimator, X = Fitted(network, [0, 1]), np.array([[0.0, 1e13]])
+    result = certify(estimator, X, [1], [0.3, 0.0], method=method, random_state=0)
+    assert result.status == "falsified"
+    np.testing.assert_allclose([result.lower, result.upper], -0.1, atol=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------

@@ -95,3 +95,28 @@ def test_a_pair_keeps_what_it_does_not_share():
     queries = build(network, np.zeros((2, 1)), Perturbation(1.0), np.eye(2))
     np.testing.assert_array_equal(queries.output, [[3, 1], [2, 0]])
     np.testing.assert_array_equal(queries.linear, [[0], [1]])
+
+
+def opposite_but_for(gap, bias=0.0):
+    """(x_0 + g x_1)_+ - (-x_0 + g x_1)_+ + bias, a pair to 13 decimals."""
+    weights = np.array([[1.0, -1.0], [0.5 * gap, 0.5 * gap]])
+    return TwoLayerReLU(weights, np.zeros(2), np.array([[1.0], [-1.0]]), np.array([bias]))
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_neurons_are_no_pair_where_long_rows_tell_them_apart(norm):
+    # both neurons are active: 2 x_0 - 0.1; as a pair, x_0 + 0.3
+    network, X = opposite_but_for(8e-14, bias=-0.1), np.array([[0.0, 1e13]])
+    queries = build(network, X, Perturbation([0.3, 0.0], norm), np.ones((1, 1)))
+    for bound in BOUNDS:
+        np.testing.assert_allclose(bound(queries)[0], -0.7, atol=1e-9)
+        assert bound(queries)[0] <= -0.7
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_the_slack_covers_what_a_pair_is_not_opposite_by(norm):
+    X, perturbation = np.array([[0.0, -1.0]]), Perturbation([0.3, 0.5], norm)
+    exact = build(opposite_but_for(0.0), X, perturbation, np.ones((1, 1)))
+    queries = build(opposite_but_for(8e-14), X, perturbation, np.ones((1, 1)))
+    assert not queries.output.any()
+    np.testing.assert_allclose(queries.slack - exact.slack, 1.5 * 8e-14, rtol=1e-3)
