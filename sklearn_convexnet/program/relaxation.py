@@ -99,7 +99,9 @@ class Relaxation:
             slanted = strengths * np.where(hurts, above, line_slopes(z, share * h))
             falls = dual_norms(radii * (slanted @ directions.T), self.perturbation.dual)
             best = np.maximum(best, raised + (slanted * z).sum(axis=1) - falls)
-        sizes = (np.abs(strengths) * (np.abs(z) + h)).sum(axis=1) + abs(bias)
+        # z may cancel to less than its rounding, the sum of magnitudes does not
+        summed = np.abs(self.rows[part]) @ np.abs(directions)
+        sizes = (np.abs(strengths) * (summed + h)).sum(axis=1) + abs(bias)
         return best + self.y[part] * bias - ROUNDING * sizes
 
 

@@ -1,5 +1,7 @@
 """Certified margins: below every perturbed margin, and exact where one neuron is all there is."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +113,20 @@ def test_lines_are_needed_and_ends_are_needed():
     np.testing.assert_allclose(relaxation.margins(canceling), 0.0, atol=1e-9)
     kinks = TwoLayerReLU(np.array([[1.0, -1.0]]), np.full(2, 0.0), np.array([[1.0], [1.0]]), [0])
     np.testing.assert_allclose(relaxation.margins(kinks), 0.0, atol=1e-9)
+
+
+@given(seed=seeds)
+@settings(max_examples=25)
+def test_rounding_of_sums_that_cancel_is_allowed_for(seed):
+    # the row is long and orthogonal to the neuron, so that z is all rounding
+    rng = np.random.RandomState(seed)
+    x, u = 1e6 + rng.standard_normal(4), rng.standard_normal(4)
+    u -= (u @ x) / (x @ x) * x
+    network = TwoLayerReLU(u[:, None], np.zeros(1), np.ones((1, 1)), np.array([-1e-12]))
+    relaxation = Relaxation(x[None], np.ones(1), Perturbation(1e-13), fit_intercept=True)
+    z = sum(Fraction(a) * Fraction(b) for a, b in zip(x, u, strict=True))
+    reach = Fraction(1e-13) * sum(abs(Fraction(b)) for b in u)
+    assert relaxation.margins(network)[0] <= max(z - reach, 0) - Fraction(1e-12)
 
 
 def test_blocks_of_rows_do_not_matter(monkeypatch):
