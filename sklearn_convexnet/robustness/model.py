@@ -7,6 +7,7 @@ range of a regressor's outputs is two such minima, with :math:`c = \pm e_k`.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 import numpy as np
 
@@ -22,10 +23,13 @@ class Model:
     network : TwoLayerReLU
     classes : ndarray of shape (n_classes,) or None
         None for a regressor.
+    feature_names : ndarray of shape (n_features,) or None, default=None
+        Those seen in fit, if any.
     """
 
     network: TwoLayerReLU
     classes: np.ndarray | None
+    feature_names: np.ndarray | None = None
 
     @classmethod
     def of(cls, estimator):
@@ -74,12 +78,13 @@ class Model:
                     f"{name} must have one output for two classes, or one for each class; it has "
                     f"{len(network.output_biases)} for {len(classes)} classes."
                 )
-        return cls(network, classes)
+        return cls(network, classes, getattr(estimator, "feature_names_in_", None))
 
     def check_rows(self, X):
-        """Rows as a finite float64 matrix of as many features as the network has."""
+        """Rows as a finite float64 matrix of the features that the network has."""
         if hasattr(X, "toarray"):
             raise TypeError("X must be dense, got a sparse matrix; use X.toarray().")
+        self._check_names(list(getattr(X, "columns", ())))
         X = np.asarray(X, dtype=np.float64)
         d = self.network.hidden_weights.shape[0]
         if X.ndim != 2 or X.shape[1] != d:
@@ -89,6 +94,17 @@ class Model:
         if not np.isfinite(X).all():
             raise ValueError("X must be finite, got NaN or infinity.")
         return X
+
+    def _check_names(self, names):
+        """Raise where columns have other names than in fit; numbers are no names."""
+        if self.feature_names is None or not any(isinstance(name, str) for name in names):
+            return
+        for name, fitted in zip_longest(names, self.feature_names):
+            if name != fitted:
+                raise ValueError(
+                    "The feature names of X should match those that were passed during fit, in "
+                    f"the same order: got {name!r} in place of {fitted!r}."
+                )
 
     def check_labels(self, y, X):
         """Indices of the classes of labels, a label for every row."""

@@ -430,6 +430,18 @@ def test_data_frames_and_lists():
     np.testing.assert_array_equal(plain.lower, certify(model, X.tolist(), y.tolist(), 0.1).lower)
 
 
+def test_columns_in_another_order():
+    pandas = pytest.importorskip("pandas")
+    X, y = draw_data()
+    frame = pandas.DataFrame(X, columns=list("abc"))
+    model = ConvexReLUClassifier(random_state=0).fit(frame, y)
+    for function in (certify, certified_accuracy, robust_accuracy, pgd, fgsm):
+        with pytest.raises(ValueError, match="feature names of X should match"):
+            function(model, frame[["b", "a", "c"]], y, 0.1)
+    with pytest.raises(ValueError, match="feature names of X should match"):
+        certified_radius(model, frame[["b", "a", "c"]])
+
+
 ESTIMATOR = draw_classifier(np.random.RandomState(0))
 ROWS, LABELS = np.zeros((2, 3)), [0, 1]
 

@@ -73,6 +73,35 @@ def test_opposite_neurons_are_found():
     assert len(Model(draw_network(np.random.RandomState(0), m=0), None).pairs[0]) == 0
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("estimator", [MLPClassifier(4, max_iter=5), ConvexReLUClassifier()])
+def test_columns_are_those_of_fit(estimator, library):
+    DataFrame = pytest.importorskip(library).DataFrame
+    X, y = draw_data()
+    columns = dict(zip("abc", X.T, strict=True))
+    model = Model.of(estimator.fit(DataFrame(columns), y))
+    np.testing.assert_array_equal(model.check_rows(DataFrame(columns)), X)
+    np.testing.assert_array_equal(model.check_rows(X), X)
+    for names, message in [
+        ("bac", "got 'b' in place of 'a'"),
+        ("ab", "got None in place of 'c'"),
+        ("abcd", "got 'd' in place of None"),
+    ]:
+        other = DataFrame({name: columns.get(name, y) for name in names})
+        with pytest.raises(ValueError, match=f"feature names of X should match .*{message}"):
+            model.check_rows(other)
+    # where fit saw no names, those of X say nothing
+    unnamed = Model.of(estimator.fit(X, y))
+    np.testing.assert_array_equal(unnamed.check_rows(DataFrame(columns)), X)
+
+
+def test_columns_without_names():
+    pandas = pytest.importorskip("pandas")
+    X, y = draw_data()
+    model = Model.of(ConvexReLUClassifier().fit(pandas.DataFrame(X, columns=list("abc")), y))
+    np.testing.assert_array_equal(model.check_rows(pandas.DataFrame(X)), X)
+
+
 @pytest.mark.parametrize(
     ("estimator", "error", "message"),
     [
