@@ -11,6 +11,7 @@ import numpy as np
 
 from .._typing import ArrayLike, FloatArray, Limits, Seed
 from .balls import project, random_points, realise, steepest, unperturbed
+from .model import real_array
 from .parameters import check_count, check_input, check_random_state
 
 # Steps of projected gradient descent are this long at first, in units of the radius.
@@ -243,7 +244,7 @@ def _attacked(model, X, y, perturbation, attack):
     if model.classes is not None:
         return run(model.margin_directions(model.check_labels(y, X)))
     n_outputs = len(model.network.output_biases)
-    y = np.asarray(y, dtype=np.float64)
+    y = real_array("y", y)
     if y.shape not in {(len(X), n_outputs), (len(X),) * (n_outputs == 1)}:
         raise ValueError(
             f"y must have a target for each of {len(X)} rows and {n_outputs} outputs, got shape "

@@ -85,7 +85,7 @@ class Model:
         if hasattr(X, "toarray"):
             raise TypeError("X must be dense, got a sparse matrix; use X.toarray().")
         self._check_names(list(getattr(X, "columns", ())))
-        X = np.asarray(X, dtype=np.float64)
+        X = real_array("X", X)
         d = self.network.hidden_weights.shape[0]
         if X.ndim != 2 or X.shape[1] != d:
             raise ValueError(f"X must have shape (n_samples, {d}), got {X.shape}.")
@@ -170,6 +170,14 @@ class Model:
             np.array([pair for pair in found if pair[0] < pair[1]], dtype=int).reshape(-1, 2).T
         )
         return first, second, sizes[second] / sizes[first]
+
+
+def real_array(name, values):
+    """A parameter in float64, which would drop imaginary parts."""
+    values = np.asarray(values)
+    if np.iscomplexobj(values):
+        raise ValueError(f"Complex data not supported: {name} must be real.")
+    return np.asarray(values, dtype=np.float64)
 
 
 def _perceptron(estimator, name):

@@ -454,6 +454,8 @@ ROWS, LABELS = np.zeros((2, 3)), [0, 1]
         ({"X": np.zeros(3)}, ValueError, r"X must have shape \(n_samples, 3\), got \(3,\)"),
         ({"X": np.zeros((2, 4))}, ValueError, r"got \(2, 4\)"),
         ({"X": np.zeros((0, 3)), "y": []}, ValueError, "at least one row"),
+        ({"X": 1j + np.zeros((2, 3))}, ValueError, "Complex data not supported: X must be real"),
+        ({"X": np.full((2, 3), "a")}, ValueError, "could not convert string to float"),
         ({"X": np.full((2, 3), np.nan)}, ValueError, "X must be finite"),
         ({"y": None}, ValueError, "y must be the labels"),
         ({"y": [0]}, ValueError, r"y must have shape \(2,\)"),
@@ -491,3 +493,5 @@ def test_bad_arguments_of_others(function, arguments, message):
     regressor = Fitted(draw_network(np.random.RandomState(0)))
     with pytest.raises(ValueError, match=r"2 rows and 1 outputs, got shape \(3,\)"):
         fgsm(regressor, ROWS, np.zeros(3), 0.1)
+    with pytest.raises(ValueError, match="Complex data not supported: y must be real"):
+        fgsm(regressor, ROWS, np.array([1j, 0]), 0.1)
