@@ -97,7 +97,12 @@ def certified_radius(
     low = np.zeros(len(X))
     high = np.where(margins(np.zeros_like(X))[0] > 0, float(max_radius), 0.0)
     middle = high
-    while (todo := np.flatnonzero(high - low > tol)).size:
+
+    def undecided():
+        # there is nothing between neighbouring floats, however small tol is
+        return np.flatnonzero(high - low > np.maximum(tol, np.spacing(high)))
+
+    while (todo := undecided()).size:
         task = Task(model, perturbation, X[todo], directions[todo], middle[todo])
         found = enclose(task, method, deadline=deadline, rng=rng)
         certified = found.lower > 0
@@ -105,7 +110,7 @@ def certified_radius(
         high[todo] = np.where(certified, high[todo], middle[todo])
         middle = 0.5 * (low + high)
         if report is not None:
-            report(f"{np.sum(high - low > tol)} open, radii within {np.max(high - low):.1e}")
+            report(f"{undecided().size} open, radii within {np.max(high - low):.1e}")
         if time.perf_counter() >= deadline:
             break
     return low

@@ -357,6 +357,24 @@ def test_radii_are_certified_and_hardly_more_is(method):
     assert np.all(radii[~right] == 0) and np.any(predicted[~right] > 0)
 
 
+def test_bisection_ends_at_neighbouring_floats(monkeypatch):
+    from sklearn_convexnet.robustness import radius
+
+    calls, original = [], radius.enclose
+
+    def counted(*args, **kwargs):
+        calls.append(args)
+        assert len(calls) < 100
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(radius, "enclose", counted)
+    estimator = draw_classifier(np.random.RandomState(0))
+    X = np.random.RandomState(1).standard_normal((4, 3))
+    wide, narrow = (certified_radius(estimator, X, method="crown", tol=t) for t in (1e-3, 1e-17))
+    assert np.any((wide > 0) & (wide < 1))
+    assert np.all((narrow >= wide) & (narrow <= wide + 1e-3))
+
+
 # ------------------------------------------------------------------------------------------------
 # Parameters
 
