@@ -38,7 +38,8 @@ def to_mlp(estimator: Any) -> MLPClassifier | MLPRegressor:
     MLPClassifier or MLPRegressor
         With the same predictions. Probabilities are the same for two classes; for more classes
         the perceptron has a softmax where our classifiers normalise logistic functions. Its
-        ``partial_fit`` goes on training from the network.
+        ``partial_fit`` goes on training from the network; a constant one gets a neuron for that,
+        of output weight zero.
 
     Examples
     --------
@@ -51,6 +52,8 @@ def to_mlp(estimator: Any) -> MLPClassifier | MLPRegressor:
     True
     """
     network, classes = _fitted(estimator)
+    if network.n_neurons == 0:
+        network = _with_a_neuron(network)
     make = MLPRegressor if classes is None else MLPClassifier
     mlp = make(hidden_layer_sizes=(network.n_neurons,), random_state=0)
     mlp.coefs_ = [network.hidden_weights.copy(), network.output_weights.copy()]
@@ -178,6 +181,15 @@ def _fitted(estimator):
     if type(estimator).__module__.split(".")[0] == __package__:
         check_is_fitted(estimator, "network_")
     raise TypeError(f"estimator must be a fitted convex ReLU network, got {estimator!r}.")
+
+
+def _with_a_neuron(network):
+    """The same constant as a network of one neuron, which has no effect yet."""
+    n_features, n_outputs = len(network.hidden_weights), len(network.output_biases)
+    # the bias makes it active: of zeros only, its gradient would be zero for ever
+    return TwoLayerReLU(
+        np.zeros((n_features, 1)), np.ones(1), np.zeros((1, n_outputs)), network.output_biases
+    )
 
 
 class _Graph:
