@@ -133,6 +133,7 @@ class Trainer:
         self._silent_for[fires.any(axis=0)] = 0
         return losses | {"l0": np.count_nonzero(fires) / len(X)}
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _revive(self, X, settings):
         """Give dead latents a new start.
 
@@ -153,9 +154,11 @@ class Trainer:
             lengths = np.linalg.norm(rows, axis=1)
             errors = model.decode(model.encode(X)) - X
             weights = np.einsum("ij,ij->i", errors, errors).astype(float) ** 2 * (lengths > 0)
-            if weights.any():
+            total = weights.sum()
+            self._check_finite(total, settings)
+            if total:
                 size = int(dead.sum())
-                chosen = self.rng.choice(len(X), size, p=weights / weights.sum())
+                chosen = self.rng.choice(len(X), size, p=weights / total)
                 typical = (
                     np.linalg.norm(model.encoder[~dead], axis=1).mean() if size < len(dead) else 1.0
                 )

@@ -259,6 +259,9 @@ def test_errors_say_what_was_expected(make):
         model.set_params(learning_rate=1e200).fit(X)
     # the last fit is still there
     np.testing.assert_array_equal(model.components_, before)
+    # also where latents have died of it
+    with pytest.raises(ValueError, match="decrease learning_rate"):
+        model.set_params(batch_size=2, dead_after=1, dead_latents="resample").fit(X[:12])
 
 
 # ------------------------------------------------------------------------------------------------
