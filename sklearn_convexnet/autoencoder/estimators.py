@@ -110,10 +110,17 @@ class BaseGatedAutoencoder(
         """
         first = not hasattr(self, "_state")
         X = self._validate(X, reset=first)
-        start = self._start(X) if first else self._state
-        history = [] if first else self.history_
         batches = (X[rows] for rows in gen_batches(len(X), self.batch_size))
-        return self._run(X, start, batches, history=history)
+        if first:
+            return self._run(X, self._start(X), batches)
+        trainer, *units = self._state
+        drawn = trainer.rng.get_state(legacy=False)
+        try:
+            # a copy: an error or Ctrl-C leaves the state of the last call to go on from
+            return self._run(X, (trainer.copy(), *units), batches, history=self.history_)
+        except BaseException:
+            trainer.rng.set_state(drawn)
+            raise
 
     def transform(self, X: ArrayLike) -> FloatArray:
         """Encode samples.

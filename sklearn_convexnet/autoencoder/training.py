@@ -1,5 +1,6 @@
 """Training by mini-batches: schedules, the bound on thresholds, latents that have died."""
 
+import copy
 import time
 from dataclasses import dataclass
 
@@ -62,6 +63,11 @@ class Trainer:
         self.n_steps = 0
         self._silent_for = np.zeros(len(model.encoder), dtype=int)
         self._warm_from = 0
+
+    def copy(self):
+        """The same training, to go on with apart from this one, but for the generator."""
+        # that may be the caller's, or NumPy's, whose draws others count on
+        return copy.deepcopy(self, {id(self.rng): self.rng})
 
     def run(self, batches, settings, *, n_steps=None, on_check=None):
         """Take a step for each batch.

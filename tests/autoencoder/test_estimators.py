@@ -264,6 +264,34 @@ def test_errors_say_what_was_expected(make):
         model.set_params(batch_size=2, dead_after=1, dead_latents="resample").fit(X[:12])
 
 
+@BOTH
+@pytest.mark.parametrize("seed", [0, np.random.RandomState(0)], ids=["int", "instance"])
+def test_a_failed_partial_fit_leaves_the_training_as_it_was(make, seed, monkeypatch):
+    X = data(12)
+    # on two rows few one-sided latents fire: the others start anew, with draws of the generator
+    options = {"batch_size": 2, "dead_after": 1, "dead_latents": "resample"}
+    model = make(**options, random_state=seed).partial_fit(X)
+    twin = pickle.loads(pickle.dumps(model)).partial_fit(X)
+    before, generator = dict(vars(model)), model._state[0].rng
+    assert (generator is seed) == isinstance(seed, np.random.RandomState)
+
+    def interrupted(self, entries):
+        raise KeyboardInterrupt
+
+    with pytest.raises(ValueError, match="decrease learning_rate"):
+        model.set_params(learning_rate=1e200).partial_fit(X)
+    model.set_params(learning_rate=0.003)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "_warn_if_diverged", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(X)
+    assert all(vars(model)[name] is before[name] for name in before.keys() - {"learning_rate"})
+    assert model.n_iter_ == model._state[0].n_steps == 6
+    assert_same(model.partial_fit(X), twin)
+    assert model._state[0].rng is generator
+    np.testing.assert_array_equal(generator.get_state()[1], twin._state[0].rng.get_state()[1])
+
+
 # ------------------------------------------------------------------------------------------------
 # The claim
 
