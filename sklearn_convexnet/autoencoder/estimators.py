@@ -194,6 +194,11 @@ class BaseGatedAutoencoder(
     def _n_features_out(self):
         return len(self.components_)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
     def _validate(self, X, *, reset):
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
 

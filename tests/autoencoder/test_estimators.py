@@ -114,6 +114,7 @@ def test_dtype_of_the_data_is_that_of_everything(make):
     assert codes.dtype == model.inverse_transform(codes).dtype == np.float32
     assert model.transform(X.astype(float)).dtype == np.float64
     assert model.score(X) == pytest.approx(exact.score(X), abs=0.02)
+    assert model.__sklearn_tags__().transformer_tags.preserves_dtype == ["float64", "float32"]
 
 
 # ------------------------------------------------------------------------------------------------
