@@ -148,10 +148,11 @@ def _measure_fold(estimator, X, y, sample_weight, train, test, model, alphas, se
     rng = np.random.RandomState(seed)
     seed = draw_seed(rng)
     programs = estimator._fold_programs(X, y, sample_weight, train, model, rng)
-    weights = None
+    test, weights = np.arange(len(y))[test], None
+    # a row without weight, or of a class without, does not exist
+    if hasattr(model, "classes_"):
+        test = test[np.isin(y[test], model.classes_)]
     if sample_weight is not None:
-        # a row without weight does not exist
-        test = np.arange(len(y))[test]
         test = test[sample_weight[test] > 0]
         weights = sample_weight[test]
     scores, extra = [], []
@@ -183,7 +184,8 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
 
     cv : int, cross-validation generator or iterable, default=None
         How the data are split: a number of folds (None: 5 of them), a splitter, or pairs of
-        indices. `KFold` is used where a number is given.
+        indices, such as ``list(GroupKFold().split(X, y, groups))``. `KFold` is used where a
+        number is given.
 
     scoring : str, callable or None, default=None
         How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
@@ -416,7 +418,8 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
 
     cv : int, cross-validation generator or iterable, default=None
         How the data are split: a number of folds (None: 5 of them), a splitter, or pairs of
-        indices. `StratifiedKFold` is used where a number is given.
+        indices, such as ``list(GroupKFold().split(X, y, groups))``. `StratifiedKFold` is used where
+        a number is given.
 
     scoring : str, callable or None, default=None
         How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that

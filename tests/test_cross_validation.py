@@ -218,6 +218,21 @@ def test_class_weight():
     np.testing.assert_allclose(model.scores_[0], -np.log(2), rtol=0.1)
 
 
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+def test_a_class_without_weight_does_not_exist(scoring):
+    X, y = data(Classifier)
+    y[:3] = "nil"
+    weights = {"no": 1, "yes": 1, "nil": 0}
+    # the same folds: all three classes are in them
+    folds = list(KFold(3, shuffle=True, random_state=0).split(X))
+    model = Classifier(class_weight=weights, scoring=scoring, cv=folds).fit(X, y)
+    assert model.classes_.tolist() == ["no", "yes"]
+    assert np.isfinite(model.scores_).all()
+    sample_weight = (y != "nil").astype(float)
+    other = Classifier(scoring=scoring, cv=folds).fit(X, y, sample_weight=sample_weight)
+    np.testing.assert_allclose(model.scores_, other.scores_, rtol=1e-10)
+
+
 # ------------------------------------------------------------------------------------------------
 # Conventions
 
