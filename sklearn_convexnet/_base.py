@@ -395,7 +395,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         rows, outputs = data[first], targets[first]
         of_the_fit = self._problem(rows, outputs, weights, loss, self._penalties)
         of_the_fit = of_the_fit == self._fitted_problem
-        if of_the_fit and (time_limit is None or self._all_patterns):
+        if of_the_fit and (time_limit is None or self._drawn == "all"):
             return self.certificate_
         objectives = self._objectives(self.network_, rows, outputs, loss, weights, self._penalties)
         if of_the_fit:

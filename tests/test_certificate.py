@@ -260,6 +260,10 @@ def test_certificate_with_time_is_exact(make):
     assert certificate.lower_bound > model.certificate_.detail["proved_lower_bound"]
     assert f"within {100 * certificate.gap:.2g} %" in str(certificate)
     assert str(certificate).startswith("Proved: ")
+    # what is wanted now is not what the fit knew
+    model.set_params(patterns="all")
+    assert model.certificate(X, y).kind == "searched"
+    assert model.certificate(X, y, time_limit=ENOUGH).kind == "exact"
     # and it is the same for any way to the network
     assert model.certificate_.kind == "searched"
 
