@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -298,6 +299,10 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         return self._certify(X, _columns(targets), sample_weight, self._loss(), time_limit, tol)
 
     def _validate(self, X, y, *, reset):
+        if issparse(y):
+            raise TypeError(
+                "Sparse data was passed for y, but dense data is required: y.toarray()."
+            )
         X, y = self._validate_data(X, y, multi_output=True, y_numeric=True, reset=reset)
         return X, y.astype(np.float64)
 

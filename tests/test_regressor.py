@@ -1,14 +1,17 @@
 """ConvexReLURegressor: objective, predictions, losses, outputs, patterns."""
 
+from dataclasses import dataclass
 from functools import partial
 from math import comb
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 from sklearn.neural_network import MLPRegressor
 
 from sklearn_convexnet import ConvexReLURegressor, Hinge, Huber, Quantile, Squared
+from sklearn_convexnet.program.losses import Loss
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 # one convex program, whose solution moves with the data; adaptive patterns may jump
@@ -178,8 +181,66 @@ def test_loss_of_the_other_kind_is_refused(data):
     ("solver", "loss"), [("admm-cholesky", "huber"), ("admm-rbcd", "quantile")]
 )
 def test_solver_that_cannot_serve_the_loss_says_so(data, solver, loss):
-    with pytest.raises(ValueError, match=rf"solver='{solver}'.*'{loss}'.*solver='admm'"):
-        Regressor(solver=solver, loss=loss).fit(*data)
+    # before anything is solved, also where the solver would have nothing to do
+    for options in ({}, {"alpha": 100.0}, {"patterns": "adaptive", "max_iter": 1}):
+        with pytest.raises(ValueError, match=rf"solver='{solver}'.*'{loss}'.*solver='admm'"):
+            Regressor(solver=solver, loss=loss, **options).fit(*data)
+
+
+def test_sparse_targets_are_refused(data):
+    X, y = data
+    with pytest.raises(TypeError, match="Sparse data was passed for y"):
+        Regressor().fit(X, csr_array(y[:, None]))
+
+
+@dataclass(frozen=True)
+class PseudoHuber(Loss):
+    """A loss that says nothing of how it scales."""
+
+    name, target, curvature, _slopes = "pseudo-huber", "real", 1.0, (-1.0, 1.0)
+
+    def _value(self, t):
+        return np.sqrt(1.0 + t**2) - 1.0
+
+    def _derivative(self, t):
+        return t / np.sqrt(1.0 + t**2)
+
+    def _prox(self, v, b, step):
+        lo, hi = v - step, v + step
+        for _ in range(80):
+            z = 0.5 * (lo + hi)
+            beyond = z - v + step * self._derivative(z - b) > 0
+            lo, hi = np.where(beyond, lo, z), np.where(beyond, z, hi)
+        return z
+
+    def _conjugate(self, p):
+        return 1.0 - np.sqrt(1.0 - p**2)
+
+    def _conjugate_derivative(self, p):
+        return p / np.sqrt(1.0 - p**2)
+
+    def _conjugate_curvature(self, p):
+        return (1.0 - p**2) ** -1.5
+
+
+def test_a_loss_that_cannot_be_rescaled(data):
+    X, y = data
+    model = Regressor(loss=PseudoHuber(), alpha=0.05).fit(X, 3.0 * y)
+    assert model.dual_gap_ <= model.tol
+    assert model.score(X, 3.0 * y) > 0
+
+
+def test_a_loss_that_may_be_negative_is_refused(data):
+    @dataclass(frozen=True)
+    class Shifted(Squared):
+        def _value(self, t):
+            return super()._value(t) - 1.0
+
+        def _conjugate(self, p):
+            return super()._conjugate(p) + 1.0
+
+    with pytest.raises(ValueError, match="loss must be non-negative"):
+        Regressor(loss=Shifted()).fit(*data)
 
 
 # ------------------------------------------------------------------------------------------------

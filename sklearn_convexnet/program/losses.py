@@ -26,9 +26,9 @@ def _check_between_0_and(upper, name, value):
 
 
 class Loss(ABC):
-    r"""Convex loss of a prediction ``f`` against a target ``y``.
+    r"""Convex loss of a prediction ``f`` against a target ``y``, never negative.
 
-    A loss is a closed convex function :math:`\psi` of one variable, the *profile*, applied to
+    A loss is a closed convex function :math:`\psi \ge 0` of one variable, the *profile*, applied to
     a residual or to a margin:
 
     .. math::

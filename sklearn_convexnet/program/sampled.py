@@ -291,7 +291,7 @@ class SampledProgram:
         """
         degree = self.loss.degree
         # where losses would underflow, such targets are zero
-        if self.loss.target != "real" or target_scale**degree < 1e-300:
+        if self.loss.target != "real" or degree == 0 or target_scale**degree < 1e-300:
             target_scale = 1.0
         alpha = self.alpha * target_scale ** (1.0 - degree) / row_scale
         return self.loss.scaled(target_scale), alpha, target_scale, target_scale**degree
@@ -310,6 +310,9 @@ def check_data(X, y, loss, alpha, sample_weight):
     loss = get_loss(loss)
     if loss.target == "sign" and not np.isin(y, (-1.0, 1.0)).all():
         raise ValueError(f"y must hold -1 and +1 only for loss={loss.name!r}.")
+    # the conjugate at zero is the least loss, with the other sign
+    if (loss.conjugate(np.zeros_like(y), y) > 1e-12).any():
+        raise ValueError(f"loss must be non-negative, as the bounds assume; {loss.name!r} is not.")
     return X, y, _normalised_weights(sample_weight, len(y)), loss
 
 

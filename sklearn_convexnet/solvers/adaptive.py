@@ -79,7 +79,7 @@ def solve_adaptive(
     result : Result
         Its solution; the network is the best one seen.
     """
-    check_arguments(solver, tol, max_iter, warm_start)
+    check_arguments(solver, program.loss, tol, max_iter, warm_start)
     if solver not in ("admm", "scp"):
         check_dense(program.rows, f"solver={solver!r}")
     rng = generator(random_state)

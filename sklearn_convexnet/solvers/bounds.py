@@ -79,7 +79,8 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
 
 def dual_value(program, slopes, largest_norm):
     """Dual value of slopes shrunk until the norm constraints hold, at least that of no slopes."""
-    kappa = max(1.0, largest_norm / program.alpha)
+    with np.errstate(over="ignore"):  # no bound but zero, then
+        kappa = max(1.0, largest_norm / program.alpha)
     return max(0.0, -float(program.weights @ program.loss.conjugate(slopes / kappa, program.y)))
 
 

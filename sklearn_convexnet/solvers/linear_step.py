@@ -141,11 +141,6 @@ class CholeskyStep:
     splits_loss = False
 
     def __init__(self, program, rng):
-        if program.loss.name != "squared":
-            raise ValueError(
-                "solver='admm-cholesky' has a closed form for loss='squared' only, got "
-                f"{program.loss.name!r}; use solver='admm' or 'admm-rbcd'."
-            )
         self.program = program
         n, P = program.patterns.shape
         rows, gates = program.rows, program.patterns.astype(np.float64)
@@ -210,11 +205,6 @@ class CoordinateStep:
     splits_loss = False
 
     def __init__(self, program, rng):
-        if not np.isfinite(program.loss.curvature):
-            raise ValueError(
-                "solver='admm-rbcd' needs a loss with a Lipschitz derivative, got "
-                f"{program.loss.name!r}; use solver='admm'."
-            )
         self.program, self.rng = program, rng
         shape = (program.rows.shape[1], program.n_patterns)
         self.v, self.w, self.bias = np.zeros(shape), np.zeros(shape), 0.0

@@ -158,7 +158,7 @@ def solve_robust_cone(
     """
     if solver not in ("interior", "admm"):
         raise ValueError(f"solver must be 'interior' or 'admm', got {solver!r}.")
-    check_arguments("admm", tol, max_iter, None)
+    check_arguments("admm", loss, tol, max_iter, None)
     for name, count, least in (("n_patterns", n_patterns, 1), ("n_moved", n_moved, 0)):
         if not (isinstance(count, Integral) and count >= least):
             raise ValueError(f"{name} must be an integer of at least {least}, got {count!r}.")

@@ -81,7 +81,7 @@ def solve(
         If an argument is out of range, the solver cannot serve the loss, or sparse rows are too
         large to be made dense, as all solvers but "scp" need them.
     """
-    check_arguments(solver, tol, max_iter, warm_start)
+    check_arguments(solver, program.loss, tol, max_iter, warm_start)
     rng = generator(random_state)
     units = Units(program)
     start = None if warm_start is None else units.to_normalised(warm_start.solution)
@@ -120,10 +120,20 @@ def generator(random_state):
     return np.random.RandomState(random_state)
 
 
-def check_arguments(solver, tol, max_iter, warm_start):
-    """Raise ValueError for arguments that no solver accepts."""
+def check_arguments(solver, loss, tol, max_iter, warm_start):
+    """Raise ValueError for arguments that no solver accepts, or not this one."""
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}.")
+    if solver == "admm-cholesky" and loss.name != "squared":
+        raise ValueError(
+            "solver='admm-cholesky' has a closed form for loss='squared' only, got "
+            f"{loss.name!r}; use solver='admm' or 'admm-rbcd'."
+        )
+    if solver == "admm-rbcd" and not np.isfinite(loss.curvature):
+        raise ValueError(
+            "solver='admm-rbcd' needs a loss with a Lipschitz derivative, got "
+            f"{loss.name!r}; use solver='admm'."
+        )
     if not (isinstance(tol, Real) and np.isfinite(tol) and tol > 0):
         raise ValueError(f"tol must be a positive finite number, got {tol!r}.")
     if not (isinstance(max_iter, Integral) and max_iter >= 1):
