@@ -256,6 +256,8 @@ def test_a_fixed_first_layer_has_a_certified_gap(data, threat):
     assert attacked_accuracy(model, X, y, threat) >= model.certified_accuracy_ - 1e-12
     assert model.certified_accuracy_ > 0.6
     assert not hasattr(model, "pattern_factors_")
+    # nothing to iterate, but a number that scikit-learn expects
+    assert SCP(alpha=100.0, **threat).fit(X, y).n_iter_ == 1
 
 
 def test_optimum_of_a_fixed_first_layer_never_falls_with_the_radius(data):

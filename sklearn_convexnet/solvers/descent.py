@@ -147,11 +147,11 @@ def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
     )
 
 
-def balanced(directions, outputs):
+def balanced(directions, outputs, *, negligible=_NEGLIGIBLE):
     """The same neurons with ``norm(directions[:, j]) == abs(outputs[j])``, without weak ones."""
     norms = np.sqrt(np.einsum("ji,ji->i", directions, directions))
     strengths = norms * np.abs(outputs)
-    kept = strengths > _NEGLIGIBLE * strengths.max(initial=0.0)
+    kept = strengths > negligible * strengths.max(initial=0.0)
     sizes = np.sqrt(strengths[kept])
     return directions[:, kept] * (sizes / norms[kept]), np.sign(outputs[kept]) * sizes
 

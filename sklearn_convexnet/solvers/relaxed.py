@@ -82,7 +82,7 @@ def solve_relaxed(
         Its objective is the certified one of its network, and bounds itself from above; nothing
         is known from below.
     """
-    check_arguments("admm", tol, max_iter, warm_start)
+    check_arguments("admm", program.loss, tol, max_iter, warm_start)
     rng = generator(random_state)
     record = Record(1.0, on_check)
     with one_blas_pool(large=False):
@@ -154,7 +154,10 @@ class _Search:
         if self.program.fit_intercept:
             hidden = np.concatenate([hidden, network.hidden_biases[None]])
         outputs = network.output_weights[:, 0]
-        self._move(hidden, self.unit * outputs, float(network.output_biases[0]))
+        outputs, bias = self.unit * outputs, float(network.output_biases[0])
+        # with its weak neurons, so that the objective does not grow
+        self.best = self._point(*balanced(hidden, outputs, negligible=0.0), bias)
+        self._move(hidden, outputs, bias)
         self.record("start", self.n_iter, self.best)
 
     def descend(self, stage, iterations):

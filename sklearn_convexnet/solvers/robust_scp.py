@@ -86,7 +86,7 @@ def solve_robust_scp(
         Its bounds are those of the convex program; the objective is the one of its network on
         certified margins, which may use better lines and so lie below.
     """
-    check_arguments("scp", tol, max_iter, None)
+    check_arguments("scp", program.loss, tol, max_iter, None)
     record = Record(1.0, on_check)
     with one_blas_pool(large=False):
         layer = FixedLayer(program, perturbation)
@@ -95,8 +95,8 @@ def solve_robust_scp(
         )
         point = np.append(np.zeros(2 * layer.directions.shape[1]), bias)
         best = layer.certified(point, program.y * slopes, np.zeros_like(layer.rows))
-        record("constant", 0, best)
-        n_iter, width = 0, _FIRST_WIDTH
+        n_iter, width = 1, _FIRST_WIDTH
+        record("constant", n_iter, best)
         while best.gap > tol and n_iter < max_iter and width > _LAST_WIDTH and not record.stopped:
             found = minimise(
                 lambda at, width=width: layer.value_and_gradient(at, width),

@@ -1,10 +1,13 @@
 """Descent on certified margins: its objective, and what the network at its end is worth."""
 
+from dataclasses import replace
+
 import cvxpy as cp
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from sklearn_convexnet import TwoLayerReLU
 from sklearn_convexnet.program.patterns import sample_gates
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.program.relaxation import Relaxation
@@ -46,6 +49,24 @@ def certified_objective(program, perturbation, network):
 
 def solve(program, perturbation, **options):
     return solve_relaxed(program, perturbation, random_state=0, **options)
+
+
+def test_a_warm_start_keeps_weak_neurons_if_they_matter():
+    program, perturbation = draw_program(), Perturbation(0.05)
+    first = solve(program, perturbation)
+    network, many = first.network, 20_000
+    weights = [network.hidden_weights, network.hidden_biases, network.output_weights.T]
+    # a neuron in as many equal parts, each of next to no strength
+    strength = np.linalg.norm(weights[0], axis=0) * np.abs(weights[2][0])
+    counts = np.where(np.arange(len(strength)) == np.argsort(-strength)[1], many, 1)
+    hidden, biases, outputs = (
+        np.repeat(each, counts, axis=-1) / np.sqrt(np.repeat(counts, counts)) for each in weights
+    )
+    split = TwoLayerReLU(hidden, biases, outputs.T, network.output_biases)
+    before = certified_objective(program, perturbation, split)
+    assert before == pytest.approx(first.objective, rel=1e-6)
+    start = replace(first, network=split)
+    assert solve(program, perturbation, warm_start=start, max_iter=1).objective <= before * 1.00001
 
 
 # ------------------------------------------------------------------------------------------------
