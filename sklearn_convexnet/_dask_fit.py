@@ -27,7 +27,10 @@ class DaskFitMixin:
         task = self._begin_task(X, y, sample_weight, None)
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
-        data = Distributed(X, y, sample_weight, targets, intercept=self.fit_intercept)
+        labels = loss.target == "sign"
+        data = Distributed(
+            X, y, sample_weight, targets, intercept=self.fit_intercept, labels=labels
+        )
         try:
             sample, sampled, weights = data.sample(seed)
             sample, first, weights = _canonical(sample, sampled, weights)

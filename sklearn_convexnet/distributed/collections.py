@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import scipy.sparse
 
 
 def is_dask(X):
@@ -25,7 +26,7 @@ def client_of_collections():
         ) from error
 
 
-def as_blocks(name, values, rows=None):
+def as_blocks(name, values, rows=None, *, labels=False):
     """A collection as a Dask array in blocks of whole rows.
 
     Parameters
@@ -35,6 +36,8 @@ def as_blocks(name, values, rows=None):
     values : Dask array, dataframe or series; or array-like
     rows : tuple of int, default=None
         Numbers of rows of the blocks; those of the collection where None.
+    labels : bool, default=False
+        Whether values need not be numbers.
 
     Returns
     -------
@@ -42,26 +45,39 @@ def as_blocks(name, values, rows=None):
     """
     import dask.array as da
 
-    if hasattr(values, "to_dask_array"):
-        values = values.to_dask_array(lengths=True)
-    elif not is_dask(values):
+    if not is_dask(values):
         if rows is None:
             raise TypeError(f"{name} must be a Dask array or dataframe, got {type(values)}.")
         values = np.asarray(values)
-        _check_length(name, len(values), sum(rows))
-        return da.from_array(values, chunks=(rows, *values.shape[1:]))
+    elif scipy.sparse.issparse(values._meta):
+        raise TypeError(
+            f"{name} must have dense arrays as blocks, got {type(values._meta).__name__}: convert "
+            f"them, e.g. with {name}.map_blocks(lambda block: block.toarray())."
+        )
+    if not labels:
+        _check_numbers(name, values)
+    if hasattr(values, "to_dask_array"):
+        values = values.to_dask_array(lengths=True)
     if any(np.isnan(size) for size in values.shape):
         values = values.compute_chunk_sizes()
-    if values.ndim > 2 or (rows is None and values.ndim != 2):
-        raise ValueError(f"{name} must be a 2-D array, got {values.ndim} dimensions.")
+    if values.ndim not in (1, 2) or (rows is None and values.ndim != 2):
+        expected = "2-D" if rows is None else "1-D or 2-D"
+        raise ValueError(f"{name} must be a {expected} array, got {values.ndim} dimensions.")
     if rows is None:
         rows = tuple(size for size in values.chunks[0] if size > 0)
         if not rows:
             raise ValueError(f"{name} must not be empty: it has no rows.")
-    _check_length(name, values.shape[0], sum(rows))
-    return values.rechunk((rows, *values.shape[1:]))
+    if len(values) != sum(rows):
+        raise ValueError(f"{name} must have as many rows as X: got {len(values)} and {sum(rows)}.")
+    chunks = rows, *values.shape[1:]
+    return values.rechunk(chunks) if is_dask(values) else da.from_array(values, chunks=chunks)
 
 
-def _check_length(name, length, n_rows):
-    if length != n_rows:
-        raise ValueError(f"{name} must have as many rows as X: got {length} and {n_rows}.")
+def _check_numbers(name, values):
+    """Raise a ValueError for what a cast to float64 would change, or fail at on a worker."""
+    # columns of several types are one array of objects
+    is_frame = values.ndim == 2 and hasattr(values, "dtypes")
+    dtypes = values.dtypes if is_frame else [values.dtype]
+    for dtype in dtypes:
+        if dtype.kind not in "biuf":
+            raise ValueError(f"{name} must hold real numbers, got the dtype {dtype}.")

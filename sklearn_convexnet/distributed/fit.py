@@ -1,5 +1,7 @@
 """The fit of the outputs of a network on a Dask collection."""
 
+from numbers import Number
+
 import numpy as np
 
 from ..network import TwoLayerReLU
@@ -23,18 +25,23 @@ class Distributed:
     ----------
     X : Dask array or dataframe of shape (n_samples, n_features)
     y, sample_weight : Dask array, series or dataframe; array-like
+        Weights may be a number, too.
     targets : callable
         Called with the Dask arrays of y and of the weights; returns those of the targets, numbers,
         and of the weights.
     intercept : bool
+    labels : bool
+        Whether y need not be numbers.
 
     Raises
     ------
+    TypeError
+        If blocks are sparse.
     ValueError
-        If shapes do not fit or values are not finite.
+        If shapes do not fit, or values are not real, finite numbers.
     """
 
-    def __init__(self, X, y, sample_weight, targets, *, intercept):
+    def __init__(self, X, y, sample_weight, targets, *, intercept, labels):
         import dask.array as da
 
         client = client_of_collections()
@@ -43,9 +50,12 @@ class Distributed:
         if sample_weight is None:
             weights = da.ones(len(X), chunks=(rows,))
         else:
-            weights = as_blocks("sample_weight", sample_weight, rows)
+            if isinstance(sample_weight, Number):
+                sample_weight = da.full(len(X), sample_weight, chunks=(rows,))
+            # of booleans, there are no differences
+            weights = as_blocks("sample_weight", sample_weight, rows).astype(np.float64)
             _check_weights(weights)
-        y, weights = targets(as_blocks("y", y, rows), weights)
+        y, weights = targets(as_blocks("y", y, rows, labels=labels), weights)
         blocks = zip(*(_blocks(client, each) for each in (X, y, weights)), strict=True)
         self.intercept = intercept
         self.shards = DaskShards(client, list(blocks), intercept=intercept)

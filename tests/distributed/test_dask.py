@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.datasets import make_friedman1, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
@@ -251,10 +252,61 @@ def test_bad_collections(client, friedman):
         classifier.set_params(class_weight={7: 1.0}).fit(*collections(X, labels))
     with pytest.raises(ValueError, match="at least two classes"):
         ConvexReLUClassifier(alpha=0.3).fit(*collections(X, np.ones(len(y), dtype=int)))
+    with pytest.raises(ValueError, match="sample_weight must be non-negative, got -1"):
+        model.fit(*collections(X, y), -1.0)
+    with pytest.raises(ValueError, match="sample_weight must be a 1-D or 2-D array, got 0 dim"):
+        model.fit(*collections(X, y), np.array(2.0))
     assert not hasattr(model, "network_")
     # arrays beside a collection are cut as it is
     mixed = model.fit(collections(X)[0], y, np.ones(len(y)))
     assert mixed.objective_ == model.fit(*collections(X, y)).objective_
+
+
+def test_weights_may_be_a_number_or_truth_values(client, friedman):
+    X, y = collections(*friedman)
+    model = ConvexReLURegressor(alpha=0.3, patterns="random", n_patterns=5, random_state=0)
+    expected = model.fit(X, y).objective_
+    for weights in (2.0, np.float32(0.5), 3, True, da.ones(120, dtype=bool, chunks=50)):
+        assert model.fit(X, y, weights).objective_ == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array])
+def test_sparse_blocks_are_refused(client, friedman, make):
+    X, y = collections(*friedman)
+    model = ConvexReLURegressor(alpha=0.3, random_state=0)
+    with pytest.raises(TypeError, match="X must have dense arrays as blocks, got csr_"):
+        model.fit(X.map_blocks(make), y)
+    # of an unknown number of rows, too
+    with pytest.raises(TypeError, match="X must have dense arrays as blocks, got csr_"):
+        model.fit(X[y > 0].map_blocks(make), y[y > 0])
+
+
+@pytest.mark.parametrize("dtype", [complex, str, object, "datetime64[s]"])
+def test_what_is_no_real_number_is_refused(client, friedman, dtype):
+    X, y = friedman
+    model = ConvexReLURegressor(alpha=0.3, random_state=0)
+    for position, name in enumerate(["X", "y", "sample_weight"]):
+        arrays = [X, y, np.ones(len(y))]
+        arrays[position] = arrays[position].round().astype(int).astype(dtype)
+        with pytest.raises(ValueError, match=f"{name} must hold real numbers, got the dtype"):
+            model.fit(*collections(*arrays))
+    with pytest.raises(ValueError, match="y must hold real numbers, got the dtype"):
+        model.fit(*collections(X), y.astype(int).astype(dtype))
+
+
+def test_columns_of_a_dataframe_are_real_numbers_each(client, friedman):
+    pd = pytest.importorskip("pandas")
+    X, y = friedman
+    model = ConvexReLURegressor(alpha=0.3, patterns="random", n_patterns=5, random_state=0)
+    # together they are an array of objects
+    frame = pd.DataFrame(X, columns=list("abcde")).assign(b=X[:, 1] > 0.5, c=X[:, 2].round())
+    frame["c"] = frame["c"].astype("Int64")
+    whole = model.fit(frame.astype(float), y).objective_
+    model.fit(dd.from_pandas(frame, npartitions=3), *collections(y))
+    assert model.objective_ == pytest.approx(whole, rel=model.tol)
+    for column in (X[:, 3] + 0j, X[:, 3].astype(str), pd.Categorical(X[:, 3].round())):
+        with pytest.raises(ValueError, match="X must hold real numbers, got the dtype"):
+            model.fit(dd.from_pandas(frame.assign(d=column), npartitions=3), *collections(y))
 
 
 def test_without_a_client(friedman):
