@@ -155,7 +155,7 @@ def strict_gates(rows, gates, rng):
     """
     scaled, scale = _scale_columns(rows)
     unit = _unit_visible(scaled)
-    nudged = _unit_rows((gates * scale[:, None]).T).T
+    nudged = unit_rows((gates * scale[:, None]).T).T
     if unit.shape[0] == 0:
         return gates, np.zeros(gates.shape[1], dtype=bool)
     _, margins = _packed_patterns(unit, nudged)
@@ -301,15 +301,7 @@ def _unit_visible(scaled):
 def _unscale_gates(gates, scale):
     """Gates of unit norm for the rows before `_scale_columns`."""
     # Any common factor will do; this one keeps all entries in range at any scale of the rows.
-    return _unit_rows(gates.T * (scale.min() / scale)).T
-
-
-def _unit_rows(rows):
-    """Rows divided by their norm, zero rows left as they are."""
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    rows = rows / np.where(largest > 0, largest, 1.0)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1.0)
+    return unit_rows(gates.T * (scale.min() / scale)).T
 
 
 def _row_space(unit):
@@ -321,7 +313,7 @@ def _row_space(unit):
     """
     u, s, vt = np.linalg.svd(unit, full_matrices=False)
     rank = int((s > ROUNDING * s[0]).sum())
-    return _unit_rows(u[:, :rank]), vt[:rank].T / s[:rank]
+    return unit_rows(u[:, :rank]), vt[:rank].T / s[:rank]
 
 
 # ------------------------------------------------------------------------------------------------
@@ -433,7 +425,7 @@ def _half_of_cells(normals):
         return _half_of_sectors(normals)
     normals, back = _row_space(normals)
     if normals.shape[1] <= 2:
-        return _unit_rows((back @ _half_of_cells(normals)).T).T
+        return unit_rows((back @ _half_of_cells(normals)).T).T
     m, r = normals.shape
     # The normals span the space, so that a cell has r facets at least and k starts from r - 1.
     points = np.hstack([_points_beside(normals[:k], normals[k]) for k in range(r - 1, m)])
@@ -442,7 +434,7 @@ def _half_of_cells(normals):
     # The best centred point of each cell comes first; points on a later hyperplane are no use.
     order = np.argsort(-margins, kind="stable")[: np.count_nonzero(margins > ROUNDING)]
     points = points[:, order[_first_of_equal_rows(packed[order])]]
-    return _unit_rows((back @ points).T).T
+    return unit_rows((back @ points).T).T
 
 
 def _half_of_sectors(normals):
@@ -458,7 +450,7 @@ def _points_beside(earlier, normal):
     mirror[0] += np.copysign(1.0, normal[0])
     # A Householder reflection takes the first axis to the normal, the others to its hyperplane.
     basis = np.eye(len(normal))[:, 1:] - np.outer(mirror, mirror[1:]) * (2 / (mirror @ mirror))
-    traces = _unit_rows(earlier @ basis)
+    traces = unit_rows(earlier @ basis)
     inside = basis @ _half_of_cells(traces[_distinct_lines(traces)])
     # On the way from a point inside (angle 0) to the normal (a right angle) and on, each earlier
     # hyperplane is met at one angle below pi: half the smallest is in the middle of the cell.

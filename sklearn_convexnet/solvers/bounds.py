@@ -64,11 +64,11 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
     rows, cone_patterns = program.cone_rows, program.cone_patterns
     columns, side = indices % P, np.where(indices < P, -1.0, 1.0)
     points = side * dual_gradients(program, slopes, columns)
-    norms = _column_norms(points)
+    norms = block_norms(points)
     if multipliers is not None:
         signs = 2.0 * cone_patterns[:, columns] - 1.0
         pulled = transposed_times(rows, signs * multipliers)
-        norms = np.minimum(norms, _column_norms(points + pulled))
+        norms = np.minimum(norms, block_norms(points + pulled))
     for k in np.flatnonzero(norms > exact_above):
         signs = 2.0 * cone_patterns[:, columns[k]] - 1.0
         constraints = by_row(np.multiply, rows, signs)
@@ -144,5 +144,6 @@ def certify(program, v, w, bias, slopes, *, tol, indices=None, multipliers=None)
     return certified, norms
 
 
-def _column_norms(blocks):
-    return np.sqrt(np.einsum("ji,ji->i", blocks, blocks))
+def block_norms(blocks):
+    """Norms of the columns of a matrix, or of each of several."""
+    return np.sqrt(np.einsum("...ji,...ji->...i", blocks, blocks))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..network import column_norms
 from ..program.cones import non_negative_least_squares
-from .bounds import Certified
+from .bounds import Certified, block_norms
 from .result import Solution, relative_gap
 from .shard import worst_rows
 
@@ -50,7 +50,7 @@ def certify_shards(admm, gates, *, reach, faces, tol, thorough):
     balance_slopes(shards)
     gradients = shards.total("dual_gradients")
     points = np.stack([-gradients, gradients])
-    norms = np.minimum(_norms(points), _norms(points + reach))
+    norms = np.minimum(block_norms(points), block_norms(points + reach))
     lower = _dual_value(shards, norms, alpha)
     value = _value(shards, alpha, columns, blocks, bias)
     thorough = thorough or relative_gap(value, lower) <= _WITHIN_REACH * tol
@@ -58,7 +58,7 @@ def certify_shards(admm, gates, *, reach, faces, tol, thorough):
         exact_above = alpha * (1.0 + 0.1 * tol)
         sides, wrong = np.nonzero(norms > exact_above)
         projected, _ = project(shards, points[sides, :, wrong].T, wrong, stop_below=exact_above)
-        norms[sides, wrong] = np.minimum(norms[sides, wrong], _norms(projected))
+        norms[sides, wrong] = np.minimum(norms[sides, wrong], block_norms(projected))
         lower = _dual_value(shards, norms, alpha)
     everywhere, upper = np.zeros((2, *gates.shape)), np.inf
     if thorough:
@@ -130,7 +130,7 @@ def project(shards, points, columns, *, tight=None, stop_below=0.0):
         The rows that are.
     """
     d = len(points)
-    sizes = _norms(points)
+    sizes = block_norms(points)
     sizes = np.where(sizes > 0, sizes, 1.0)
     targets = points / sizes
     projected, nothing = targets.copy(), np.zeros((0, d))
@@ -147,7 +147,7 @@ def project(shards, points, columns, *, tight=None, stop_below=0.0):
             on_face(k, rows)
     left = np.arange(len(columns))
     for _ in range(_MOST_ROUNDS):
-        left = left[sizes[left] * _norms(projected[:, left]) > stop_below]
+        left = left[sizes[left] * block_norms(projected[:, left]) > stop_below]
         if left.size == 0:
             break
         found = shards.map("most_violated", projected[:, left], columns[left], 1e-14 * d, 2 * d)
@@ -160,7 +160,3 @@ def project(shards, points, columns, *, tight=None, stop_below=0.0):
                 on_face(k, np.concatenate([tight[k], rows]))
         left = np.array(violated, dtype=int)
     return sizes * projected, tight
-
-
-def _norms(blocks):
-    return np.sqrt(np.einsum("...ji,...ji->...i", blocks, blocks))
