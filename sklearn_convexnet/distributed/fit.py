@@ -56,11 +56,15 @@ class Distributed:
             weights = as_blocks("sample_weight", sample_weight, rows).astype(np.float64)
             _check_weights(weights)
         y, weights = targets(as_blocks("y", y, rows, labels=labels), weights)
-        blocks = zip(*(_blocks(client, each) for each in (X, y, weights)), strict=True)
+        blocks = (_blocks(client, each) for each in (X, y, weights))
         self.intercept = intercept
-        self.shards = DaskShards(client, list(blocks), intercept=intercept)
-        self.facts = self.shards.ask("describe")
-        self._check()
+        self.shards = DaskShards(client, list(zip(*blocks, strict=True)), intercept=intercept)
+        try:
+            self.facts = self.shards.ask("describe")
+            self._check()
+        except BaseException:
+            self.close()
+            raise
         self.weight = sum(fact["weight"] for fact in self.facts)
 
     def _check(self):

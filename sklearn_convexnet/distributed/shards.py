@@ -1,5 +1,6 @@
 """The shards on the workers, with the interface of those in this process."""
 
+import contextlib
 import itertools
 from concurrent.futures import CancelledError
 
@@ -36,10 +37,14 @@ class DaskShards(Reductions):
         self.sent = self.received = self.n_passes = self.n_lost = 0
         self._setting, self._fresh, self._losses = None, [], 0
         self._futures, self._actors = [None] * len(blocks), [None] * len(blocks)
-        for k in range(len(blocks)):
-            self._begin(k)
-        for k in range(len(blocks)):
-            self._settle(k)
+        try:
+            for k in range(len(blocks)):
+                self._begin(k)
+            for k in range(len(blocks)):
+                self._settle(k)
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, method, *arguments, each=None):
         """What a method of the actors returns, for each; lost ones are asked again.
@@ -87,8 +92,12 @@ class DaskShards(Reductions):
         return sum(self.ask("n_used"))
 
     def close(self):
-        """Release the actors."""
-        self._futures = self._actors = []
+        """Release the actors and the blocks."""
+        # a client that is closed, or without its scheduler, has none, and may say so
+        with contextlib.suppress(Exception):
+            # calls of an actor refer to it in circles: to forget it does not release it soon
+            self.client.cancel(self._futures)
+        self.blocks = self._futures = self._actors = []
 
     def _begin(self, k):
         self._futures[k] = self.client.submit(RemoteShard, *self.blocks[k], actor=True, pure=False)

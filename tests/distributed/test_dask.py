@@ -1,7 +1,9 @@
 """Fits on Dask collections are those on arrays, whatever happens to the workers."""
 
+import contextlib
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -292,6 +294,42 @@ def test_what_is_no_real_number_is_refused(client, friedman, dtype):
             model.fit(*collections(*arrays))
     with pytest.raises(ValueError, match="y must hold real numbers, got the dtype"):
         model.fit(*collections(X), y.astype(int).astype(dtype))
+
+
+def n_actors(client):
+    """Number of actors on the workers of a client."""
+    return sum(client.run(lambda dask_worker: len(dask_worker.state.actors)).values())
+
+
+@pytest.mark.parametrize("ending", ["good", "nan", "exploding", "interrupted"])
+def test_no_actor_outlives_its_fit(client, friedman, monkeypatch, ending):
+    X, y = friedman
+    rows, targets = collections(np.where(X == X[70, 2], np.nan, X) if ending == "nan" else X, y)
+    if ending == "exploding":
+        rows = rows.map_blocks(explode, dtype=float, meta=np.empty((0, 0)))
+    if ending == "interrupted":
+        monkeypatch.setattr(Distributed, "_check", interrupt)
+    model = ConvexReLURegressor(alpha=0.3, patterns="random", n_patterns=5, random_state=0)
+    errors = {"nan": ValueError, "exploding": RuntimeError, "interrupted": KeyboardInterrupt}
+    # holds the error with its traceback, as an interactive session does
+    expected = pytest.raises(errors[ending]) if ending in errors else contextlib.nullcontext()
+    with expected:
+        model.fit(rows, targets)
+    until = time.monotonic() + 30
+    while n_actors(client) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert n_actors(client) == 0
+
+
+def explode(block):
+    """Fail for the last of the blocks."""
+    if len(block) == 20:
+        raise ArithmeticError
+    return block
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
 
 
 def test_columns_of_a_dataframe_are_real_numbers_each(client, friedman):
