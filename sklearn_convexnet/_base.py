@@ -21,9 +21,9 @@ from ._compat import (
     check_sample_weight,
     validate_data,
 )
+from ._persistence import VersionedPickle
 from ._reporter import Reporter
 from ._typing import Array, FloatArray
-from ._version import __version__
 from .certificate import certify_network
 from .network import TwoLayerReLU
 from .program.canonical import canonical_rows
@@ -46,7 +46,7 @@ from .solvers.threads import serial_blas
 MAX_PATTERNS = 250_000
 
 
-class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
+class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
     """Parameters, fit and fitted attributes common to all convex ReLU estimators."""
 
     _parameter_constraints = {
@@ -87,21 +87,6 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = bool(self._accept_sparse)
         return tags
-
-    def __getstate__(self):
-        return {**super().__getstate__(), "_pickled_by": __version__}
-
-    def __setstate__(self, state):
-        state = dict(state)
-        version = state.pop("_pickled_by", "unknown")
-        if version != __version__:
-            warnings.warn(
-                f"{type(self).__name__} was pickled by sklearn_convexnet {version} and is read by "
-                f"{__version__}: it may not work as it did; fit it again.",
-                UserWarning,
-                stacklevel=2,
-            )
-        super().__setstate__(state)
 
     def _fit_network(self, X, y, targets, sample_weight, loss, **attributes):
         """Fit one program per column of `targets`, then set all fitted attributes.

@@ -15,9 +15,11 @@ from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
+    GatedSparseAutoencoder,
     Huber,
     Quantile,
     RobustConvexReLUClassifier,
+    SignAwareGatedSparseAutoencoder,
 )
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
@@ -144,3 +146,14 @@ def test_a_pickle_of_another_version_warns(fitted):
         other.__setstate__({**state, "_pickled_by": "0.0.1"})
     np.testing.assert_array_equal(other.predict(X), model.predict(X))
     assert "_pickled_by" in state and not hasattr(other, "_pickled_by")
+
+
+@pytest.mark.parametrize("make", [GatedSparseAutoencoder, SignAwareGatedSparseAutoencoder])
+def test_a_pickle_of_an_autoencoder_knows_its_version(make):
+    X = np.random.RandomState(0).standard_normal((30, 3))
+    model = make(4, max_iter=5, random_state=0).fit(X)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(model)).transform(X), model.transform(X)
+    )
+    with pytest.warns(UserWarning, match="pickled by sklearn_convexnet 0.0.1"):
+        make().__setstate__({**model.__getstate__(), "_pickled_by": "0.0.1"})

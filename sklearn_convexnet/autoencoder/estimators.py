@@ -22,6 +22,7 @@ from .._compat import (
     fit_context,
     validate_data,
 )
+from .._persistence import VersionedPickle
 from .._typing import Array, ArrayLike, FloatArray, Seed
 from . import metrics
 from .model import Autoencoder
@@ -34,7 +35,11 @@ _DIVERGED = 2.0
 
 
 class BaseGatedAutoencoder(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    VersionedPickle,
+    BaseEstimator,
 ):
     """Training and coding common to both autoencoders; subclasses say how gates begin."""
 
