@@ -28,6 +28,9 @@ PACKAGES = "sklearn_convexnet numpy scipy scikit-learn cvxpy clarabel pyscnn tor
 
 # ------------------------------------------------------------------------------ processes
 
+# as an exception, which ends the processes of `fresh`, too
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
 
 def fresh(function, *, threads=1, limit=None, **arguments):
     """Call a function of a benchmark in a new process.
@@ -52,8 +55,6 @@ def fresh(function, *, threads=1, limit=None, **arguments):
         env.update(dict.fromkeys(THREADS, str(threads)))
     module = Path(inspect.getfile(function)).stem
     call = {"module": module, "function": function.__name__, "limit": limit, **arguments}
-    # as an exception, which ends the new process, too
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         done = subprocess.run(
             [sys.executable, str(HERE / "common.py")],
