@@ -146,7 +146,7 @@ def test_linear_functions_join_as_one_neuron_of_each_sign():
 def test_stops_when_asked_and_when_iterations_run_out():
     program, perturbation = draw_program(), Perturbation(0.1)
     stopped = solve_robust_scp(program, perturbation, tol=1e-6, on_check=lambda entry: True)
-    assert (stopped.status, stopped.n_iter) == ("stopped", 0)
+    assert (stopped.status, stopped.n_iter) == ("stopped", 1)
     short = solve_robust_scp(program, perturbation, tol=1e-9, max_iter=5)
     assert short.status == "max_iter"
     assert short.lower_bound <= short.upper_bound
