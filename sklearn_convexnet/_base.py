@@ -244,6 +244,8 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
                 and len(previous[0].solution.slopes) == programs[0].n_samples
                 and np.array_equal(self._gates, gates)
                 and np.array_equal(self._kept, programs[0].kept)
+                # "scp" has a neuron for every direction, also where patterns are the same
+                and previous[0].solution.v.shape[1] == programs[0].n_patterns
             )
         return previous if fits else cold
 

@@ -392,6 +392,17 @@ def test_warm_start_on_other_data(make):
 
 
 @BOTH
+def test_warm_start_with_patterns_that_are_given_twice(make):
+    X, y = data(make, n=8)
+    gates = np.random.RandomState(0).standard_normal((4, 15))
+    patterns = np.c_[X, np.ones(8)] @ gates >= 0
+    model = make(warm_start=True, solver="scp", patterns=np.c_[patterns, patterns])
+    objective = model.fit(X, y).objective_
+    assert model.fit(X, y).objective_ == objective
+    assert model.set_params(solver="admm").fit(X, y).dual_gap_ <= model.tol
+
+
+@BOTH
 @pytest.mark.parametrize("options", [{}, {"patterns": "random"}, {"n_patterns": 1}])
 def test_warm_start_on_data_that_have_moved_away(make, options):
     X, y = data(make)
