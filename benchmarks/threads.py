@@ -73,7 +73,7 @@ def measure_default(*, n, d):
 def second_core(repeats):
     """Rows of the table of what a second core brings."""
     rows = [["work", "one, wall s", "two, wall s", "ratio", "same result"]]
-    size = {"n": 100_000, "d": 50, "P": 256, "iterations": 10}
+    size = {"n": 60_000, "d": 30, "P": 100, "iterations": 10}
     for name, function, calls in (
         (
             "ConvexReLUClassifier on digits, n_jobs",
@@ -81,7 +81,7 @@ def second_core(repeats):
             [{"n_jobs": count, "threads": 1} for count in (1, 2)],
         ),
         (
-            "an iteration of ADMM, n=100000 d=50 P=256, threads",
+            "an iteration of ADMM, n=60000 d=30 P=100, threads",
             measure_rows,
             [{**size, "threads": count} for count in (1, 2)],
         ),

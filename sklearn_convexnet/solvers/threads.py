@@ -85,8 +85,8 @@ def one_blas_pool(*, large):
     """Leave BLAS one pool with threads where products are large, else none.
 
     The wheels of numpy and scipy bring a pool of threads each. Two pools of several threads, used
-    in turn, block one another: measured, a small solve takes a hundred times longer. From some
-    size on numpy's threads pay off; scipy's share of the work is small, so its pool gives way.
+    in turn, block one another: measured, small solves take three to a hundred times longer. From
+    some size on numpy's threads pay off; scipy's share of the work is small, so its pool gives way.
 
     Yields the number of threads that BLAS would have had, for other work.
     """
