@@ -129,10 +129,6 @@ class Workers:
         return self
 
     def __exit__(self, *exception):
-        self.close()
-
-    def close(self):
-        """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 
