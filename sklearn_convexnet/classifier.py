@@ -242,8 +242,9 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
         and on the output weights; the output bias is free. The loss is a mean, so the same
         `alpha` means the same at any number of samples. "auto":
-        ``min(0.02 * n_features / sqrt(n_samples), 0.2)`` times the root mean squares of the
-        centred features and of the slopes of the loss at the best constant, for every output.
+        ``min(0.02 * n_features / sqrt(n_samples), 0.2)``, equal samples counted once, times the
+        root mean squares of the centred features and of the slopes of the loss at the best
+        constant, for every output.
 
     loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or

@@ -184,7 +184,7 @@ def convex_relu_path(
 ) -> RegularizationPath:
     """Compute networks for a decreasing sequence of penalties.
 
-    Every fit starts from the network of the last penalty, and its neurons stay for the next.
+    Every fit starts from the network of the last penalty.
 
     Parameters
     ----------

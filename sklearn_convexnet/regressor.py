@@ -39,9 +39,9 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
         and on the output weights; the output bias is free. The loss is a mean, so the same
         `alpha` means the same at any number of samples. "auto":
-        ``min(0.02 * n_features / sqrt(n_samples), 0.2)`` times the root mean squares of the
-        centred features and of the slopes of the loss at the best constant (for the squared loss
-        the standard deviation of y), for every output.
+        ``min(0.02 * n_features / sqrt(n_samples), 0.2)``, equal samples counted once, times the
+        root mean squares of the centred features and of the slopes of the loss at the best constant
+        (for the squared loss the standard deviation of y), for every output.
 
     loss : {"squared", "huber", "quantile"} or Loss instance, default="squared"
         Loss of a prediction: half the squared error; `Huber` (with ``delta=1.35`` in units of the

@@ -290,7 +290,7 @@ class SampledProgram:
             `target_scale` is 1 where the targets keep their units.
         """
         degree = self.loss.degree
-        # where losses would underflow, such targets are zero
+        # degree 0: a loss that cannot be rescaled; where losses would underflow, targets are zero
         if self.loss.target != "real" or degree == 0 or target_scale**degree < 1e-300:
             target_scale = 1.0
         alpha = self.alpha * target_scale ** (1.0 - degree) / row_scale
