@@ -2,9 +2,10 @@
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from threadpoolctl import ThreadpoolController
@@ -123,7 +124,9 @@ class Workers:
     """
 
     def __init__(self, n_threads=1):
-        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+        # who asks works, too: a thread that only waited would be woken whenever a call ends
+        self._n_others = n_threads - 1
+        self._pool = ThreadPoolExecutor(self._n_others) if n_threads > 1 else None
 
     def __enter__(self):
         return self
@@ -136,7 +139,24 @@ class Workers:
         """List of what `call` returns for every item."""
         if self._pool is None or len(items) == 1:
             return [call(item) for item in items]
-        return list(self._pool.map(call, items))
+        found, left = [None] * len(items), deque(enumerate(items))
+
+        def work():
+            try:
+                for place, item in iter(partial(_popped, left), None):
+                    found[place] = call(item)
+            finally:
+                # the others need not go on after a failure
+                left.clear()
+
+        others = [self._pool.submit(work) for _ in range(min(self._n_others, len(items) - 1))]
+        try:
+            work()
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
+        return found
 
     def total(self, call, items):
         """The sum of what `call` returns; of tuples, the tuple of sums."""
@@ -144,6 +164,14 @@ class Workers:
 
 
 ALONE = Workers()
+
+
+def _popped(left):
+    """The next of those left, or None."""
+    try:
+        return left.popleft()
+    except IndexError:
+        return None
 
 
 def add_up(parts):
