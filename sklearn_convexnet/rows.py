@@ -14,8 +14,8 @@ from scipy import sparse
 
 # rows of a block, at least and at most, and its entries: large enough that threads, which take
 # turns between the calls of NumPy, do not wait for one another, and small enough for the cache
-_BLOCK, _ENTRIES = (256, 2048), 2**18
-# blocks of a stretch, at least
+_BLOCK, _ENTRIES = (256, 4096), 2**18
+# blocks of a stretch, about
 _BLOCKS_OF_A_STRETCH = 2
 # blocks of a sparse matrix of at most so many columns, or entries with its zeros, are made dense
 _FEW_COLUMNS, _FEW_ENTRIES = 1000, 2**22
@@ -80,7 +80,7 @@ def dense(rows, what):
 
 
 def block_size(rows):
-    """Number of rows of a block."""
+    """Number of rows of a block, at most."""
     least, most = _BLOCK
     d = rows.shape[1]
     # a sum of wide products over many blocks would cost more than the products
@@ -89,18 +89,30 @@ def block_size(rows):
 
 def blocks(rows, stretch=None):
     """Pairs of a slice and the block of rows there, of a stretch or of all; then at least one."""
-    step, keep = block_size(rows), not sparse.issparse(rows) or is_wide(rows)
+    keep = not sparse.issparse(rows) or is_wide(rows)
     first, last = (0, max(rows.shape[0], 1)) if stretch is None else (stretch.start, stretch.stop)
-    for start in range(first, last, step):
-        part = slice(start, min(start + step, last))
+    for part in _split(first, last, -(-(last - first) // block_size(rows))):
         yield part, rows[part] if keep else rows[part].toarray()
 
 
 def stretches(rows):
     """Slices of the rows, each of enough blocks to be worth a thread of its own."""
-    n = rows.shape[0]
-    count = max(1, n // (_BLOCKS_OF_A_STRETCH * block_size(rows)))
-    return [slice(k * n // count, (k + 1) * n // count) for k in range(count)]
+    return portions(rows.shape[0], _BLOCKS_OF_A_STRETCH * block_size(rows))
+
+
+def portions(n, size, most=None):
+    """Slices of n rows, for threads: of about `size` rows each, or larger for there to be `most`.
+
+    They are an even number, or one: two threads end at the same time.
+    """
+    pairs = max(1, round(n / (2 * size)))
+    return _split(0, n, 1 if n < size else 2 * pairs if most is None else min(2 * pairs, most))
+
+
+def _split(first, last, count):
+    """`count` slices of about the same length."""
+    ends = [first + k * (last - first) // count for k in range(count + 1)]
+    return [slice(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
 
 
 # ------------------------------------------------------------------------------------------------
@@ -109,8 +121,10 @@ def stretches(rows):
 
 def times(rows, matrix):
     """``rows @ matrix``."""
-    parts = [block @ matrix for _, block in blocks(rows)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    found = np.empty((rows.shape[0], *matrix.shape[1:]), np.result_type(rows, matrix))
+    for part, block in blocks(rows):
+        multiply(block, matrix, found[part])
+    return found
 
 
 def transposed_times(rows, values):
@@ -169,9 +183,15 @@ def digest(rows):
     found = hashlib.sha256(repr(rows.shape).encode())
     step = max(1, _FEW_ENTRIES // max(rows.shape[1], 1))
     for start in range(0, rows.shape[0], step):
-        block = sparse.csr_array(rows[start : start + step])
-        for array, dtype in ((block.indptr, "i8"), (block.indices, "i8"), (block.data, "f8")):
-            found.update(array.astype(dtype).tobytes())
+        block = rows[start : start + step]
+        if sparse.issparse(block):
+            places = _row_of_entries(block) * block.shape[1] + block.indices
+            entries = block.data
+        else:
+            places = np.flatnonzero(block)
+            entries = block.ravel()[places]
+        found.update(places.astype(np.int64).tobytes())
+        found.update(entries.astype(np.float64).tobytes())
     return found.digest()
 
 

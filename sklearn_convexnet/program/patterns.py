@@ -19,7 +19,16 @@ from math import comb
 import numpy as np
 from scipy.optimize import linprog
 
-from ..rows import blocks, by_column, column_maxima, dense, moments, row_maxima, times, unit_rows
+from ..rows import (
+    block_size,
+    blocks,
+    by_column,
+    column_maxima,
+    dense,
+    moments,
+    row_maxima,
+    unit_rows,
+)
 
 # A sampled gate must keep this relative margin, a user's pattern must allow it.
 STRICT_MARGIN = 1e-9
@@ -27,7 +36,7 @@ STRICT_MARGIN = 1e-9
 ROUNDING = 1e-13
 # Smallest feasibility tolerance that HiGHS accepts.
 SOLVER_TOLERANCE = 1e-10
-# Largest number of floats in a temporary (rows x gates) product: 64 MB.
+# Largest number of floats in a temporary product of rows and gates: 64 MB.
 CHUNK = 2**23
 
 
@@ -320,21 +329,22 @@ def _row_space(unit):
 # Patterns of many gates
 
 
-def _chunks(n_rows, n_columns):
-    """Slices of columns such that a float array of `n_rows` rows stays below `CHUNK` entries."""
-    step = max(1, CHUNK // max(1, n_rows))
-    return [slice(start, start + step) for start in range(0, n_columns, step)]
-
-
 def _packed_patterns(unit, gates):
     """Patterns as packed bits, one row per gate, and the relative margins of the gates."""
-    n = unit.shape[0]
-    packed = np.empty((gates.shape[1], (n + 7) // 8), dtype=np.uint8)
-    margins = np.empty(gates.shape[1])
-    for part in _chunks(n, gates.shape[1]):
-        values = times(unit, gates[:, part])
-        packed[part] = np.packbits(values >= 0, axis=0).T
-        margins[part] = np.abs(values).min(axis=0)
+    n, P = unit.shape[0], gates.shape[1]
+    packed = np.empty((P, (n + 7) // 8), dtype=np.uint8)
+    margins = np.full(P, np.inf)
+    # a number takes eight times the memory of a boolean
+    step = max(1, CHUNK // max(1, n // 8, min(n, block_size(unit))))
+    for start in range(0, P, step):
+        part = slice(start, start + step)
+        patterns = np.empty((n, len(margins[part])), dtype=bool)
+        for rows, block in blocks(unit):
+            values = block @ gates[:, part]
+            np.greater_equal(values, 0, out=patterns[rows])
+            np.abs(values, out=values)
+            np.minimum(margins[part], values.min(axis=0), out=margins[part])
+        packed[part] = np.packbits(patterns, axis=0).T
     return packed, margins / np.linalg.norm(gates, axis=0)
 
 

@@ -190,19 +190,18 @@ class _SmoothObjective:
         program, (d, m) = self.program, scaled.shape
         dtype = self.rows.dtype
         size = min(block_size(self.rows), stretch.stop - stretch.start)
-        buffers = np.empty((3, size, m), dtype)
+        buffers = np.empty((2, size, m), dtype)
+        ends = np.array([0.0, 1.0], dtype)
         loss, by_direction, by_output, by_bias = 0.0, np.zeros((d - 1, m)), np.zeros(m), 0.0
         for part, rows in blocks(self.rows, stretch):
             weights = program.weights[part]
-            over, slope, hidden = buffers[:, : len(weights)]
-            multiply(rows, scaled, over)
-            np.maximum(over, 0.0, out=over)
-            np.minimum(over, 1.0, out=slope)
-            np.subtract(over, slope, out=over)
-            # the smoothed ReLU in units of the width: slope^2 + 2 over
-            np.multiply(slope, slope, out=hidden)
-            np.add(hidden, over, out=hidden)
-            np.add(hidden, over, out=hidden)
+            hidden, slope = buffers[:, : len(weights)]
+            multiply(rows, scaled, hidden)
+            np.clip(hidden, *ends, out=slope)
+            # the smoothed ReLU in units of the width: slope (2 hidden - slope)
+            np.add(hidden, hidden, out=hidden)
+            np.subtract(hidden, slope, out=hidden)
+            np.multiply(hidden, slope, out=hidden)
             f = hidden @ heights + bias
             losses, slopes = smooth_loss(program.loss, f, program.y[part], self.width)
             pull = weights * slopes

@@ -117,8 +117,9 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64, workers=ALO
     values = np.full(best.shape[1], -np.inf)
     climbing = np.arange(best.shape[1])
     points, goals, steps = best, best, np.ones(len(climbing))
+    cast_rows, cast_multipliers = (each.astype(dtype, copy=False) for each in (rows, multipliers))
     for _ in range(max_iter):
-        gradients = _gradients(rows, multipliers, points, workers)
+        gradients = _gradients(cast_rows, cast_multipliers, points, workers)
         reached = np.einsum("ji,ji->i", gradients, points)
         higher = reached > values[climbing] * (1.0 + _NO_PROGRESS)
         values[climbing[higher]] = reached[higher]
@@ -139,15 +140,14 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64, workers=ALO
 
 def _gradients(rows, multipliers, points, workers):
     """``X' D Omega p`` for the patterns of points, in their precision."""
-    dtype = points.dtype
 
     def of_stretch(stretch):
-        total = np.zeros(points.shape, dtype)
+        total = np.zeros(points.shape, points.dtype)
         for part, block in blocks(rows, stretch):
-            block = block.astype(dtype, copy=False)
+            active = block @ points
             # a product with booleans would not be one of BLAS
-            active = (block @ points >= 0).astype(dtype)
-            total += weighted_sum(block, multipliers[part].astype(dtype, copy=False), active)
+            active[...] = active >= 0
+            total += weighted_sum(block, multipliers[part], active)
         return total
 
     return workers.total(of_stretch, stretches(rows))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..rows import portions
 from .row_steps import ADMMShard
 from .threads import ALONE, add_up
 
@@ -45,11 +46,8 @@ class Shards(Reductions):
         """Split a program into shards for ADMM."""
         n, P = program.patterns.shape
         size = max(1, int(_WORTH_A_THREAD / (P * program.rows.shape[1])))
-        count = max(1, min(n // size, _MOST_SHARDS)) if splits_loss else 1
-        bounds = np.linspace(0, n, count + 1).astype(int)
         shards = []
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-            part = slice(start, stop)
+        for part in portions(n, size, _MOST_SHARDS) if splits_loss else [slice(0, n)]:
             shards.append(
                 ADMMShard(
                     program.rows[part],
