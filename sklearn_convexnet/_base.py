@@ -24,7 +24,7 @@ from ._compat import (
 from ._persistence import VersionedPickle
 from ._reporter import Reporter
 from ._typing import Array, FloatArray
-from .certificate import certify_network
+from .certificate import bound_output, certify_network
 from .network import TwoLayerReLU
 from .program.canonical import canonical_rows
 from .program.patterns import (
@@ -114,10 +114,10 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
                 for k, one in enumerate(programs)
             )
             kept = programs[0].kept
-            programs, results = zip(*solved, strict=True)
+            programs, results, bounds = zip(*solved, strict=True)
             network = TwoLayerReLU.stack([result.network for result in results])
             objectives = self._objectives(network, rows, outputs, loss, programs[0].weights, alphas)
-            self._set_fitted(network, objectives, programs, results, data)
+            self._set_fitted(network, objectives, programs, results, bounds, data)
             self._penalties = alphas
             self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
             self._gates, self._kept, self._results = gates, kept, results
@@ -276,7 +276,11 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
-    def _set_fitted(self, network, objectives, programs, results, data):
+    def _bound(self, program, result):
+        """What a result says of the optimum over all networks; None where nothing is said."""
+        return bound_output(program, result.solution.slopes)
+
+    def _set_fitted(self, network, objectives, programs, results, bounds, data):
         """Set the attributes that state what is known, then those of every network."""
         upper = sum(result.upper_bound for result in results)
         lower = sum(result.lower_bound for result in results)
@@ -285,7 +289,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         self.certificate_ = certify_network(
             programs,
             objectives,
-            [result.solution.slopes for result in results],
+            bounds,
             {
                 "sampled_upper_bound": upper,
                 "sampled_lower_bound": lower,
@@ -390,7 +394,8 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         else:
             slopes = loss.derivative(self.network_(rows), outputs).T
         programs = self._certificate_programs(rows, outputs, weights, loss)
-        return certify_network(programs, objectives, slopes, time_limit=time_limit, tol=tol)
+        bounds = [bound_output(*pair) for pair in zip(programs, slopes, strict=True)]
+        return certify_network(programs, objectives, bounds, time_limit=time_limit, tol=tol)
 
     def _certificate_programs(self, rows, outputs, weights, loss):
         """One program per output, over all patterns or those of the network's neurons."""
@@ -481,7 +486,8 @@ def _metadata(sample_weight):
 def _solve_output(estimator, k, n_outputs, program, seed, start, task):
     """Solve the program of one output; a function, so that processes can receive it.
 
-    Returns the program, over the patterns found where they are adaptive, and the result.
+    Returns the program, over the patterns found where they are adaptive, the result, and the
+    bounds of its certificate.
     """
     report = Reporter(estimator, k, n_outputs, task)
     options = {
@@ -491,6 +497,6 @@ def _solve_output(estimator, k, n_outputs, program, seed, start, task):
         "warm_start": start,
         "on_check": report,
     }
-    solved = estimator._solve(program, **options)
+    program, result = estimator._solve(program, **options)
     report.end()
-    return solved
+    return program, result, estimator._bound(program, result)

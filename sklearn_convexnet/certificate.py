@@ -141,17 +141,55 @@ def pricing_bound(rows, multipliers):
     return scale * bound_of_sums(transposed_times(rows, multipliers), totals, singular)
 
 
-def certify_network(programs, objectives, slopes, detail=None, *, time_limit=None, tol=1e-2):
-    """Certificate of a network with one program and one vector of slopes per output.
+@dataclass(frozen=True)
+class OutputBounds:
+    """What is known of the objective of one output from its dual variables.
+
+    Attributes
+    ----------
+    proved : float
+        Lower bound, see `pricing_bound`; over all patterns where the program has them.
+    dual : SearchedDual or None
+        What local ascents have found; None where all patterns were priced.
+    """
+
+    proved: float
+    dual: SearchedDual | None
+
+
+def bound_output(program, slopes):
+    """Bounds from the dual variables of one output.
+
+    Parameters
+    ----------
+    program : SampledProgram
+        With ``exhaustive=True`` it prices exactly.
+    slopes : ndarray of shape (n_samples,)
+        Slopes of the loss, or better dual variables.
+
+    Returns
+    -------
+    OutputBounds
+    """
+    with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
+        if program.exhaustive:
+            return OutputBounds(_over_all_patterns(program, slopes), None)
+        # every output is searched as it would be alone
+        rng = np.random.RandomState(0)
+        dual = search_dual(program, slopes, rng, n_starts=_FEW_STARTS, workers=workers)
+        return OutputBounds(_closed_form(program, dual), dual)
+
+
+def certify_network(programs, objectives, bounds, detail=None, *, time_limit=None, tol=1e-2):
+    """Certificate of a network with a program, an objective and bounds for every output.
 
     Parameters
     ----------
     programs : list of SampledProgram
-        Those with ``exhaustive=True`` price exactly.
     objectives : list of float
-        Of the network, an output each.
-    slopes : list of ndarray of shape (n_samples,)
-        Slopes of the loss, or better dual variables.
+        Of the network.
+    bounds : list of OutputBounds
+        See `bound_output`.
     detail : dict, default=None
         To go with the certificate.
     time_limit : float, default=None
@@ -164,25 +202,18 @@ def certify_network(programs, objectives, slopes, detail=None, *, time_limit=Non
     Certificate
     """
     detail, objective = dict(detail or {}), sum(objectives)
+    proved, duals = sum(each.proved for each in bounds), [each.dual for each in bounds]
     if programs[0].exhaustive:
-        lower = sum(_over_all_patterns(p, s) for p, s in zip(programs, slopes, strict=True))
         # where both are optimal, rounding decides which is larger
-        lower = min(lower, objective)
+        lower = min(proved, objective)
         detail |= {"exhaustive": True, "proved_lower_bound": lower}
         return Certificate("exact", objective, lower, relative_gap(objective, lower), detail)
-    with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
-        # every output is searched as it would be alone
-        duals = [
-            search_dual(p, s, np.random.RandomState(0), n_starts=_FEW_STARTS, workers=workers)
-            for p, s in zip(programs, slopes, strict=True)
-        ]
-    if time_limit is None:
-        kind, proved = "searched", sum(map(_closed_form, programs, duals))
-    else:
+    kind = "searched"
+    if time_limit is not None:
         share = time_limit / len(programs)
         parts = [
-            _enclose(program, dual, one, share, tol)
-            for program, dual, one in zip(programs, duals, objectives, strict=True)
+            _enclose(program, known, one, share, tol)
+            for program, known, one in zip(programs, bounds, objectives, strict=True)
         ]
         kind = "exact" if all(part.exact for part in parts) else "bound"
         proved, duals = sum(part.lower_bound for part in parts), [part.dual for part in parts]
@@ -244,7 +275,7 @@ def _affordable(program, slopes, wanted):
     return program.alpha / enough
 
 
-def _enclose(program, dual, objective, time_limit, tol):
+def _enclose(program, known, objective, time_limit, tol):
     """Column generation and branch and bound by turns, each with half of the time left.
 
     The better the dual variables, the looser the bound on pricing that is enough, and the fewer
@@ -254,7 +285,7 @@ def _enclose(program, dual, objective, time_limit, tol):
     deadline = time.perf_counter() + time_limit
     units = Units(program)
     normalised = units.normalised
-    proved, exact, cones = _closed_form(program, dual), False, 0
+    proved, dual, exact, cones = known.proved, known.dual, False, 0
     wanted = (1.0 - _AIM * tol) * objective
     rows = normalised.rows
     # large sparse rows have too many columns for branch and bound to get anywhere

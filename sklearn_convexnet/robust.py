@@ -338,7 +338,11 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         losses = loss.value(relaxation.margins(network), np.ones_like(y))
         return float(weights @ losses + alpha * network.penalty())
 
-    def _set_fitted(self, network, objectives, programs, results, data):
+    def _bound(self, program, result):
+        # robust networks are certified sample by sample
+        return None
+
+    def _set_fitted(self, network, objectives, programs, results, bounds, data):
         margins = [
             self._relaxation(program).margins(part)
             for program, part in zip(programs, network.split(), strict=True)

@@ -612,7 +612,7 @@ def test_interrupted_fit_leaves_the_last_one(make, monkeypatch):
         raise KeyboardInterrupt
 
     wide = np.stack([y, -y], axis=1) if make is Regressor else np.arange(40) % 3
-    for name in ("solve_adaptive", "certify_network"):
+    for name in ("solve_adaptive", "bound_output", "certify_network"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(f"sklearn_convexnet._base.{name}", interrupt)
             model.fit(X, wide)

@@ -25,7 +25,7 @@ from sklearn_convexnet import (
     TwoLayerReLU,
     solve,
 )
-from sklearn_convexnet.certificate import _affordable, certify_network, pricing_bound
+from sklearn_convexnet.certificate import _affordable, bound_output, certify_network, pricing_bound
 from sklearn_convexnet.program.losses import get_loss
 from sklearn_convexnet.program.patterns import activation_patterns, enumerate_gates
 from sklearn_convexnet.program.sampled import SampledProgram
@@ -106,13 +106,15 @@ def test_no_network_is_below_the_bound(seed, loss, intercept, exhaustive, alpha)
         np.zeros(n),
     ):
         # an objective out of the way: bounds never exceed it
+        bounds = [bound_output(program, slopes)]
         for time_limit in (None, 0.05):
             certificate = certify_network(
-                [program], [1e3 * best + 1.0], [slopes], time_limit=time_limit
+                [program], [1e3 * best + 1.0], bounds, time_limit=time_limit
             )
             assert 0 <= certificate.detail["proved_lower_bound"] <= best * (1 + 1e-9)
     if not exhaustive:
-        certificate = certify_network([program], [best], [solved.solution.slopes], time_limit=2.0)
+        bounds = [bound_output(program, solved.solution.slopes)]
+        certificate = certify_network([program], [best], bounds, time_limit=2.0)
         assert certificate.kind == "exact"
         assert certificate.lower_bound >= (1 - 1e-2) * best - 1e-12
 
