@@ -138,9 +138,16 @@ def reaches(radii, directions, dual):
     return reach
 
 
+def _real(values):
+    """A copy in float64; a TypeError for complex numbers, of which NumPy would take a part."""
+    if np.iscomplexobj(values):
+        raise TypeError("complex numbers")
+    return np.array(values, dtype=np.float64)
+
+
 def _radii(epsilon):
     try:
-        radii = np.array(epsilon, dtype=np.float64)
+        radii = _real(epsilon)
         valid = radii.ndim <= 1 and bool(np.all(np.isfinite(radii) & (radii >= 0)))
     except (TypeError, ValueError):
         valid = False
@@ -154,7 +161,7 @@ def _radii(epsilon):
 
 def _interval(bounds):
     try:
-        low, high = (np.array(bound, dtype=np.float64) for bound in bounds)
+        low, high = (_real(bound) for bound in bounds)
         ordered = bool(np.all(low <= high))
     except (TypeError, ValueError):
         ordered = False
