@@ -101,6 +101,8 @@ class InteriorPoint:
     Parameters
     ----------
     problem : GatedBlocks
+    theta, bias : ndarray of shape (B, d) and float, default=None and 0
+        Network to start near, zero by default: the better it is, the fewer iterations.
     workers : Workers, default=ALONE
         For parts of a Newton system, at the same time.
 
@@ -115,38 +117,41 @@ class InteriorPoint:
     n_iter : int
     """
 
-    def __init__(self, problem, workers=ALONE):
+    def __init__(self, problem, theta=None, bias=0.0, *, workers=ALONE):
         self.problem, self.workers = problem, workers
         self.n_iter = self.n_short = 0
         self.lo, self.hi = problem.loss.conjugate_domain(problem.y)
         self.has_lo, self.has_hi = np.isfinite(self.lo), np.isfinite(self.hi)
-        mu = self._start()
+        if theta is None:
+            theta = np.zeros((len(problem.groups), problem.rows.shape[1]))
+        mu = self._start(theta, bias)
         below, above = self.to_ends()
         xi, eta = np.minimum(mu / problem.weights / (below, above), _FIRST_MULTIPLIER)
         self.xi, self.eta = np.where(self.has_lo, xi, 0.0), np.where(self.has_hi, eta, 0.0)
 
-    def _start(self):
-        """Set a dual feasible point with the zero network; return its complementarity."""
+    def _start(self, theta, bias):
+        """Set a dual feasible point near a network; return its complementarity."""
         problem = self.problem
         loss, weights, alpha = problem.loss, problem.weights, problem.alpha
-        n, d = problem.rows.shape
         B = len(problem.groups)
-        self.theta = np.zeros((B, d))
-        self.bias = 0.0
-        # slopes at the zero network, moved into the domain and then, as zero is in the domain
+        self.theta, self.bias = theta, float(bias)
+        outputs = problem.predict(theta) + self.bias
+        # slopes at the network, moved into the domain and then, as zero is in the domain
         # too, shrunk until they are strictly dual feasible
-        slopes = loss.derivative(np.zeros(n), problem.y)
+        slopes = loss.derivative(outputs, problem.y)
         if problem.intercept:
             slopes = balance(slopes, weights)
         width = np.minimum(self.hi - self.lo, 1.0)
         slopes = np.clip(0.9 * slopes, self.lo + 1e-3 * width, self.hi - 1e-3 * width)
         largest = _largest_norm(problem.pull_back(weights * slopes))
         self.slopes = slopes * (0.5 * alpha / max(largest, 0.5 * alpha))
-        start = float(weights @ loss.value(np.zeros(n), problem.y))
-        self.t = np.full(B, start / (alpha * B))
-        mu = 0.5 * start / B
+        norms = np.sqrt(inner(theta, theta))
+        objective = float(weights @ loss.value(outputs, problem.y) + alpha * norms.sum())
+        room = objective / (alpha * B)
+        self.t = norms + room
+        mu = 0.5 * objective / B
         row_size = np.sqrt(np.mean(inner(problem.rows, problem.rows)))
-        self.s = np.full(problem.cone_signs.shape, 0.01 * self.t[0] * row_size)
+        self.s = np.maximum(problem.slack(theta), 0.01 * room * row_size)
         a = mu / self.s
         largest = _largest_norm(problem.pull_back_slack(a))
         self.multipliers = a * (0.2 * alpha / max(largest, 0.2 * alpha))

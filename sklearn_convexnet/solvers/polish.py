@@ -38,7 +38,7 @@ def gated_blocks(program, working):
     )
 
 
-def polish(program, working, *, tol, max_iter, on_check, workers):
+def polish(program, working, start, *, tol, max_iter, on_check, workers):
     """Solve a normalised program to high accuracy.
 
     Parameters
@@ -46,6 +46,8 @@ def polish(program, working, *, tol, max_iter, on_check, workers):
     program : SampledProgram
     working : ndarray of int
         Blocks to start with.
+    start : Solution or None
+        A point to start from, of any blocks, if it is a good one.
     tol : float
     max_iter : int
         Bound on the iterations of the interior point, over all working sets.
@@ -61,8 +63,12 @@ def polish(program, working, *, tol, max_iter, on_check, workers):
     """
     used, best, stop = 0, None, False
     working = np.unique(working)
+    blocks, bias = np.zeros((2 * program.n_patterns, program.rows.shape[1])), 0.0
+    if start is not None and _is_near(program, start):
+        blocks, bias = np.concatenate([start.v, start.w], axis=1).T.copy(), start.bias
     while True:
-        method = InteriorPoint(gated_blocks(program, working), workers)
+        problem = gated_blocks(program, working)
+        method = InteriorPoint(problem, blocks[working], bias, workers=workers)
         method.run(max(0.3 * tol, _FIRST_LOOK), max_iter - used)
         outside = np.setdiff1d(np.arange(2 * program.n_patterns), working)
         missing = _violators(
@@ -80,11 +86,19 @@ def polish(program, working, *, tol, max_iter, on_check, workers):
         reached = best is not None and best.gap <= tol
         if missing.size == 0 or used >= max_iter or reached or stop:
             break
+        blocks[working], bias = method.theta, method.bias
         working = np.union1d(working, missing[: max(50, working.size)])
     if best is None:
         best, _ = _certify(program, method, working, tol)
         on_check(used, best)
     return best, used
+
+
+def _is_near(program, start):
+    """Whether a point is better than no neurons at all."""
+    nothing = np.zeros_like(start.v)
+    objective = program.objective(start.v, start.w, start.bias)
+    return objective < program.objective(nothing, nothing, start.bias)
 
 
 def _violators(program, method, outside, *, slack, enough):

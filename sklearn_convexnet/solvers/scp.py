@@ -45,7 +45,7 @@ def solve_scp(program, *, tol, max_iter, on_check, workers):
             alpha=program.alpha,
             intercept=program.fit_intercept,
         ),
-        workers,
+        workers=workers,
     )
     method.run(0.3 * tol, max_iter)
     slopes = admissible_slopes(program, method.slopes)

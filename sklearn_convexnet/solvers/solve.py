@@ -208,6 +208,7 @@ def _run(program, solver, tol, max_iter, rng, start, record, workers):
         return polish(
             program,
             working,
+            start,
             tol=tol,
             max_iter=max_iter,
             on_check=lambda *a: record("polish", *a),
@@ -228,6 +229,7 @@ def _run(program, solver, tol, max_iter, rng, start, record, workers):
             best, used = polish(
                 program,
                 working,
+                start,
                 tol=tol,
                 max_iter=max_iter - done,
                 on_check=lambda n_iter, certified: record("polish", done + n_iter, certified),

@@ -181,7 +181,8 @@ def test_history(loss):
         assert np.isfinite([entry["upper_bound"], entry["lower_bound"], entry["gap"]]).all()
         # bounds of the program over the patterns found then, so of no use for the last one
         assert 0.0 <= entry["lower_bound"] <= entry["upper_bound"] * (1 + 1e-12)
-    assert entries[-1]["gap"] == result.gap
+    # the better point of descent and solver with the better of their bounds
+    assert result.gap <= entries[-1]["gap"] <= 1e-5
     assert_certified(found, result)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import VARIANTS, draw_program, programs
 
+from sklearn_convexnet import SampledProgram
 from sklearn_convexnet.solvers.coupling import Coupling
 from sklearn_convexnet.solvers.interior import InteriorPoint, balance
 from sklearn_convexnet.solvers.newton import NewtonSystem
@@ -114,9 +115,14 @@ def test_coupling_is_the_sum_over_blocks(seed, n, d, groups):
 @pytest.mark.parametrize("alpha", [1e-6, 1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 @pytest.mark.parametrize("intercept", [False, True])
-def test_it_starts_strictly_inside(loss, alpha, intercept):
+@pytest.mark.parametrize("size", [0.0, 1e-8, 1.0, 1e4])
+def test_it_starts_strictly_inside(loss, alpha, intercept, size):
     program = draw_program(7, loss=loss, alpha=alpha, intercept=intercept).normalised()[0]
-    method = InteriorPoint(all_blocks(program))
+    problem = all_blocks(program)
+    shape = len(problem.groups), problem.rows.shape[1]
+    # zero, or a network in no cone
+    theta = size * np.random.RandomState(0).standard_normal(shape)
+    method = InteriorPoint(problem, theta, size * intercept)
     assert (method.lo < method.slopes).all() and (method.slopes < method.hi).all()
     assert (method.s > 0).all() and (method.multipliers > 0).all()
     assert (method.t > np.linalg.norm(method.theta, axis=1)).all()
@@ -134,6 +140,37 @@ def test_it_may_go_on_where_it_stopped(loss):
     assert twice.run(1e-9, 100)
     assert twice.n_iter == once.n_iter
     np.testing.assert_array_equal(twice.theta, once.theta)
+
+
+@pytest.mark.parametrize("loss", VARIANTS, ids=repr)
+def test_it_may_start_anywhere(loss):
+    program = draw_program(7, loss=loss, alpha=1e-3).normalised()[0]
+    problem = all_blocks(program)
+    cold = InteriorPoint(problem)
+    assert cold.run(1e-6, 200)
+    near = InteriorPoint(problem, cold.theta, cold.bias)
+    assert near.run(1e-6, 200)
+    rng = np.random.RandomState(0)
+    far = InteriorPoint(problem, rng.standard_normal(cold.theta.shape), cold.bias)
+    assert far.run(1e-6, 200)
+    predictions = [problem.predict(each.theta) + each.bias for each in (cold, near, far)]
+    if np.isfinite(program.loss.curvature):
+        np.testing.assert_allclose(predictions[1], predictions[0], atol=1e-2)
+        np.testing.assert_allclose(predictions[2], predictions[0], atol=1e-2)
+
+
+def test_it_had_better_start_near():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((80, 4))
+    gates = rng.standard_normal((4, 30))
+    y = np.maximum(X @ gates[:, :3], 0.0) @ [1.0, -1.0, 1.0]
+    program = SampledProgram(X, y, X @ gates >= 0, loss="squared", alpha=1e-4, gates=gates)
+    problem = all_blocks(program.normalised()[0])
+    cold = InteriorPoint(problem)
+    assert cold.run(1e-2, 100)
+    near = InteriorPoint(problem, cold.theta)
+    assert near.run(1e-2, 100)
+    assert near.n_iter <= 0.8 * cold.n_iter
 
 
 @settings(max_examples=50)
