@@ -88,10 +88,10 @@ def block_size(rows):
 
 
 def blocks(rows, stretch=None):
-    """Pairs of a slice and the block of rows there, of a stretch or of all; then at least one."""
+    """Pairs of a slice and the block of rows there, of a stretch or of all; at least one."""
     keep = not sparse.issparse(rows) or is_wide(rows)
-    first, last = (0, max(rows.shape[0], 1)) if stretch is None else (stretch.start, stretch.stop)
-    for part in _split(first, last, -(-(last - first) // block_size(rows))):
+    first, last = (0, rows.shape[0]) if stretch is None else (stretch.start, stretch.stop)
+    for part in _split(first, last, max(1, -(-(last - first) // block_size(rows)))):
         yield part, rows[part] if keep else rows[part].toarray()
 
 
@@ -105,8 +105,10 @@ def portions(n, size, most=None):
 
     They are an even number, or one: two threads end at the same time.
     """
-    pairs = max(1, round(n / (2 * size)))
-    return _split(0, n, 1 if n < size else 2 * pairs if most is None else min(2 * pairs, most))
+    if n < size:
+        return [slice(0, n)]
+    count = 2 * max(1, round(n / (2 * size)))
+    return _split(0, n, count if most is None else min(count, most))
 
 
 def _split(first, last, count):

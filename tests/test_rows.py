@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn_convexnet import rows
 from sklearn_convexnet.rows import (
     as_rows,
+    block_size,
     blocks,
     by_column,
     by_row,
@@ -19,10 +20,12 @@ from sklearn_convexnet.rows import (
     largest_singular_value,
     moments,
     multiply,
+    portions,
     root_mean_square,
     row_maxima,
     row_norms,
     settled,
+    stretches,
     times,
     transposed_times,
     unit_rows,
@@ -150,3 +153,21 @@ def test_no_dense_copy_beyond_the_limit():
     X = as_rows(scipy.sparse.csr_array((10**6, 10**6)))
     with pytest.raises(ValueError, match=r"a fit needs dense rows.*\(1000000, 1000000\)"):
         dense(X, "a fit")
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 4095, 4096, 8191, 8192, 20_000, 60_000, 100_001])
+def test_stretches_and_blocks_are_the_rows_in_their_order(n):
+    X = np.zeros((n, 3))
+    found = stretches(X)
+    parts = [part for stretch in found for part, _ in blocks(X, stretch)]
+    few = portions(n, 10, most=4)
+    for pieces in (found, parts, few, [part for part, _ in blocks(X)]):
+        covered = np.concatenate([np.arange(n)[piece] for piece in pieces])
+        np.testing.assert_array_equal(covered, np.arange(n))
+    assert max(part.stop - part.start for part in parts) <= block_size(X)
+    # two threads end at the same time
+    for pieces in (found, few):
+        assert len(pieces) == 1 or len(pieces) % 2 == 0
+        sizes = [piece.stop - piece.start for piece in pieces]
+        assert max(sizes) - min(sizes) <= 1
+    assert len(few) <= 4
