@@ -371,8 +371,8 @@ def _draw_map(scaled, weights, intercept):
             return gates
 
         return through_the_cloud
-    # A constant feature is its own scale; that of a zero feature does not matter.
-    sigma = np.where(constant, np.where(mean == 0, 1.0, np.abs(mean)), sigma)
+    # A constant feature is its own scale; a zero feature gets no weight.
+    sigma = np.where(constant, np.where(mean == 0, np.inf, np.abs(mean)), sigma)
     centre = mean / sigma
     length = np.linalg.norm(centre)
     shrink = 1.0 - 1.0 / max(length, 1.0)

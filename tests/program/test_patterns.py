@@ -335,6 +335,16 @@ def test_the_order_of_the_rows_does_not_matter(intercept):
     np.testing.assert_allclose(permuted, gates, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("intercept", [False, True])
+def test_a_zero_column_gets_no_weight(intercept):
+    rows = np.random.RandomState(0).standard_normal((20, 4))
+    rows[:, 1] = 0.0
+    if intercept:
+        rows[:, -1] = 1.0
+    gates = draw_gates(rows, np.full(20, 1 / 20), 9, np.random.RandomState(0), intercept=intercept)
+    assert not gates[1].any() and gates[[0, 2, 3]].all() and np.isfinite(gates).all()
+
+
 def test_weights_place_the_hyperplanes():
     # Two far clusters: nearly all of the weight on the first makes its scale the one that counts.
     rows = np.vstack([normal_rows(40, 3), normal_rows(40, 3, shift=1e6)])
