@@ -116,6 +116,18 @@ def solve_adaptive(
         )
         final = replace(final, n_iter=min(done + final.n_iter, max_iter), history=record.history)
         result = final if result is None else _best_of(result, final, tol)
+        last = record.history[-1]
+        if result.gap < last["gap"]:
+            record.append(
+                {
+                    **last,
+                    "phase": "combined",
+                    "upper_bound": result.upper_bound,
+                    "lower_bound": result.lower_bound,
+                    "gap": result.gap,
+                    "time": record.elapsed,
+                }
+            )
     return found, result
 
 
