@@ -47,7 +47,7 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
     working : ndarray of int
         Blocks to start with.
     start : Solution or None
-        A point to start from, of any blocks, if it is a good one.
+        A point to start near, of any blocks; not used where the zero network is better.
     tol : float
     max_iter : int
         Bound on the iterations of the interior point, over all working sets.
@@ -64,7 +64,7 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
     used, best, stop = 0, None, False
     working = np.unique(working)
     blocks, bias = np.zeros((2 * program.n_patterns, program.rows.shape[1])), 0.0
-    if start is not None and _is_near(program, start):
+    if start is not None and _beats_nothing(program, start):
         blocks, bias = np.concatenate([start.v, start.w], axis=1).T.copy(), start.bias
     while True:
         problem = gated_blocks(program, working)
@@ -94,11 +94,11 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
     return best, used
 
 
-def _is_near(program, start):
-    """Whether a point is better than no neurons at all."""
-    nothing = np.zeros_like(start.v)
-    objective = program.objective(start.v, start.w, start.bias)
-    return objective < program.objective(nothing, nothing, start.bias)
+def _beats_nothing(program, point):
+    """Whether a point has a smaller objective than the zero network."""
+    nothing = np.zeros_like(point.v)
+    objective = program.objective(point.v, point.w, point.bias)
+    return objective < program.objective(nothing, nothing, 0.0)
 
 
 def _violators(program, method, outside, *, slack, enough):
