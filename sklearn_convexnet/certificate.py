@@ -143,14 +143,15 @@ def pricing_bound(rows, multipliers):
 
 @dataclass(frozen=True)
 class OutputBounds:
-    """What is known of the objective of one output from its dual variables.
+    """Lower bounds on the optimum of one output, over all networks.
 
     Attributes
     ----------
     proved : float
-        Lower bound, see `pricing_bound`; over all patterns where the program has them.
+        By `pricing_bound`, or by pricing all patterns where the program has them.
     dual : SearchedDual or None
-        What local ascents have found; None where all patterns were priced.
+        The dual variables, and what local ascents have found with them, which proves nothing; None
+        where all patterns were priced.
     """
 
     proved: float

@@ -102,7 +102,8 @@ class InteriorPoint:
     ----------
     problem : GatedBlocks
     theta, bias : ndarray of shape (B, d) and float, default=None and 0
-        Network to start near, zero by default: the better it is, the fewer iterations.
+        Network to start near, zero by default. Iterations are saved where its objective is small
+        beside that of zero.
     workers : Workers, default=ALONE
         For parts of a Newton system, at the same time.
 
