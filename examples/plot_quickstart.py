@@ -4,7 +4,7 @@ Quick start: a convex ReLU network in a scikit-learn pipeline
 
 Classification (breast cancer) and regression (diabetes) on real data: scale, fit, choose `alpha` by
 cross-validation, compare with scikit-learn's multi-layer perceptron, and read the certificate. Then
-networks that are proved to be the best of all two-layer ReLU networks, of any width.
+networks that are proved to be as good as any of their kind, of any width.
 """
 
 # %%
@@ -71,8 +71,9 @@ for name, model in (("breast cancer", classifier[-1]), ("diabetes", regressor[-1
     print(model.certificate_)
 
 # %%
-# With few features, branch and bound turns the search into a proof: the networks of iris, one for
-# each species, are as good as any two-layer ReLU networks can be.
+# With few features, branch and bound turns the search into a proof. Iris has three species and the
+# network an output for each: the proof is about networks whose outputs share no neuron, with a
+# second bound for those that share some.
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)

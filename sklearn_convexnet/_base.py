@@ -299,7 +299,9 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
                 if self._adaptive
                 else programs[0].n_patterns,
             },
+            tol=self.tol,
         )
+        self._best_certificate = self.certificate_
         self.lower_bound_ = lower
         self.dual_gap_ = gap
         gates = [program.gates for program in (programs if self._adaptive else programs[:1])]
@@ -367,6 +369,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             )
         return outputs
 
+    @serial_blas()
     def _certify(self, X, targets, sample_weight, loss, time_limit, tol):
         """The certificate of the fitted network on validated data."""
         if time_limit is not None and not (
@@ -386,7 +389,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         rows, outputs = data[first], targets[first]
         of_the_fit = self._problem(rows, outputs, weights, loss, self._penalties)
         of_the_fit = of_the_fit == self._fitted_problem
-        if of_the_fit and (time_limit is None or self._drawn == "all"):
+        if of_the_fit and time_limit is None:
             return self.certificate_
         objectives = self._objectives(self.network_, rows, outputs, loss, weights, self._penalties)
         if of_the_fit:
@@ -395,7 +398,14 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             slopes = loss.derivative(self.network_(rows), outputs).T
         programs = self._certificate_programs(rows, outputs, weights, loss)
         bounds = [bound_output(*pair) for pair in zip(programs, slopes, strict=True)]
-        return certify_network(programs, objectives, bounds, time_limit=time_limit, tol=tol)
+        # what was once proved of the fit stays proved
+        known = self._best_certificate if of_the_fit else None
+        certificate = certify_network(
+            programs, objectives, bounds, time_limit=time_limit, tol=tol, known=known
+        )
+        if of_the_fit:
+            self._best_certificate = certificate
+        return certificate
 
     def _certificate_programs(self, rows, outputs, weights, loss):
         """One program per output, over all patterns or those of the network's neurons."""
@@ -427,8 +437,10 @@ def automatic_alpha(X, y, weights, loss, fit_intercept, *, n_rows=None):
         \mathrm{rms}(X)\; \mathrm{rms}(\ell'(c, y))
 
     with the best constant network c, and X centred when there is an intercept. The last two factors
-    make the network the same in any unit of X, and of y where the loss is quadratic; the first one
-    was chosen on synthetic data (``benchmarks/alpha_rule.py``).
+    follow the units of X, and of y where the loss is quadratic: without an intercept the network
+    is the same in any unit of X. With one it is not, as the constant column that hidden biases
+    multiply keeps its size. The first factor was chosen on synthetic data
+    (``benchmarks/alpha_rule.py``).
 
     Parameters
     ----------

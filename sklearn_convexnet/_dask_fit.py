@@ -6,11 +6,10 @@ from sklearn.utils import check_random_state
 from ._base import _canonical
 from ._compat import validate_data
 from ._reporter import Reporter
-from .certificate import Certificate
+from .certificate import certificate_of_bounds
 from .distributed import Distributed
 from .network import TwoLayerReLU
 from .solvers import solve_adaptive
-from .solvers.result import relative_gap
 from .solvers.solve import enough_precision
 
 
@@ -41,7 +40,7 @@ class DaskFitMixin:
             gates, patterns = self._patterns(sample, first, weights, rng)
             programs = self._programs(rows, outputs, weights, gates, patterns, loss, alphas)
             dtype = enough_precision(programs[0], self.tol)
-            results, proved, n_patterns = [], 0.0, 0
+            results, bounds, n_patterns = [], [], 0
             for k, program in enumerate(programs):
                 options = {"tol": self.tol, "max_iter": self.max_iter}
                 networks = []
@@ -51,13 +50,14 @@ class DaskFitMixin:
                     )
                     networks = [found.network]
                 report = Reporter(self, k, len(programs), task)
-                result, lower = data.solve(
+                result, *bound = data.solve(
                     k, program, program.gates, dtype=dtype, on_check=report,
                     networks=networks, **options,
                 )  # fmt: skip
                 report.end()
                 results.append(result)
-                proved, n_patterns = proved + lower, n_patterns + program.n_patterns
+                bounds.append(bound)
+                n_patterns += program.n_patterns
             self.communication_ = data.communication
         finally:
             data.close()
@@ -66,16 +66,13 @@ class DaskFitMixin:
         self.dual_gap_ = max(result.gap for result in results)
         self.lower_bound_ = sum(result.lower_bound for result in results)
         detail = {
-            "proved_lower_bound": min(proved, self.objective_),
             "sampled_upper_bound": sum(result.upper_bound for result in results),
             "sampled_lower_bound": self.lower_bound_,
             "sampled_gap": self.dual_gap_,
             "fixed_directions": False,
             "n_patterns": n_patterns,
         }
-        lower = detail["proved_lower_bound"]
-        gap = relative_gap(self.objective_, lower)
-        self.certificate_ = Certificate("bound", self.objective_, lower, gap, detail)
+        self.certificate_ = certificate_of_bounds(self.objective_, bounds, detail)
         self._penalties = alphas
         self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
         vars(self).pop("patterns_", None)

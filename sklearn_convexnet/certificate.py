@@ -1,7 +1,7 @@
 r"""What is known about a fitted network against all networks, in numbers and in sentences.
 
 For slopes p of the loss that the dual admits and :math:`\lambda = \omega \circ p`, every two-layer
-ReLU network of any width has an objective of at least
+ReLU network of any width with one output has an objective of at least
 
 .. math:: -\sum_k \omega_k \ell^*(p_k / \kappa), \qquad
     \kappa = \max\Big(1, \tfrac1\alpha \max_{\|u\| \le 1} |\lambda^\top (X u)_+|\Big).
@@ -9,11 +9,11 @@ ReLU network of any width has an objective of at least
 The inner maximum ("pricing") decides what kind of statement that is:
 
 exact
-    all activation patterns are in the program, or branch and bound has enclosed the maximum as
-    closely as the tolerance needs.
+    the maximum was enclosed, over all activation patterns or by branch and bound, and what that
+    proves is within the tolerance of the objective of a network.
 bound
-    branch and bound was stopped, or a closed form was used: a proved upper bound on the maximum.
-    The closed form is
+    a proved upper bound on the maximum: branch and bound was stopped, the dual variables are not
+    good enough, or a closed form was used. The closed form is
 
     .. math:: \lambda^\top (Xu)_+ = \tfrac12 \lambda^\top X u + \tfrac12 \lambda^\top |X u|
         \le \tfrac12 \|X^\top\lambda\| + \tfrac12 \sqrt{\textstyle\sum_k \lambda_k^+ \,
@@ -24,22 +24,43 @@ searched
     of directions from which an ascent would find more is at most :math:`1 - \psi^{1/N}`: a share
     :math:`\xi` escapes all N with probability :math:`(1 - \xi)^N`. For K outputs each gets
     :math:`\psi / K`, and the N directions are drawn after the dual variables were chosen.
+
+With K outputs the bounds add up to one over the networks whose outputs share *no* neuron. A neuron
+that several outputs share costs less: :math:`\|u\| \|a\|_2` instead of
+:math:`\|u\| \|a\|_1`. With :math:`m_c` the maximum of output c, no neuron gains more than
+:math:`\|\Lambda^\top (Xu)_+\|_2 \le (\sum_c m_c^2)^{1/2}`. So over *all* networks the objective
+is at least
+
+.. math:: -\sum_c \sum_k \omega_k \ell^*(p_{kc} / \kappa), \qquad
+    \kappa = \max\Big(1, \big(\textstyle\sum_c (m_c / \alpha_c)^2\big)^{1/2}\Big),
+
+where a shared neuron is charged as `TwoLayerReLU.objective` does.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .rows import by_row, dense, fits_dense, is_wide, largest_singular_value, transposed_times
+from .program.sampled import SampledProgram
+from .rows import (
+    by_row,
+    dense,
+    fits_dense,
+    is_wide,
+    largest_singular_value,
+    row_norms,
+    transposed_times,
+)
 from .rows import largest as largest_entry
 from .solvers.bounds import admissible_slopes, dual_norms, dual_value
 from .solvers.branch_and_bound import pricing_maximum
 from .solvers.column_generation import SearchedDual, search_dual, tighten
 from .solvers.pricing import bound_of_sums
 from .solvers.result import relative_gap
-from .solvers.threads import Workers, one_blas_pool
+from .solvers.threads import ALONE, Workers, one_blas_pool
 from .solvers.units import Units
 
 # shares of the tolerance: the gap that branch and bound is asked for, to be below after rounding;
@@ -49,6 +70,17 @@ _AIM, _DUAL_SHARE = 0.98, 0.1
 CONFIDENCE = 0.99
 # random ascents, but for a certificate with a time limit
 _FEW_STARTS = 100
+# the largest proved gap that is called exact, whatever the tolerance
+_EXACT = 0.05
+# seconds of the first turn of column generation and branch and bound
+_FIRST_TURN = 2.0
+# doublings of the work that more time may bring
+_WITHIN_REACH = 8.0
+_EPS = np.finfo(np.float64).eps
+
+
+# what the lower bound and the gap of a certificate speak of: two-layer ReLU networks of any width
+_WHICH = {"all": "", "unshared": " whose outputs share no neuron"}
 
 
 @dataclass(frozen=True)
@@ -58,23 +90,31 @@ class Certificate:
     Attributes
     ----------
     kind : {"exact", "bound", "searched"}
-        What `lower_bound` is. "exact": proved, with the dual condition computed over all neurons.
-        "bound": proved, with an upper bound on it; it may be far from tight. "searched": an
+        What `lower_bound` is. "exact": proved, and tight: within the tolerance (that of the fit, or
+        the `tol` of the method `certificate`, at most 5 %) of this network's objective, or of that
+        of another network. "bound": proved, but it may be far from tight. "searched": an
         estimate from the best neurons that a search has found.
     objective : float
         Objective of the network.
     lower_bound : float
-        No two-layer ReLU network, of any width, has an objective below this; for "searched", if
-        the search has missed nothing.
+        No network among `networks` has an objective below this; for "searched", if the search has
+        missed nothing.
     gap : float
         ``(objective - lower_bound) / objective``, at most 1 since objectives are non-negative.
     detail : dict
-        "proved_lower_bound" and, unless all patterns are known, "searched_lower_bound" with
-        "n_starts", "share" and "confidence" of the search (not after a fit on Dask collections);
-        "exhaustive" where all are known; "n_cones" of branch and bound. When
-        made in `fit`: "sampled_upper_bound", "sampled_lower_bound" and "sampled_gap" of the convex
-        program that was solved, its "n_patterns", and whether it had "fixed_directions", one per
-        pattern, as with ``solver="scp"``.
+        "proved_lower_bound", over `networks`, and, unless all patterns are known,
+        "searched_lower_bound" with "n_starts", "share" and "confidence" of the search (not after a
+        fit on Dask collections); "exhaustive" where all are known. With several outputs
+        "shared_lower_bound": proved over all two-layer ReLU networks of any width, those whose
+        outputs share neurons too. With a time limit "n_cones" of branch and bound,
+        "known_objective", the least objective of a network that was found on the way where that is
+        below `objective`, and "out_of_time", a sentence, where it was. When made in `fit`:
+        "sampled_upper_bound", "sampled_lower_bound" and "sampled_gap" of the convex program that
+        was solved, its "n_patterns", and whether it had "fixed_directions", one per pattern, as
+        with ``solver="scp"``.
+    networks : {"all", "unshared"}
+        What `lower_bound` and `gap` speak of: "all" two-layer ReLU networks of any width, or with
+        several outputs those among them whose outputs share no neuron ("unshared").
     """
 
     kind: str
@@ -82,6 +122,7 @@ class Certificate:
     lower_bound: float
     gap: float
     detail: dict[str, Any] = field(default_factory=dict)
+    networks: str = "all"
 
     def __str__(self) -> str:
         detail, lines = self.detail, []
@@ -94,27 +135,44 @@ class Certificate:
                 f"Solved: the convex program {what}, to a relative duality gap of "
                 f"{detail['sampled_gap']:.1e}."
             )
+        optimum = (
+            f"the optimum over all two-layer ReLU networks of any width{_WHICH[self.networks]}"
+        )
         if self.kind == "exact":
             lines.append(
                 f"Proved: the objective {self.objective:.6g} is within {100 * self.gap:.2g} % of "
-                "the optimum over all two-layer ReLU networks of any width."
+                f"{optimum}."
             )
-            return "\n".join(lines)
-        # a fit on many machines does not search
-        if "searched_lower_bound" in detail:
-            searched = relative_gap(self.objective, detail["searched_lower_bound"])
-            lines.append(
-                f"Searched: the objective {self.objective:.6g} is within {100 * searched:.2g} % of "
-                "the optimum over all two-layer ReLU networks of any width, if the search has "
-                f"missed no neuron (with {100 * detail['confidence']:.0f} % confidence, at most "
-                f"{100 * detail['share']:.1f} % of random starts would find a better one)."
-            )
-        proved = detail["proved_lower_bound"]
-        lines.append(
-            f"Proved: no two-layer ReLU network of any width has an objective below {proved:.6g} "
-            f"(this one has {self.objective:.6g}); the bound is valid but need not be tight."
-        )
+            if "known_objective" in detail:
+                lines[-1] = (
+                    f"{lines[-1][:-1]}, which is at least {self.lower_bound:.6g} and at most "
+                    f"{detail['known_objective']:.6g}."
+                )
+        else:
+            # a fit on many machines does not search
+            if "searched_lower_bound" in detail:
+                searched = relative_gap(self.objective, detail["searched_lower_bound"])
+                lines.append(
+                    f"Searched: the objective {self.objective:.6g} is within {100 * searched:.2g} "
+                    f"% of {optimum}, if the search has missed no neuron (with "
+                    f"{100 * detail['confidence']:.0f} % confidence, at most "
+                    f"{100 * detail['share']:.1f} % of random starts would find a better one)."
+                )
+            lines.append(self._proved("proved_lower_bound", _WHICH[self.networks]))
+        if "shared_lower_bound" in detail:
+            lines.append(self._proved("shared_lower_bound", ", with shared neurons or without,"))
+        if "out_of_time" in detail:
+            lines.append(f"Out of time: {detail['out_of_time']}")
         return "\n".join(lines)
+
+    def _proved(self, name, which):
+        bound = self.detail[name]
+        gap = relative_gap(self.objective, bound)
+        return (
+            f"Proved: no two-layer ReLU network of any width{which} has an objective below "
+            f"{bound:.6g} (this one has {self.objective:.6g}: a gap of {100 * gap:.2g} %); the "
+            "bound is valid but need not be tight."
+        )
 
 
 def pricing_bound(rows, multipliers):
@@ -137,25 +195,71 @@ def pricing_bound(rows, multipliers):
     parts = [np.maximum(sign * multipliers, 0.0) for sign in (1.0, -1.0)]
     totals = [part.sum() for part in parts]
     roots = [by_row(np.multiply, rows, np.sqrt(part)) for part in parts]
-    singular = [largest_singular_value(each) for each in roots]
-    return scale * bound_of_sums(transposed_times(rows, multipliers), totals, singular)
+    singular = [largest_singular_value(root) for root in roots]
+    bound = scale * bound_of_sums(transposed_times(rows, multipliers), totals, singular)
+    return bound * (1.0 + _EPS * np.prod(rows.shape, dtype=float))
+
+
+@dataclass(frozen=True)
+class ProvedDual:
+    r"""Dual variables of one output, with a proved bound on what any neuron gains by them.
+
+    Attributes
+    ----------
+    program : SampledProgram
+        Normalised; its patterns are not looked at.
+    objective_scale : float
+        Factor to the user's objectives.
+    slopes : ndarray of shape (n_samples,)
+        Admissible.
+    excess : float
+        At least :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+| / \alpha`.
+    """
+
+    program: SampledProgram
+    objective_scale: float
+    slopes: np.ndarray
+    excess: float
+
+    def at(self, kappa):
+        """Lower bound by the slopes over kappa, less what rounding may have added."""
+        program, kappa = self.program, kappa * (1.0 + 4.0 * _EPS)
+        terms = program.weights * program.loss.conjugate(self.slopes / kappa, program.y)
+        rounding = (len(terms) + 16.0) * _EPS * np.abs(terms).sum()
+        return self.objective_scale * max(0.0, -float(terms.sum()) - rounding)
+
+    @property
+    def lower_bound(self):
+        """Over all networks with this output alone."""
+        return self.at(max(1.0, self.excess))
 
 
 @dataclass(frozen=True)
 class OutputBounds:
-    """Lower bounds on the optimum of one output, over all networks.
+    """What is known of the optimum of one output, over all networks.
 
     Attributes
     ----------
-    proved : float
-        By `pricing_bound`, or by pricing all patterns where the program has them.
+    proved : ProvedDual
+        By `pricing_bound`, by branch and bound, or by pricing all patterns where the program has
+        them.
     dual : SearchedDual or None
         The dual variables, and what local ascents have found with them, which proves nothing; None
         where all patterns were priced.
+    n_cones : int
+        That branch and bound has looked at.
+    doublings : float
+        Of its cones, that it would have needed at the pace it had when time was out; see
+        `PricingBounds`. 0 where time was not.
+    upper : float
+        The least objective of a network with this output alone that was found on the way.
     """
 
-    proved: float
+    proved: ProvedDual
     dual: SearchedDual | None
+    n_cones: int = 0
+    doublings: float = 0.0
+    upper: float = np.inf
 
 
 def bound_output(program, slopes):
@@ -175,13 +279,13 @@ def bound_output(program, slopes):
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         if program.exhaustive:
             return OutputBounds(_over_all_patterns(program, slopes), None)
-        # every output is searched as it would be alone
-        rng = np.random.RandomState(0)
-        dual = search_dual(program, slopes, rng, n_starts=_FEW_STARTS, workers=workers)
+        dual = _searched(program, slopes, workers)
         return OutputBounds(_closed_form(program, dual), dual)
 
 
-def certify_network(programs, objectives, bounds, detail=None, *, time_limit=None, tol=1e-2):
+def certify_network(
+    programs, objectives, bounds, detail=None, *, time_limit=None, tol=1e-2, known=None
+):
     """Certificate of a network with a program, an objective and bounds for every output.
 
     Parameters
@@ -197,40 +301,131 @@ def certify_network(programs, objectives, bounds, detail=None, *, time_limit=Non
         Seconds to spend on better dual variables and on branch and bound.
     tol : float, default=0.01
         Relative gap at which they are good enough.
+    known : Certificate, default=None
+        Of the same network on the same data: what is proved there stays proved.
 
     Returns
     -------
     Certificate
     """
     detail, objective = dict(detail or {}), sum(objectives)
-    proved, duals = sum(each.proved for each in bounds), [each.dual for each in bounds]
-    if programs[0].exhaustive:
-        # where both are optimal, rounding decides which is larger
-        lower = min(proved, objective)
-        detail |= {"exhaustive": True, "proved_lower_bound": lower}
-        return Certificate("exact", objective, lower, relative_gap(objective, lower), detail)
-    kind = "searched"
-    if time_limit is not None:
+    tol = min(tol, _EXACT)
+    proved = _proved(bounds, objective, known.detail if known else {})
+    if time_limit is not None and relative_gap(objective, proved["proved_lower_bound"]) > tol:
         share = time_limit / len(programs)
-        parts = [
-            _enclose(program, known, one, share, tol)
-            for program, known, one in zip(programs, bounds, objectives, strict=True)
+        bounds = [
+            _enclose(program, bound, part, share, tol)
+            for program, bound, part in zip(programs, bounds, objectives, strict=True)
         ]
-        kind = "exact" if all(part.exact for part in parts) else "bound"
-        proved, duals = sum(part.lower_bound for part in parts), [part.dual for part in parts]
-        detail["n_cones"] = sum(part.n_cones for part in parts)
-    proved = min(proved, objective)
-    searched = min(max(sum(dual.lower_bound for dual in duals), proved), objective)
-    n_starts = min(dual.n_starts for dual in duals)
-    detail |= {
-        "proved_lower_bound": proved,
-        "searched_lower_bound": searched,
-        "n_starts": n_starts,
-        "confidence": CONFIDENCE,
-        "share": 1.0 - ((1.0 - CONFIDENCE) / len(programs)) ** (1.0 / n_starts),
-    }
-    lower = searched if kind == "searched" else proved
-    return Certificate(kind, objective, lower, relative_gap(objective, lower), detail)
+        proved = _proved(bounds, objective, proved)
+    detail |= proved
+    lower = proved["proved_lower_bound"]
+    least = min(objective, sum(bound.upper for bound in bounds))
+    gap = relative_gap(least, lower)
+    kind = "exact" if gap <= tol else "bound"
+    if any(bound.dual is None for bound in bounds):
+        detail["exhaustive"] = True
+    else:
+        n_starts = min(bound.dual.n_starts for bound in bounds)
+        searched = sum(bound.dual.lower_bound for bound in bounds)
+        searched = detail["searched_lower_bound"] = min(max(searched, lower), objective)
+        detail |= {
+            "n_starts": n_starts,
+            "confidence": CONFIDENCE,
+            "share": 1.0 - ((1.0 - CONFIDENCE) / len(programs)) ** (1.0 / n_starts),
+        }
+        if time_limit is None and kind == "bound":
+            lower, kind = searched, "searched"
+    if time_limit is not None:
+        detail["n_cones"] = sum(bound.n_cones for bound in bounds)
+        if least < objective:
+            detail["known_objective"] = least
+        if any(bound.doublings != 0.0 for bound in bounds):
+            detail["out_of_time"] = _out_of_time(programs[0], bounds, time_limit, gap, tol)
+    gap = relative_gap(objective, lower)
+    return Certificate(kind, objective, lower, gap, detail, _networks(bounds))
+
+
+def certificate_of_bounds(objective, bounds, detail):
+    """Certificate of a network from a proved bound for every output, without its dual variables.
+
+    The dual value is concave along the ray of the slopes, and not negative at its end: over kappa
+    instead of a smaller kappa' it is at least kappa' / kappa of what it was.
+
+    Parameters
+    ----------
+    objective : float
+        Of the network.
+    bounds : list of (lower_bound, excess)
+        For every output, with the excess of `ProvedDual`.
+    detail : dict
+        To go with the certificate.
+
+    Returns
+    -------
+    Certificate
+    """
+    lower = min(sum(lower for lower, _ in bounds), objective)
+    detail = {**detail, "proved_lower_bound": lower}
+    if len(bounds) > 1:
+        kappa = max(1.0, math.hypot(*(excess for _, excess in bounds)))
+        shares = [max(1.0, excess) / kappa * bound for bound, excess in bounds]
+        detail["shared_lower_bound"] = min(sum(shares), lower)
+    gap = relative_gap(objective, lower)
+    kind = "exact" if gap <= _EXACT else "bound"
+    return Certificate(kind, objective, lower, gap, detail, _networks(bounds))
+
+
+def _networks(bounds):
+    return "all" if len(bounds) == 1 else "unshared"
+
+
+def _proved(bounds, objective, known):
+    """What is proved about all networks, and about those that share no neuron; or was known."""
+    duals = [bound.proved for bound in bounds]
+    kappa = max(1.0, math.hypot(*(dual.excess for dual in duals)))
+    shared = max(sum(dual.at(kappa) for dual in duals), known.get("shared_lower_bound", 0.0))
+    proved = max(
+        sum(dual.lower_bound for dual in duals), shared, known.get("proved_lower_bound", 0.0)
+    )
+    # where both are optimal, rounding decides which is larger
+    detail = {"proved_lower_bound": float(min(proved, objective))}
+    if len(duals) > 1:
+        detail["shared_lower_bound"] = float(min(shared, objective))
+    return detail
+
+
+def _out_of_time(program, bounds, time_limit, gap, tol):
+    """What was tried, what is known, and whether more time would help."""
+    n_features = program.rows.shape[1] - program.fit_intercept
+    doublings = max(bound.doublings for bound in bounds)
+    features = f"{n_features} feature{'s' * (n_features != 1)}"
+    if program.fit_intercept:
+        features += " and a constant"
+    tried = "branch and bound over the directions of neurons"
+    n_cones = sum(bound.n_cones for bound in bounds)
+    if n_cones == 0:
+        tried, outlook = (
+            "column generation",
+            ("branch and bound was not tried, as that many features are out of its reach"),
+        )
+    elif math.isnan(doublings):
+        outlook = "that is too short to tell whether more time would help"
+    elif doublings <= _WITHIN_REACH:
+        times = 2.0 ** math.ceil(doublings)
+        outlook = f"more time may help: at this pace, {times:.0f} times as much or more is needed"
+    else:
+        outlook = "a proof is out of reach at this pace: the work grows exponentially with features"
+    return (
+        f"{tried} ({features}; {n_cones} cones in {time_limit:g} s) has proved a gap of "
+        f"{100 * gap:.2g} %, and {100 * tol:.2g} % was asked for; {outlook}."
+    )
+
+
+def _searched(program, slopes, workers=ALONE):
+    """The dual variables of a solution, searched as they would be were there no other output."""
+    rng = np.random.RandomState(0)
+    return search_dual(program, slopes, rng, n_starts=_FEW_STARTS, workers=workers)
 
 
 def _over_all_patterns(program, slopes):
@@ -238,24 +433,17 @@ def _over_all_patterns(program, slopes):
     normalised = units.normalised
     slopes = admissible_slopes(normalised, slopes / units.slope_scale)
     norms = dual_norms(normalised, slopes, exact_above=normalised.alpha)
-    return units.objective_scale * dual_value(normalised, slopes, norms.max())
+    # what the sums over the rows may have lost
+    sizes = normalised.weights * np.abs(slopes) * row_norms(normalised.rows)
+    largest = norms.max() + (len(sizes) + 16.0) * _EPS * sizes.sum()
+    return ProvedDual(normalised, units.objective_scale, slopes, largest / normalised.alpha)
 
 
 def _closed_form(program, dual):
     units = Units(program)
     normalised = units.normalised
     bound = pricing_bound(normalised.rows, normalised.weights * dual.slopes)
-    return units.objective_scale * dual_value(normalised, dual.slopes, bound)
-
-
-@dataclass(frozen=True)
-class _Enclosed:
-    """A proved lower bound for one output, and how it was come by."""
-
-    lower_bound: float
-    exact: bool
-    dual: SearchedDual
-    n_cones: int
+    return ProvedDual(normalised, units.objective_scale, dual.slopes, bound / normalised.alpha)
 
 
 def _affordable(program, slopes, wanted):
@@ -277,35 +465,40 @@ def _affordable(program, slopes, wanted):
 
 
 def _enclose(program, known, objective, time_limit, tol):
-    """Column generation and branch and bound by turns, each with half of the time left.
+    """Column generation and branch and bound by turns, each with half of the time of a turn.
 
     The better the dual variables, the looser the bound on pricing that is enough, and the fewer
-    cones it takes: what tolerance column generation leaves over is for branch and bound.
+    cones it takes: what tolerance column generation leaves over is for branch and bound. Turns get
+    longer, so that a longer time limit repeats what a shorter one does, and goes on from there.
     """
     rng = np.random.RandomState(1)
-    deadline = time.perf_counter() + time_limit
+    turn, deadline = _FIRST_TURN, time.perf_counter() + time_limit
     units = Units(program)
     normalised = units.normalised
-    proved, dual, exact, cones = known.proved, known.dual, False, 0
-    wanted = (1.0 - _AIM * tol) * objective
+    proved, n_cones, upper = known.proved, 0, objective
+    dual = known.dual or _searched(program, units.slope_scale * proved.slopes)
     rows = normalised.rows
     # large sparse rows have too many columns for branch and bound to get anywhere
     rows = None if is_wide(rows) or not fits_dense(rows) else dense(rows, "branch and bound")
     while True:
-        left = deadline - time.perf_counter()
-        dual = tighten(
-            program,
-            dual,
-            objective,
-            tol=_DUAL_SHARE * tol,
-            deadline=deadline - 0.5 * left,
-            rng=rng,
+        now = time.perf_counter()
+        end = min(deadline, now + turn)
+        middle = now + 0.5 * (end - now)
+        dual, found = tighten(
+            program, dual, objective, tol=_DUAL_SHARE * tol, deadline=middle, rng=rng
         )
+        upper = min(upper, found)
+        # of the network, or where it is not optimal of the best one that is known
+        wanted = min((1.0 - _AIM * tol) * objective, (1.0 - 0.5 * _AIM * tol) * upper)
+        settled = time.perf_counter() < middle
+        if settled:
+            # no better dual variables to be had: all the time is for branch and bound
+            end = deadline
         multipliers = normalised.weights * dual.slopes
         enough = _affordable(normalised, dual.slopes, wanted / units.objective_scale)
         enclosures = []
         for remaining, sign in ((2, 1.0), (1, -1.0)) if rows is not None else ():
-            left = max(deadline - time.perf_counter(), 0.0) / remaining
+            left = max(end - time.perf_counter(), 0.0) / remaining
             enclosures.append(
                 pricing_maximum(
                     rows,
@@ -316,19 +509,23 @@ def _enclose(program, known, objective, time_limit, tol):
                     time_limit=left,
                 )
             )
-        cones += sum(one.n_cones for one in enclosures)
-        upper = pricing_bound(normalised.rows, multipliers)
+        n_cones += sum(enclosure.n_cones for enclosure in enclosures)
+        gain = pricing_bound(normalised.rows, multipliers)
         if enclosures:
-            upper = min(upper, max(one.upper for one in enclosures))
-        lower = units.objective_scale * dual_value(normalised, dual.slopes, upper)
-        if lower >= proved:
-            proved = lower
-            exact = rows is not None and all(one.finished for one in enclosures)
+            gain = min(gain, max(enclosure.upper for enclosure in enclosures))
+        excess = gain / normalised.alpha
+        enclosed = ProvedDual(normalised, units.objective_scale, dual.slopes, excess)
+        proved = max(proved, enclosed, key=lambda bound: bound.lower_bound)
         # with what branch and bound has found; and anew, because the best of several searches is
         # not one to be confident in
-        found = [units.user_directions(one.direction[:, None]) for one in enclosures]
-        known, largest = np.concatenate([dual.directions, *found], axis=1), dual.largest
+        best = [units.user_directions(part.direction[:, None]) for part in enclosures]
+        known, largest = np.concatenate([dual.directions, *best], axis=1), dual.largest
         dual = search_dual(program, dual.slopes * units.slope_scale, rng, extra=known)
-        done = proved >= wanted or dual.largest <= max(largest * (1.0 + 1e-6), enough)
-        if done or time.perf_counter() >= deadline:
-            return _Enclosed(proved, exact, dual, cones)
+        finished = bool(enclosures) and all(part.finished for part in enclosures)
+        nothing_left = settled and dual.largest <= max(largest * (1.0 + 1e-6), enough)
+        if proved.lower_bound >= wanted or (nothing_left and finished):
+            return OutputBounds(proved, dual, n_cones, 0.0, upper)
+        if nothing_left or time.perf_counter() >= deadline:
+            doublings = max((part.doublings for part in enclosures), default=np.inf)
+            return OutputBounds(proved, dual, n_cones, doublings, upper)
+        turn *= 4.0

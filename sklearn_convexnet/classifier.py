@@ -324,7 +324,8 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         of the outputs.
 
     certificate_ : Certificate
-        What is known about `objective_` against all networks; see `certificate`.
+        What is known about `objective_` against all networks, or with several outputs all whose
+        outputs share no neuron; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver together; the largest of the outputs.
@@ -444,7 +445,8 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         Returns
         -------
         Certificate
-            Prints as sentences and carries the numbers.
+            Prints as sentences and carries the numbers. What was proved of the network of a fit
+            on its data before is kept.
         """
         check_is_fitted(self, "network_")
         X, y = self._validate_data(X, y, reset=False)

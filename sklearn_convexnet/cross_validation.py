@@ -262,7 +262,8 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         of the outputs.
 
     certificate_ : Certificate
-        What is known about `objective_` against all networks; see `certificate`.
+        What is known about `objective_` against all networks, or with several outputs all whose
+        outputs share no neuron; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver in the fit on all data; the largest of the
@@ -501,7 +502,8 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         of the outputs.
 
     certificate_ : Certificate
-        What is known about `objective_` against all networks; see `certificate`.
+        What is known about `objective_` against all networks, or with several outputs all whose
+        outputs share no neuron; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver in the fit on all data; the largest of the

@@ -93,7 +93,10 @@ class TwoLayerReLU:
         )
 
     def split(self) -> list[TwoLayerReLU]:
-        """One-output networks of the outputs, each with the neurons that it uses."""
+        """One-output networks of the outputs, each with the neurons that it uses.
+
+        Together they pay for a neuron as often as outputs share it.
+        """
         parts = []
         for k in range(self.output_weights.shape[1]):
             used = self.output_weights[:, k] != 0
@@ -132,16 +135,28 @@ class TwoLayerReLU:
         )
 
     def objective(
-        self, X: FloatArray, y: FloatArray, *, loss: HasValue, alpha: float, weights: FloatArray
+        self,
+        X: FloatArray,
+        y: FloatArray,
+        *,
+        loss: HasValue,
+        alpha: float | FloatArray,
+        weights: FloatArray,
     ) -> float:
-        r"""Training objective :math:`\sum_k \omega_k \ell(f(x_k), y_k) + \alpha R`.
+        r"""Training objective :math:`\sum_k \omega_k \sum_c \ell(f_c(x_k), y_{kc}) + \alpha R`.
+
+        With a penalty :math:`\alpha_c` for every output, the weight decay is
+        :math:`\frac12 \sum_j (\bar\alpha_j \|(u_j, b_j)\|^2 + \sum_c \alpha_c a_{jc}^2)`.
+        The penalty :math:`\bar\alpha_j` of a neuron is that of its output or, where outputs share
+        it, their mean with weights :math:`\alpha_c a_{jc}^2`: rescaled to the least decay it costs
+        :math:`\|(u_j, b_j)\| \, \|(\alpha_c a_{jc})_c\|_2`.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         loss : Loss
-        alpha : float
+        alpha : float or ndarray of shape (n_outputs,)
         weights : ndarray of shape (n_samples,)
             Sample weights that sum to one.
 
@@ -152,7 +167,18 @@ class TwoLayerReLU:
         """
         outputs = self(X)
         targets = y.reshape(outputs.shape)
-        return float(weights @ loss.value(outputs, targets).sum(axis=1) + alpha * self.penalty())
+        losses = loss.value(outputs, targets).sum(axis=1)
+        return float(weights @ losses + self._decay(alpha))
+
+    def _decay(self, alpha):
+        if np.ptp(alpha) == 0:
+            return np.max(alpha) * self.penalty()
+        shares = alpha * self.output_weights**2
+        used = shares.sum(axis=1)
+        # a neuron that no output uses: none is to pay more for it than another
+        means = np.where(used > 0, shares @ alpha, np.mean(alpha)) / np.where(used > 0, used, 1.0)
+        squares = np.sum(self.hidden_weights**2, axis=0) + self.hidden_biases**2
+        return 0.5 * (means @ squares + used.sum())
 
 
 def column_norms(blocks):

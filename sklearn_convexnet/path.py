@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils.multiclass import check_classification_targets
@@ -29,10 +30,10 @@ from ._typing import (
 from .classifier import _signs
 from .network import TwoLayerReLU
 from .program.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, Loss, get_loss
-from .program.patterns import draw_gates
+from .program.patterns import TooManyPatternsError, draw_gates, enumerate_gates
 from .regressor import ConvexReLURegressor
 from .solvers import solve, solve_adaptive
-from .solvers.bounds import admissible_slopes
+from .solvers.bounds import admissible_slopes, dual_norms
 from .solvers.constant import constant_network
 from .solvers.pricing import price
 from .solvers.threads import serial_blas
@@ -42,8 +43,10 @@ from .solvers.units import Units
 _STARTS = 200
 # and, with every path, to see where it leaves the constant
 _FEW_STARTS = 50
-# steps of an ascent: enough to end on the maximum
+# steps of an ascent: few go on for longer, and gain little by it
 _STEPS = 100
+# patterns that are enumerated instead: an ascent may end beside a maximum at the border of a cone
+_FEW_PATTERNS = 2000
 # in normalised units an alpha_max below this is rounding
 _NOTHING = 1e-12
 # iterations from one penalty to the next where nothing is to be certified; measured, more of them
@@ -102,10 +105,11 @@ def alpha_max(
 
     For the slopes p of the loss at the best constant and :math:`\lambda = \omega \circ p`, this is
     :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+|`, X with a column of ones when there is an
-    intercept. To find that maximum is hard in general: **the value returned is the best that a
-    search has found**, by local ascents from many random directions, and is not proved to be the
-    largest. With a loss that has kinks the slopes are not unique, and a smaller penalty than with
-    those chosen may do.
+    intercept. Where there are no more than 2000 activation patterns, as for some ten rows of three
+    features, all are looked at. To find the maximum is hard in general: **the value returned is the
+    best that a search has found**, by local ascents from many random directions, and is not proved
+    to be the largest. With a loss that has kinks the slopes are not unique, and a smaller penalty
+    than with those chosen may do.
 
     Parameters
     ----------
@@ -317,11 +321,26 @@ def largest_alpha(program, seed, n_starts=_STARTS):
         program.rows, program.weights, n_starts, rng, intercept=program.fit_intercept
     )
     starts = np.concatenate([units.directions(fresh), normalised.gates], axis=1)
-    found = price(
-        normalised, admissible_slopes(normalised, slopes), starts, max_iter=_STEPS
-    ).largest
+    slopes = admissible_slopes(normalised, slopes)
+    found = max(
+        price(normalised, slopes, starts, max_iter=_STEPS).largest,
+        _over_few_patterns(program, normalised, slopes),
+    )
     # the penalty of a program is proportional to that of its normalised form
     return found * program.alpha / normalised.alpha if found > _NOTHING else 0.0
+
+
+def _over_few_patterns(program, normalised, slopes):
+    """The largest pricing value over all patterns where they are few; else 0."""
+    rows = program.rows
+    if issparse(rows) or min(rows.shape) > _FEW_PATTERNS:
+        return 0.0
+    try:
+        gates = enumerate_gates(rows, max_patterns=_FEW_PATTERNS)
+    except TooManyPatternsError:
+        return 0.0
+    over_all = Units(program.with_gates(gates)).normalised
+    return dual_norms(over_all, slopes, exact_above=0.0).max()
 
 
 def alpha_grid(programs, n_alphas, eps, seed):

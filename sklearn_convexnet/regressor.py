@@ -116,7 +116,8 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         of the outputs.
 
     certificate_ : Certificate
-        What is known about `objective_` against all networks; see `certificate`.
+        What is known about `objective_` against all networks, or with several outputs all whose
+        outputs share no neuron; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver together; the largest of the outputs.
@@ -292,7 +293,8 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         Returns
         -------
         Certificate
-            Prints as sentences and carries the numbers.
+            Prints as sentences and carries the numbers. What was proved of the network of a fit
+            on its data before is kept.
         """
         check_is_fitted(self, "network_")
         X, targets = self._validate(X, y, reset=False)

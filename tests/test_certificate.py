@@ -11,6 +11,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import minimize, minimize_scalar
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexnet import (
     Certificate,
@@ -30,6 +33,7 @@ from sklearn_convexnet.program.losses import get_loss
 from sklearn_convexnet.program.patterns import activation_patterns, enumerate_gates
 from sklearn_convexnet.program.sampled import SampledProgram
 from sklearn_convexnet.solvers.bounds import dual_value
+from sklearn_convexnet.solvers.branch_and_bound import pricing_maximum
 
 LOSSES = [Squared(), Huber(0.5), Quantile(0.3), Logistic(), Hinge(), SquaredHinge()]
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
@@ -195,7 +199,8 @@ def test_certificate_on_other_data_is_valid(make, patterns, fit_intercept):
     for seed in (1, 2):
         Z, z = data(make, n=15, seed=seed)
         certificate = model.certificate(Z, z)
-        assert certificate.kind == model.certificate_.kind
+        # all patterns are priced, but the network is not optimal on other data
+        assert certificate.kind == ("bound" if patterns == "all" else "searched")
         best = make(patterns="all", fit_intercept=fit_intercept, alpha=0.05).fit(Z, z).objective_
         assert 0 <= certificate.lower_bound <= best <= certificate.objective * (1 + model.tol)
         assert certificate.lower_bound > 0 or patterns == "random"
@@ -286,9 +291,12 @@ def test_certificate_without_the_time_for_it(make):
         # no worse than the closed form
         closed = model.certificate_.detail["proved_lower_bound"]
         assert certificate.lower_bound >= closed * (1 - 1e-9)
-        searched, proved = str(certificate).splitlines()
+        searched, proved, late = str(certificate).splitlines()
         assert searched.startswith("Searched: ") and proved.startswith("Proved: no two-layer")
         assert f"{certificate.lower_bound:.6g}" in proved
+        assert f"a gap of {100 * certificate.gap:.2g} %" in proved
+        assert late.startswith("Out of time: ") and "2 features and a constant" in late
+        assert f"{certificate.detail['n_cones']} cones" in late and "1 % was asked for" in late
 
 
 @BOTH
@@ -351,7 +359,8 @@ def test_certificate_with_time_of_several_outputs():
     assert certificate.lower_bound <= sum(part.objective for part in alone)
     assert sum(part.lower_bound for part in alone) <= certificate.objective
     assert certificate.detail["n_cones"] > 0
-    none = model.certificate(X, Y, time_limit=0)
+    again = Regressor(patterns="adaptive", alpha=0.03).fit(X, Y)
+    none = again.certificate(X, Y, time_limit=0)
     assert none.kind == "bound" and none.lower_bound <= certificate.objective
 
 
@@ -365,8 +374,13 @@ def test_certificate_with_time_on_other_data(make):
     assert certificate.kind == "exact"
     # the network is not optimal there; the bound on all networks is as tight as ever
     assert (1 - 1e-2) * best.lower_bound_ <= certificate.lower_bound <= best.objective_
+    # that the optimum is known is said apart from the gap of the network
+    detail = certificate.detail
+    assert certificate.gap > 1e-2 and "out_of_time" not in detail
+    assert certificate.lower_bound >= (1 - 1e-2) * detail["known_objective"]
+    assert f"and at most {detail['known_objective']:.6g}." in str(certificate)
     # over all patterns there is nothing to spend time on
-    assert best.certificate(Z, z, time_limit=ENOUGH) is best.certificate_
+    assert best.certificate(Z, z, time_limit=ENOUGH, tol=0.5).detail["n_cones"] == 0
 
 
 @BOTH
@@ -379,7 +393,7 @@ def test_certificate_of_a_perfect_or_zero_network(make):
     if make is Regressor:
         perfect = make().fit(X, np.full(len(y), 3.0))
         assert perfect.certificate_ == Certificate(
-            "searched", 0.0, 0.0, 0.0, perfect.certificate_.detail
+            "exact", 0.0, 0.0, 0.0, perfect.certificate_.detail
         )
 
 
@@ -451,7 +465,7 @@ def test_what_branch_and_bound_finds_the_search_knows(monkeypatch):
         )
 
     monkeypatch.setattr(module, "search_dual", search_dual)
-    monkeypatch.setattr(module, "tighten", lambda program, dual, *args, **how: dual)
+    monkeypatch.setattr(module, "tighten", lambda program, dual, *_, **how: (dual, np.inf))
     detail = model.certificate(X, y, time_limit=5.0).detail
     assert calls[-1] is not None
     # the proof is within its tolerance of the truth; the estimate is no more above it
@@ -498,3 +512,220 @@ def test_memory_for_the_pricing_bound_is_linear_in_the_features():
     # the rows in coordinates of their span have the same bound
     _, coordinates = np.linalg.qr(wide.T)
     assert bound == pytest.approx(pricing_bound(coordinates.T, multipliers), rel=1e-9)
+
+
+# ------------------------------------------------------------------------------------------------
+# Several outputs: which networks a proof speaks of
+
+
+def shared_network(X, Y, *, units, alpha, seed, loss):
+    """A network whose outputs share their neurons, by long gradient descent; with biases."""
+    rng = np.random.RandomState(seed)
+    (n, d), K = X.shape, Y.shape[1]
+
+    def parts(point):
+        U, b, A, c = np.split(point, np.cumsum([d * units, units, units * K]))
+        return U.reshape(d, units), b, A.reshape(units, K), c
+
+    def objective(point):
+        U, b, A, c = parts(point)
+        active = X @ U + b
+        hidden = np.maximum(active, 0.0)
+        outputs = hidden @ A + c
+        slopes = loss.derivative(outputs, Y) / n
+        back = (slopes @ A.T) * (active > 0)
+        gradient = [X.T @ back + alpha * U, back.sum(axis=0) + alpha * b]
+        gradient += [hidden.T @ slopes + alpha * A, slopes.sum(axis=0)]
+        decay = 0.5 * alpha * (np.sum(U**2) + np.sum(b**2) + np.sum(A**2))
+        value = loss.value(outputs, Y).sum() / n + decay
+        return value, np.concatenate([part.ravel() for part in gradient])
+
+    start = rng.standard_normal((d + 1 + K) * units + K)
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    return TwoLayerReLU(*parts(found.x))
+
+
+def uniform(n):
+    return np.full(n, 1.0 / n)
+
+
+def test_outputs_that_share_neurons_are_below_a_bound_on_those_that_do_not():
+    """K equal targets are one target, larger by the root of K: their optimum is known."""
+    X = np.linspace(-1, 1, 9)[:, None]
+    for n_outputs in (2, 8):
+        Y = np.abs(X) * np.ones((1, n_outputs))
+        fit = ConvexReLURegressor(alpha=0.05, patterns="all", tol=1e-6, random_state=0).fit
+        certificate = fit(X, Y).certificate_
+        one = fit(X, np.sqrt(n_outputs) * Y[:, 0])
+        # the same network, with its output in the direction of the targets
+        net = one.network_
+        turned = np.full((1, n_outputs), n_outputs**-0.5)
+        shared = TwoLayerReLU(
+            net.hidden_weights,
+            net.hidden_biases,
+            net.output_weights * turned,
+            net.output_biases * turned[0],
+        )
+        value = shared.objective(X, Y, loss=Squared(), alpha=0.05, weights=uniform(9))
+        assert value == pytest.approx(one.objective_, rel=1e-9)
+        # what is proved for outputs apart says nothing of it
+        assert value < 0.9 * certificate.lower_bound
+        assert certificate.kind == "exact" and certificate.networks == "unshared"
+        bound = certificate.detail["shared_lower_bound"]
+        # with equal outputs no neuron gains less than is allowed for
+        assert (1 - 1e-3) * one.lower_bound_ <= bound <= value
+        assert value <= certificate.objective
+        _, apart, among_all = str(certificate).splitlines()
+        assert apart.endswith(
+            " two-layer ReLU networks of any width whose outputs share no neuron."
+        )
+        assert among_all.startswith(
+            "Proved: no two-layer ReLU network of any width, with shared neurons or without, has "
+            f"an objective below {bound:.6g} "
+        )
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    loss=st.sampled_from(LOSSES),
+    n_outputs=st.integers(2, 4),
+    equal=st.booleans(),
+    patterns=st.sampled_from(["all", "adaptive"]),
+)
+@settings(max_examples=6)
+def test_no_network_with_shared_neurons_is_below_the_bound_on_all(
+    seed, loss, n_outputs, equal, patterns
+):
+    rng = np.random.RandomState(seed)
+    X, alpha = rng.standard_normal((8, 1)), 10 ** rng.uniform(-2.5, -0.5)
+    score = np.abs(X) + 0.3 * X * rng.standard_normal((1, n_outputs))
+    if equal:  # where sharing saves most
+        score = np.repeat(score[:, :1], n_outputs, axis=1)
+    if loss.target == "sign":
+        Y = np.where(score > np.median(score), 1.0, -1.0)
+        programs = [make_program(X, y, loss, alpha) for y in Y.T]
+        solved = [solve(program, tol=1e-4) for program in programs]
+        bounds = [
+            bound_output(program, result.solution.slopes)
+            for program, result in zip(programs, solved, strict=True)
+        ]
+        objectives = [result.objective for result in solved]
+        certificate = certify_network(programs, objectives, bounds)
+    else:
+        Y = score
+        model = Regressor(alpha=alpha, loss=loss, patterns=patterns).fit(X, Y)
+        certificate = model.certificate_
+    assert certificate.networks == "unshared"
+    bound = certificate.detail["shared_lower_bound"]
+    assert bound <= certificate.detail["proved_lower_bound"]
+    for units in (3, 12):
+        found = shared_network(X, Y, units=units, alpha=alpha, seed=seed, loss=loss)
+        value = found.objective(X, Y, loss=loss, alpha=alpha, weights=uniform(8))
+        assert bound <= value * (1 + 1e-9)
+
+
+def make_program(X, y, loss, alpha):
+    gates = enumerate_gates(np.c_[X, np.ones(len(X))], max_patterns=1000)
+    patterns = activation_patterns(np.c_[X, np.ones(len(X))], gates)
+    return SampledProgram(
+        X, y, patterns, loss=loss, alpha=alpha, fit_intercept=True, gates=gates, exhaustive=True
+    )
+
+
+def test_classes_are_certified_as_outputs_apart():
+    X, y = load_iris(return_X_y=True)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    model = ConvexReLUClassifier(random_state=0).fit(X, y)
+    signs = np.where(y[:, None] == model.classes_, 1.0, -1.0)
+    found = shared_network(X, signs, units=30, alpha=model.alpha_, seed=0, loss=Logistic())
+    value = found.objective(X, signs, loss=Logistic(), alpha=model.alpha_, weights=uniform(150))
+    certificate = model.certificate_
+    # below what is searched, and later proved, for outputs that share no neuron
+    assert value < 0.9 * certificate.lower_bound
+    assert certificate.networks == "unshared"
+    assert certificate.detail["shared_lower_bound"] <= value
+
+
+def test_the_objective_of_a_fit_is_that_of_its_network():
+    """Also with a penalty for every output, and however the penalty of a neuron is counted."""
+    X, y = data(Regressor)
+    Y = np.stack([y, 50 * X[:, 0] ** 2, -y], axis=1)
+    model = Regressor(patterns="random").fit(X, Y)
+    assert np.ptp(model.alpha_) > 0
+    how = {"loss": Squared(), "weights": uniform(len(y))}
+    value = model.network_.objective(X, Y, alpha=model.alpha_, **how)
+    assert value == pytest.approx(model.objective_, rel=1e-12)
+    # a neuron that two outputs share, at its least decay
+    u, a = np.array([[3.0], [4.0]]), np.array([[2.0, 0.0, -1.0]])
+    alphas = np.array([0.1, 0.7, 0.4])
+    cost = 5.0 * np.hypot(0.1 * 2.0, 0.4 * 1.0)
+
+    def decay(scale):
+        net = TwoLayerReLU(u * scale, np.zeros(1), a / scale, np.zeros(3))
+        return net.objective(0 * X, 0 * Y, alpha=alphas, **how)
+
+    assert minimize_scalar(decay, bracket=(0.1, 1.0)).fun == pytest.approx(cost, rel=1e-9)
+    # one penalty, given once or for every output
+    net = TwoLayerReLU(u, np.zeros(1), a, np.zeros(3))
+    same = [net.objective(X, Y, alpha=alpha, **how) for alpha in (0.3, np.full(3, 0.3))]
+    assert same[0] == same[1]
+
+
+# ------------------------------------------------------------------------------------------------
+# With time
+
+
+@BOTH
+def test_more_time_proves_no_less(make):
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((60, 5))
+    y = np.abs(X[:, 0]) + 0.5 * rng.standard_normal(60)
+    y = (y > 0.7).astype(int) if make is Classifier else y
+    model = make(patterns="adaptive", alpha=0.02).fit(X, y)
+    bounds = [model.certificate_.detail["proved_lower_bound"]]
+    for time_limit in (0.2, 0.05, 0.0):
+        certificate = model.certificate(X, y, time_limit=time_limit)
+        assert certificate.detail["proved_lower_bound"] >= bounds[-1]
+        bounds.append(certificate.detail["proved_lower_bound"])
+    # but for another network, or other data, nothing is known
+    assert model.certificate(X, y, sample_weight=np.arange(60), time_limit=0).lower_bound > 0
+    again = make(patterns="adaptive", alpha=0.02).fit(X, y)
+    assert again.certificate(X, y, time_limit=0).lower_bound <= bounds[-1]
+
+
+def test_a_proof_out_of_reach_is_said_to_be():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((80, 12))
+    y = rng.standard_normal(80)
+    model = Regressor(patterns="random", alpha=0.1).fit(X, y)
+    late = str(model.certificate(X, y, time_limit=0.5)).splitlines()[-1]
+    assert late.startswith("Out of time: branch and bound") and "12 features and a constant" in late
+    # wider than branch and bound can look at
+    X = rng.standard_normal((80, 70))
+    model = Regressor(patterns="random", alpha=0.1).fit(X, y)
+    late = str(model.certificate(X, y, time_limit=0.0)).splitlines()[-1]
+    assert "70 features and a constant" in late and "branch and bound was not tried" in late
+
+
+def test_pace_of_branch_and_bound():
+    rng = np.random.RandomState(0)
+    rows, multipliers = rng.standard_normal((60, 4)), rng.standard_normal(60)
+    done = pricing_maximum(rows, multipliers, tol=0.05)
+    assert done.finished and done.doublings == 0.0
+    none = pricing_maximum(rows, multipliers, tol=0.05, max_cones=1)
+    assert not none.finished and np.isnan(none.doublings)
+    rows = rng.standard_normal((60, 5))
+    whole = pricing_maximum(rows, multipliers, tol=1e-2)
+    half = pricing_maximum(rows, multipliers, tol=1e-2, max_cones=whole.n_cones // 2)
+    assert whole.finished and not half.finished and 0.0 < half.doublings < np.inf
+
+
+@BOTH
+def test_kind_follows_the_gap(make):
+    """A fit that stopped early is not called exact because it knows all patterns."""
+    X, y = data(make, n=15)
+    with pytest.warns(ConvergenceWarning, match="gap"):
+        model = make(patterns="all", alpha=1e-3, solver="admm-rbcd", max_iter=3, tol=1e-3).fit(X, y)
+    certificate = model.certificate_
+    assert certificate.gap > 0.05 and certificate.kind == "bound"
+    assert f"a gap of {100 * certificate.gap:.2g} %" in str(certificate)

@@ -52,6 +52,17 @@ def test_alpha_max_is_exact_where_all_patterns_price():
     assert ConvexReLURegressor(alpha=0.99 * largest, **options).fit(X, y).n_neurons_ > 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_alpha_max_is_no_smaller_where_patterns_are_few(seed):
+    """An ascent that ends beside the border of a cone may stop .3 % below the maximum."""
+    rng = np.random.RandomState(seed)
+    X, y = rng.standard_normal((5, 2)), rng.standard_normal(5)
+    largest = alpha_max(X, y, random_state=0)
+    options = {"patterns": "all", "tol": 1e-9}
+    assert ConvexReLURegressor(alpha=largest * (1 + 1e-7), **options).fit(X, y).n_neurons_ == 0
+    assert ConvexReLURegressor(alpha=largest * (1 - 1e-4), **options).fit(X, y).n_neurons_ > 0
+
+
 def test_alpha_max_of_outputs_weights_and_units():
     X, y = data()
     one = alpha_max(X, y, random_state=0)

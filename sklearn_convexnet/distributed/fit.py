@@ -124,7 +124,9 @@ class Distributed:
         -------
         result : Result
         proved : float
-            Lower bound of the objectives of all networks.
+            Lower bound of the objectives of all networks with this output alone.
+        excess : float
+            At least what any neuron gains by the dual variables of that bound, over the penalty.
         """
         shards, loss, alpha = self.shards, program.loss, program.alpha
         row_square, target_squares = self._squares()
@@ -164,7 +166,8 @@ class Distributed:
             history=record.history,
             solution=point,
         )
-        return result, objective_scale * self._proved(scaled_alpha)
+        proved, excess = self._proved(scaled_alpha)
+        return result, objective_scale * proved, excess
 
     def _squares(self):
         """Weighted means of the squared norms of X and of the squares of the targets."""
@@ -184,7 +187,7 @@ class Distributed:
         return float(losses / self.weight + alpha * network.penalty())
 
     def _proved(self, alpha):
-        """Lower bound from a bound on what any neuron may gain, see `bound_of_sums`."""
+        """Lower bound from a bound on what any neuron may gain, see `bound_of_sums`; and that."""
         shards = self.shards
         while True:
             try:
@@ -192,8 +195,8 @@ class Distributed:
                 balance_slopes(shards)
                 linear, *parts = shards.total("pricing_sums")
                 singular = [np.sqrt(max(np.linalg.eigvalsh(gram)[-1], 0.0)) for gram in parts[1::2]]
-                largest = bound_of_sums(linear, parts[::2], singular)
-                return max(0.0, -shards.total("conjugate", max(1.0, largest / alpha)))
+                excess = bound_of_sums(linear, parts[::2], singular) / alpha
+                return max(0.0, -shards.total("conjugate", max(1.0, excess))), excess
             except ShardsLostError:
                 continue
 

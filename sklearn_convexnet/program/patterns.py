@@ -179,6 +179,15 @@ def strict_gates(rows, gates, rng):
     return _unscale_gates(nudged, scale), margins > STRICT_MARGIN
 
 
+class TooManyPatternsError(ValueError):
+    """There may be more patterns than are wanted."""
+
+
+def _most_cells(m, r):
+    """Largest number of cells of m hyperplanes of rank r through the origin."""
+    return 2 * sum(comb(m - 1, j) for j in range(r))
+
+
 def enumerate_gates(rows, *, max_patterns):
     """One gate for every pattern that neurons can realise strictly.
 
@@ -202,8 +211,8 @@ def enumerate_gates(rows, *, max_patterns):
 
     Raises
     ------
-    ValueError
-        If there may be more than `max_patterns` patterns.
+    TooManyPatternsError
+        A ValueError: there may be more than `max_patterns` patterns.
 
     References
     ----------
@@ -217,9 +226,9 @@ def enumerate_gates(rows, *, max_patterns):
         return np.empty((len(scale), 0))
     coordinates, back = _row_space(unit[_distinct_lines(unit)])
     m, r = coordinates.shape
-    count = 2 * sum(comb(m - 1, j) for j in range(r))
+    count = _most_cells(m, r)
     if count > max_patterns:
-        raise ValueError(
+        raise TooManyPatternsError(
             f"patterns='all' would need up to {count} activation patterns for {m} distinct rows "
             f"of rank {r}, more than max_patterns={max_patterns}; use patterns='random', fewer "
             "rows or fewer features"

@@ -29,7 +29,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# Rounding of a sum over all rows, relative to the sum of magnitudes; of merged and projected rows.
+# Rounding of a sum over some thousand rows, relative to the sum of magnitudes; of merged and
+# projected rows.
 ROUNDING = 1e-12
 # Cones split at once; floats of an array of matrices (16 MB), and of one that stays in the cache.
 BATCH, CHUNK, CACHE = 1024, 2**21, 2**15
@@ -60,6 +61,9 @@ class PricingBounds:
         Number of cones bounded.
     finished : bool
         Whether `upper` is as small as was asked for.
+    doublings : float
+        How often the number of cones would have to double for that, at the pace of the last two
+        doublings: 0 if finished, NaN if there were too few cones to tell.
     """
 
     lower: float
@@ -67,6 +71,7 @@ class PricingBounds:
     direction: np.ndarray
     n_cones: int
     finished: bool
+    doublings: float
 
 
 def pricing_maximum(
@@ -106,13 +111,14 @@ def pricing_maximum(
     multipliers = np.asarray(multipliers, dtype=np.float64)
     used = rows.any(axis=1) & (multipliers != 0.0)
     if not used.any():
-        return PricingBounds(0.0, 0.0, np.zeros(rows.shape[1]), 0, True)
+        return PricingBounds(0.0, 0.0, np.zeros(rows.shape[1]), 0, True, 0.0)
     pricing, basis, scale, slack = _reduce(rows[used], multipliers[used])
     target = stop_below / scale - slack if stop_below else 0.0
 
     best = pricing.ascend(_starts(basis, start))
     cones, n_cones, pool = _fan(pricing), 0, _Pool()
     settled = 0.0 if len(cones) else pricing.crude_bound()
+    pace = _Pace()
     while len(cones):
         threshold = max(best[0] * (1.0 + tol) + slack, target)
         cones.bound(pricing, threshold)
@@ -122,6 +128,7 @@ def pricing_maximum(
         unsettled = (cones.bounds > threshold) & ~cones.thin
         settled = max(settled, cones.bounds[~unsettled].max(initial=0.0))
         pool.push(cones[unsettled])
+        pace.note(n_cones, max(best[0], settled, pool.largest_bound()) - best[0])
         if n_cones >= max_cones or time.perf_counter() >= deadline:
             break
         cones, discarded = pool.pop(pricing.batch, threshold)
@@ -134,7 +141,30 @@ def pricing_maximum(
     if lower <= 0.0:
         lower, direction = 0.0, np.zeros(basis.shape[0])
     good_enough = max(lower * (1.0 + tol) + 3.0 * scale * slack, stop_below or 0.0)
-    return PricingBounds(lower, upper, direction, n_cones, bool(upper <= good_enough))
+    finished = bool(upper <= good_enough)
+    doublings = 0.0 if finished else pace.doublings(good_enough / scale - best[0])
+    return PricingBounds(lower, upper, direction, n_cones, finished, doublings)
+
+
+class _Pace:
+    """How fast the enclosure gets narrower with the number of cones."""
+
+    def __init__(self):
+        self.marks = []
+
+    def note(self, n_cones, width):
+        """Remember the width whenever the number of cones has doubled."""
+        if not self.marks or n_cones >= 2 * self.marks[-1][0]:
+            self.marks.append((n_cones, width))
+
+    def doublings(self, wanted):
+        """Doublings of the cones to the width that is wanted, if it falls by a power of them."""
+        if len(self.marks) < 4:
+            return np.nan if self.marks else np.inf
+        (_, before), (_, width) = self.marks[-3], self.marks[-1]
+        if not 0.0 < width < before:
+            return np.inf
+        return 2.0 * np.log(max(width / max(wanted, TINY), 1.0)) / np.log(before / width)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -253,7 +283,8 @@ def _reduce(rows, multipliers):
     norms = np.linalg.norm(points, axis=1)
     points, multipliers = points[norms > 0.0], (multipliers * norms)[norms > 0.0]
     points /= norms[norms > 0.0, None]
-    slack = float(ROUNDING * np.abs(multipliers).sum() + lost)
+    rounding = max(ROUNDING, len(points) * np.finfo(np.float64).eps)
+    slack = float(rounding * np.abs(multipliers).sum() + lost)
     # One of the two directions of each line: (-z)_+ = (z)_+ - z. Equal ones are neighbours in the
     # order of almost any linear function.
     keys = points @ np.random.RandomState(0).standard_normal(points.shape[1])

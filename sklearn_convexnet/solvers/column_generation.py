@@ -124,15 +124,18 @@ def tighten(program, dual, objective, *, tol, deadline, rng):
 
     Returns
     -------
-    SearchedDual
+    dual : SearchedDual
         The best seen.
+    upper : float
+        The least objective of the networks over the neurons found; infinite if none was solved for.
     """
-    best, directions = dual, dual.directions
+    best, upper, directions = dual, np.inf, dual.directions
     while relative_gap(objective, best.lower_bound) > tol and time.perf_counter() < deadline:
         gates, strict = strict_gates(program.rows, directions, rng)
         strict &= activation_patterns(program.rows, gates).any(axis=0)
         program = program.with_gates(gates[:, strict])
         result = solve(program, "scp", tol=_MASTER * tol)
+        upper = min(upper, result.objective)
         dual = search_dual(program, result.solution.slopes, rng)
         if dual.lower_bound > best.lower_bound:
             best = dual
@@ -143,4 +146,4 @@ def tighten(program, dual, objective, *, tol, deadline, rng):
         if new.shape[1] == 0 or nothing_left:
             break
         directions = np.concatenate([program.geometry.directions[:, used], new], axis=1)
-    return best
+    return best, upper

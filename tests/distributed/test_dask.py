@@ -161,6 +161,12 @@ def test_classes(client, class_weight):
     assert remote.objective_ == pytest.approx(local.objective_, rel=4e-2)
     assert same_problem(local, remote)
     assert (remote.predict(X) == local.predict(X)).mean() > 0.9
+    # of networks that share neurons less is proved than of those that do not
+    certificate = remote.certificate_
+    assert certificate.networks == "unshared"
+    shared = certificate.detail["shared_lower_bound"]
+    assert 0 < shared < certificate.detail["proved_lower_bound"] <= local.objective_
+    assert shared <= local.certificate_.detail["shared_lower_bound"] * (1 + 0.05)
 
 
 def test_many_classes_are_classes(client):

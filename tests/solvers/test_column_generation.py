@@ -24,7 +24,7 @@ def problem(loss, intercept, seed=1):
 
 def tightened(program, dual, objective, *, tol=1e-3, deadline=np.inf):
     rng = np.random.RandomState(0)
-    return tighten(program, dual, objective, tol=tol, deadline=deadline, rng=rng)
+    return tighten(program, dual, objective, tol=tol, deadline=deadline, rng=rng)[0]
 
 
 @LOSSES
