@@ -359,12 +359,14 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
             self.dual_gap_ = max(result.gap for result in results)
         if self.formulation == "cone":
             self.pattern_factors_ = [result.factors for result in results]
-            if any(result.program is None for result in results):
+            left = [result for result in results if result.program is None]
+            if left:
                 warnings.warn(
-                    f"{type(self).__name__} has no neurons: no activation pattern holds on all of "
-                    f"every perturbed sample at epsilon={self.epsilon}, so that only a constant "
-                    "network is feasible. Use formulation='relaxed', a smaller epsilon, or "
-                    "fit_intercept=True.",
+                    f"{type(self).__name__} has no neurons: none of the "
+                    f"{left[0].patterns.shape[1]} activation patterns that were tried leaves room "
+                    f"for one on all of every perturbed sample at epsilon={self.epsilon}, and what "
+                    "is left is a constant network. Use formulation='relaxed', a smaller epsilon, "
+                    "or fit_intercept=True.",
                     UserWarning,
                     stacklevel=4 + FIT_WRAPPERS,  # the caller of fit
                 )

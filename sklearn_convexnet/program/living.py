@@ -7,19 +7,35 @@ radii at which one does,
 .. math:: \max_u \min_k \frac{s_k x_k^\top u}{\|r_k \circ u\|_*},
 
 is a margin: that of a support vector machine without slack. It is a linear program for the norms
-inf and 1 and a least-squares problem over :math:`a \ge 0` for the norm 2. A pattern that dies has
-blocks zero and nothing else; it costs time and takes the interior from the program. With many more
-rows than features, almost all random patterns die at radii of practical use.
+inf and 1 and a least-squares problem over :math:`a \ge 0` for the norm 2. With many more rows than
+features, almost all random patterns have a factor below one at radii of practical use.
+
+A cone without interior is not yet a cone of zero blocks. All rows can be moved in the same features
+(`Perturbation.balls`), so that a block of a pattern whose factor is below one has
+:math:`r_k \circ u = 0`: it lives in the features that nothing moves, in the polyhedral cone
+:math:`s_k x_k^\top u \ge 0`. Rows that are zero there, or opposed to each other, hold it on a face:
+in the subspace where they are zero, the other rows leave it an interior. Only a pattern without
+such a face, too, is dead.
 """
 
 import numpy as np
 from scipy.optimize import linprog, nnls
 
-from .patterns import activation_patterns, distinct_patterns, realizing_gates, sample_gates
+from ..rows import unit_rows
+from .patterns import (
+    SOLVER_TOLERANCE,
+    STRICT_MARGIN,
+    activation_patterns,
+    distinct_patterns,
+    realizing_gates,
+    sample_gates,
+)
 from .perturbation import reaches
 
 # weight of what the norm 2 leaves free against what it bounds: the margin loses its square
 _FREE = 1e4
+# relative accuracy of a factor, from above and, of a search in the norm 2, from below
+_MARGIN, _SHORT = 1e-6, 1e-3
 
 
 def slacks(rows, radii, patterns, directions, dual):
@@ -45,19 +61,98 @@ def largest_factors(rows, radii, patterns, dual):
         Where the factor is attained; meaningless where it is zero.
     factors : ndarray of shape (P,)
         Non-negative; inf if something that cannot be perturbed, as the intercept, tells the
-        sides apart. The robust cone has an interior if the factor is more than 1.
+        sides apart, be it on a face. See `living` and `undecided`.
     """
     patterns = np.asarray(patterns, dtype=bool)
     sided = np.any((rows != 0) | (radii > 0), axis=1)
     rows, radii, patterns = rows[sided], radii[sided], patterns[sided]
     directions, factors = _free_directions(rows, radii, patterns)
-    if not radii.any():
-        return directions, factors  # no other directions to search
     search = {1: _search_absolute, 2: _search_euclidean, np.inf: _search_maximum}[dual]
     for i in np.flatnonzero(factors == 0):
-        signs = np.where(patterns[:, i], 1.0, -1.0)
-        directions[:, i], factors[i] = search(signs[:, None] * rows, radii)
+        if radii.any():
+            signs = np.where(patterns[:, i], 1.0, -1.0)
+            directions[:, i], factors[i] = search(signs[:, None] * rows, radii)
+        if factors[i] < 1.0 - _SHORT:
+            found, held, _ = free_face(rows, radii, patterns[:, i])
+            if found.any():
+                # no row holds a cone that is too thin for the search: it may have an interior
+                directions[:, i], factors[i] = found, np.inf if held.any() else 1.0
     return directions, factors
+
+
+def living(factors):
+    """Whether patterns have non-zero blocks at the radii that the factors are of."""
+    return factors > 1.0 + _MARGIN
+
+
+def undecided(factors):
+    """Whether rounding hides if patterns have non-zero blocks, and which."""
+    return (factors >= 1.0 - _SHORT) & ~living(factors)
+
+
+def free_face(rows, radii, pattern):
+    """The cone of a pattern within the features that nothing moves.
+
+    Parameters
+    ----------
+    rows, radii : ndarray of shape (n, d)
+    pattern : ndarray of bool of shape (n,)
+
+    Returns
+    -------
+    direction : ndarray of shape (d,)
+        In the relative interior of the cone; zero if all blocks of the cone are inactive.
+    held : ndarray of bool of shape (n,)
+        Rows on which all blocks of the cone are zero.
+    basis : ndarray of shape (d, r)
+        Orthonormal, of the subspace that these rows leave.
+    """
+    free = np.flatnonzero(~radii.any(axis=0))
+    n, d = rows.shape
+    direction, basis = np.zeros(d), np.zeros((d, 0))
+    size = np.abs(rows[:, free]).max(axis=0, initial=0.0)
+    size = np.where(size > 0, size, 1.0)
+    visible = np.flatnonzero(rows[:, free].any(axis=1))
+    if visible.size == 0:
+        return direction, np.ones(n, dtype=bool), basis
+    signs = np.where(pattern[visible], 1.0, -1.0)
+    signed = unit_rows(signs[:, None] * rows[np.ix_(visible, free)] / size)
+    signed, group = np.unique(signed, axis=0, return_inverse=True)
+    inside, rest = _relative_interior(signed)
+    held = np.ones(n, dtype=bool)
+    held[visible] = rest[group.ravel()]
+    if not pattern[~held].any():
+        return direction, held, basis
+    null = np.linalg.svd(signed[rest], full_matrices=True) if rest.any() else None
+    if null is None:
+        left = np.eye(free.size)
+    else:
+        left = null[2][np.count_nonzero(null[1] > STRICT_MARGIN) :].T
+    left = np.linalg.qr(left / size[:, None])[0]
+    direction[free] = left @ (left.T @ (inside / size))
+    basis = np.zeros((d, left.shape[1]))
+    basis[free] = left
+    return direction / np.sqrt(direction @ direction), held, basis
+
+
+def _relative_interior(signed):
+    """A point of ``signed @ u >= 0`` with as many rows positive as can be, and the other rows."""
+    inside, rest = np.zeros(signed.shape[1]), np.ones(len(signed), dtype=bool)
+    while rest.any():
+        total = signed[rest].sum(axis=0)
+        result = linprog(
+            -total,
+            A_ub=np.concatenate([-signed, total[None]]),
+            b_ub=np.append(np.zeros(len(signed)), 1.0),
+            bounds=(None, None),
+            options={"primal_feasibility_tolerance": SOLVER_TOLERANCE},
+        )
+        if result.x is None or not total @ result.x > 0.5:
+            break
+        # the cone holds the sum of its points
+        inside += result.x / np.sqrt(result.x @ result.x)
+        rest = ~(signed @ inside > STRICT_MARGIN * np.sqrt(inside @ inside))
+    return inside, rest
 
 
 def candidate_patterns(rows, radii, weights, y, n_patterns, rng, *, dual, intercept, n_moved=0):
@@ -175,6 +270,10 @@ def _search_maximum(signed, radii):
 def _search_euclidean(signed, radii):
     """Dual norm 2: the point of the convex hull of the rows that is nearest to zero."""
     attacked = radii[0] > 0
+    # what the free features tell of the others is free: with an intercept these are centred
+    told = np.linalg.lstsq(signed[:, ~attacked], signed[:, attacked], rcond=None)[0]
+    rows, signed = signed, signed.copy()
+    signed[:, attacked] -= signed[:, ~attacked] @ told
     size = np.sqrt(np.mean(signed**2, axis=0))
     scale = np.where(size > 0, size, 1.0) / _FREE
     scale[attacked] = radii[0, attacked]
@@ -188,7 +287,8 @@ def _search_euclidean(signed, radii):
     except RuntimeError:
         return np.zeros(len(scale)), 0.0
     direction = (multipliers @ scaled) / scale
-    return direction, _measured(signed, radii, direction, 2)
+    direction[~attacked] -= told @ direction[attacked]
+    return direction, _measured(rows, radii, direction, 2)
 
 
 def _largest_margin(rows, budget, *, upper):

@@ -29,7 +29,7 @@ from .._typing import ArrayLike, ClassificationLoss, FloatArray, RegressionLoss
 from ..network import TwoLayerReLU, column_norms
 from ..rows import root_mean_square
 from .geometry import Geometry
-from .living import largest_factors, slacks
+from .living import free_face, largest_factors, slacks
 from .losses import Loss
 from .patterns import check_patterns
 from .perturbation import Perturbation, dual_norms
@@ -74,12 +74,16 @@ class RobustProgram:
     radii : ndarray of shape (n_samples, d)
         Radii of the balls, zero in the constant column.
     perturbation : Perturbation
+    bounding : ndarray of bool of shape (n_samples, n_patterns)
+        Rows that bound the cones, those on which blocks need not be zero.
+    projections : ndarray of shape (n_patterns, d, d) or None
+        On the subspaces of the cones; None if all of them have an interior.
 
     Raises
     ------
     ValueError
-        If `SampledProgram` would, the loss has no closed form of its worst case, or the robust
-        cone of a pattern has no interior.
+        If `SampledProgram` would, the loss has no closed form of its worst case, or a pattern has
+        neither a robust cone with an interior nor a face of it in the features without radii.
     """
 
     def __init__(
@@ -101,36 +105,67 @@ class RobustProgram:
         centres, radii = perturbation.balls(X)
         constant = np.ones((len(X), int(fit_intercept)))
         radii = np.concatenate([radii, 0.0 * constant], axis=1)
+        rows = np.concatenate([centres, constant], axis=1)[weights > 0]
+        self.radii = np.ascontiguousarray(radii[weights > 0])
+        patterns = patterns[weights > 0]
         name = "gates"
         if gates is None:
             name = "patterns"
-            rows = np.concatenate([centres, constant], axis=1)
-            gates, _ = largest_factors(rows, radii, patterns, perturbation.dual)
-        self.sampled = SampledProgram(
-            centres,
-            y,
+            gates, _ = largest_factors(rows, self.radii, patterns, perturbation.dual)
+        gates = np.array(gates, dtype=np.float64)
+        if gates.shape != (rows.shape[1], patterns.shape[1]) or not np.isfinite(gates).all():
+            raise ValueError(
+                f"gates must be finite and of shape {(rows.shape[1], patterns.shape[1])}, got "
+                f"shape {gates.shape}."
+            )
+        gates, bounding, bases = self._faces(rows, patterns, gates, name)
+        self.sampled = _Centres(
+            centres[weights > 0],
+            y[weights > 0],
             patterns,
             loss=loss,
             alpha=alpha,
-            sample_weight=weights,
+            sample_weight=weights[weights > 0],
             fit_intercept=fit_intercept,
             gates=gates,
         )
-        self.radii = np.ascontiguousarray(radii[weights > 0])
+        self.bounding = bounding[:, self.sampled.kept]
+        self.projections = None
+        if bases:
+            whole = np.eye(rows.shape[1])
+            kept = (bases.get(i, whole) for i in self.sampled.kept)
+            self.projections = np.stack([basis @ basis.T for basis in kept])
         self._take_gate_slack()
-        dead = np.flatnonzero(~(self.gate_slack.min(axis=0) > 0))
-        if dead.size:
+
+    def _faces(self, rows, patterns, gates, name):
+        """Gates in the cones, rows that bound them, and bases of the flat ones."""
+        dual = self.perturbation.dual
+        # a row of zeros that nothing moves has no side
+        sided = np.any((rows != 0) | (self.radii > 0), axis=1)
+        bounding, bases, dead = np.repeat(sided[:, None], patterns.shape[1], axis=1), {}, []
+        slack = slacks(rows, self.radii, patterns, gates, dual)
+        for i in np.flatnonzero(~(slack[sided].min(axis=0, initial=np.inf) > 0)):
+            _, factor = largest_factors(rows, self.radii, patterns[:, [i]], dual)
+            gates[:, i], held, bases[i] = free_face(rows, self.radii, patterns[:, i])
+            if not (np.isinf(factor[0]) and held[sided].any()):
+                dead.append(int(i))
+            bounding[held, i] = False
+        if dead:
             raise ValueError(
-                f"{name}: {dead.size} of {self.n_patterns} columns (first: "
-                f"{self.sampled.kept[dead[:5]].tolist()}) have no direction inside their robust "
-                f"cone for epsilon={perturbation.epsilon}. Remove them, or lower epsilon."
+                f"{name}: {len(dead)} of {patterns.shape[1]} columns (first: {dead[:5]}) have no "
+                f"direction inside their robust cone for epsilon={self.perturbation.epsilon}. "
+                "Remove them, or lower epsilon."
             )
+        return gates, bounding, bases
 
     def _take_gate_slack(self):
-        inert = ~np.any((self.sampled.rows != 0) | (self.radii > 0), axis=1)
-        self.gate_slack = self.slack(self.sampled.gates)
-        # a row of zeros that nothing moves has no side
-        self.gate_slack[inert] = np.inf
+        self.gate_slack = np.where(self.bounding, self.slack(self.sampled.gates), np.inf)
+
+    def on_faces(self, blocks: FloatArray) -> FloatArray:
+        """The nearest blocks, shape (d, n_patterns), in the subspaces of the cones."""
+        if self.projections is None:
+            return blocks
+        return np.einsum("iab,bi->ai", self.projections, blocks)
 
     @property
     def n_patterns(self) -> int:
@@ -186,6 +221,7 @@ class RobustProgram:
         return self._feasible_blocks(v), self._feasible_blocks(w)
 
     def _feasible_blocks(self, blocks):
+        blocks = self.on_faces(blocks)
         # slack is concave and positively homogeneous: that of a sum is at least the sum of slacks
         slack = self.slack(blocks)
         used = np.any(blocks != 0, axis=0)
@@ -246,6 +282,14 @@ class RobustProgram:
         program.sampled, program.radii = scaled, self.radii / row_scale
         program._take_gate_slack()
         return program, target_scale / row_scale, target_scale, target_scale**degree
+
+
+class _Centres(SampledProgram):
+    """The program of the centres; what is asked of the gates is asked of the balls."""
+
+    def _strict_gates(self, gates, rows, patterns):
+        gates = np.ascontiguousarray(gates[:, self.kept])
+        return gates, gates
 
 
 def check_robust_data(X, y, loss, alpha, sample_weight, perturbation):

@@ -158,7 +158,10 @@ class RobustADMM:
     def _norm_step(self, blocks):
         previous = self.norms
         point = RELAXATION * blocks + (1 - RELAXATION) * previous + self.norms_dual
-        self.norms = _shrink_norms(point, self.sampled.alpha / self.rho_norms, self.scale)
+        # a face has none of the features that are scaled: projected before it is shrunk
+        point_on_face = np.stack([self.program.on_faces(side) for side in point])
+        threshold = self.sampled.alpha / self.rho_norms
+        self.norms = _shrink_norms(point_on_face, threshold, self.scale)
         self.norms_dual = point - self.norms
         return blocks - self.norms, self.norms - previous, self.norms, self.norms_dual
 
@@ -191,7 +194,7 @@ class RobustADMM:
         before = self.slack, self.reach
         above = RELAXATION * slack + (1 - RELAXATION) * self.slack - self.pull
         below = RELAXATION * reach + (1 - RELAXATION) * self.reach + self.pull
-        self.pull = np.maximum(0.5 * (below - above), 0.0)
+        self.pull = np.maximum(0.5 * (below - above), 0.0) * self.program.bounding
         self.slack, self.reach = above + self.pull, below - self.pull
         pairs = zip((slack, reach), before, (self.slack, self.reach), strict=True)
         primal, change, size = (

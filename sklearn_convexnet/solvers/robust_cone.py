@@ -7,13 +7,13 @@ r"""Convex adversarial training over sampled patterns: search, prune, solve, cer
     \quad \text{s.t.} \quad (2 d_{ik} - 1)\, x_k^\top v_i \ge \|r_k \circ v_i\|_*
 
 and the same for w (Bai, Gautam & Sojoudi, arXiv 2201.01965, Section 4; `RobustProgram`). The
-patterns whose robust cones have no interior are found by one small program each and left out
-first: their blocks are zero.
+patterns whose blocks are zero are found by one small program each and left out first; where
+rounding hides whether they are, the lower bound holds for other blocks as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Literal
 
@@ -29,22 +29,21 @@ from .._typing import (
     Seed,
 )
 from ..network import TwoLayerReLU
-from ..program.living import candidate_patterns, largest_factors
+from ..program.living import candidate_patterns, largest_factors, living, undecided
 from ..program.losses import Loss
 from ..program.patterns import check_patterns, distinct_patterns
 from ..program.perturbation import Perturbation
 from ..program.robust_cone import RobustProgram, check_robust_data
 from .bounds import Certified, tighter
 from .constant import constant_network
+from .interior import balance
 from .result import Record, Result, Solution
 from .robust_admm import RobustADMM
-from .robust_bounds import certify_robust, constant_point
+from .robust_bounds import certify_robust, constant_point, largest_projection
 from .robust_interior import RobustBarrier
 from .solve import check_arguments, generator
 from .threads import one_blas_pool
 
-# a cone that lives by less than this is as good as dead: its interior is rounding
-_MARGIN = 1e-6
 # features times patterns of a program: a Newton step takes the cube of it
 _MOST_UNKNOWNS = 1000
 # Newton steps after which the barrier method has lost its way
@@ -68,10 +67,11 @@ class RobustResult(Result):
     gap : float
         ``(upper_bound - lower_bound) / upper_bound``.
     bounds_of : {"sampled"}
-        What the bounds enclose: the optimum over the patterns of `program`.
+        What the bounds enclose: the optimum over the patterns of `program`. The lower bound holds
+        with those of which rounding hides whether they live as well.
     n_iter : int
         Iterations of the barrier method and of ADMM together.
-    status : {"optimal", "max_iter", "stopped"}
+    status : {"optimal", "max_iter", "stalled", "stopped"}
         As in `Result`.
     history : list of dict
         One entry per check, as in `Result`.
@@ -83,10 +83,9 @@ class RobustResult(Result):
         How much the radii may grow before each pattern dies (times a scalar epsilon: the largest
         epsilon at which it lives); inf if it never does.
     living : ndarray of bool of shape (n_candidates,)
-        Whether it lives at the radii of the perturbation.
+        Whether it lives at the radii of the perturbation, as far as rounding does not hide it.
     program : RobustProgram or None
-        The program over living patterns; None if there are none. Only zero blocks are feasible
-        then, and the network is a constant.
+        The program over living patterns; None if there are none, and the network is a constant.
     """
 
     patterns: BoolArray
@@ -187,12 +186,21 @@ def solve_robust_cone(
             n_moved=n_moved,
         )
     directions, factors = largest_factors(rows, radii, patterns, perturbation.dual)
-    living = factors > 1.0 + _MARGIN
-    found = {"patterns": patterns, "factors": factors, "living": living}
-    if not living.any():
-        return _constant_result(rows.shape[1], y, weights, loss, fit_intercept, on_check, found)
-    chosen = np.sort(np.argsort(-np.where(living, factors, 0.0), kind="stable")[:most])
-    chosen = chosen[living[chosen]]
+    alive = living(factors)
+    found = {"patterns": patterns, "factors": factors, "living": alive}
+    hidden = patterns[:, undecided(factors)]
+    if not alive.any():
+        bias, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
+        if fit_intercept:
+            slopes = balance(slopes, weights)
+        pull = rows.T @ ((weights * slopes)[:, None] * hidden)
+        largest = largest_projection(rows, radii, hidden, pull, perturbation.dual)
+        slopes = slopes / max(1.0, largest / alpha)
+        return _constant_result(
+            rows.shape[1], y, weights, loss, fit_intercept, bias, slopes, tol, on_check, found
+        )
+    chosen = np.sort(np.argsort(-np.where(alive, factors, 0.0), kind="stable")[:most])
+    chosen = chosen[alive[chosen]]
     program = RobustProgram(
         X,
         y,
@@ -205,7 +213,7 @@ def solve_robust_cone(
         gates=directions[:, chosen],
     )
     with one_blas_pool(large=False):
-        best, n_iter, record = _solve(program, solver, tol, max_iter, on_check)
+        best, n_iter, record = _solve(program, solver, tol, max_iter, on_check, hidden)
     network = program.network(best.solution.v, best.solution.w, best.solution.bias)
     return RobustResult(
         network=network,
@@ -215,7 +223,7 @@ def solve_robust_cone(
         gap=best.gap,
         bounds_of="sampled",
         n_iter=n_iter,
-        status=record.status(best.gap, tol, "max_iter"),
+        status=record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled"),
         history=record.history,
         solution=best.solution,
         program=program,
@@ -223,7 +231,7 @@ def solve_robust_cone(
     )
 
 
-def _solve(program, solver, tol, max_iter, on_check):
+def _solve(program, solver, tol, max_iter, on_check, hidden):
     """The barrier method, then ADMM if rounding stops it; the best point in the user's units."""
     normalised, block_scale, target_scale, objective_scale = program.normalised()
     record = Record(objective_scale, on_check)
@@ -233,14 +241,15 @@ def _solve(program, solver, tol, max_iter, on_check):
         normalised.sampled.loss,
         fit_intercept=normalised.sampled.fit_intercept,
     )
-    best = certify_robust(normalised, *constant_point(normalised, bias, slopes))
+    start = constant_point(normalised, bias, slopes)
+    best, dual_point = certify_robust(normalised, *start), start[-1]
     record("constant", 1, best)
     n_iter = 1
     if solver == "interior" and best.gap > tol:
         method, moving = RobustBarrier(normalised), not record.stopped
         while best.gap > tol and method.n_iter < min(max_iter, _MOST_NEWTON) and moving:
             moving = method.centre(min(max_iter, _MOST_NEWTON) - method.n_iter)
-            best = _better(normalised, method, best)
+            best, dual_point = _better(normalised, method, best, dual_point)
             moving &= not record("interior", method.n_iter, best)
             method.tighten()
         n_iter = method.n_iter
@@ -249,10 +258,21 @@ def _solve(program, solver, tol, max_iter, on_check):
         method = RobustADMM(normalised)
         while best.gap > tol and n_iter < max_iter and not record.stopped:
             method.run(min(check, max_iter - done) - method.n_iter)
-            best = _better(normalised, method, best)
+            best, dual_point = _better(normalised, method, best, dual_point)
             n_iter = done + method.n_iter
             record("admm", n_iter, best)
             check = int(1.5 * method.n_iter)
+    if hidden.size:
+        # once, at the end: what they cost the bound is not for the solver to win back
+        proved = certify_robust(
+            normalised,
+            np.zeros((2, *normalised.sampled.gates.shape)),
+            0.0,
+            dual_point,
+            left_out=hidden,
+        )
+        best = replace(best, lower_bound=min(best.lower_bound, proved.lower_bound))
+        record("left out", n_iter, best)
     point = best.solution
     v, w = program.feasible_point(block_scale * point.v, block_scale * point.w)
     bias = target_scale * point.bias
@@ -266,14 +286,17 @@ def _solve(program, solver, tol, max_iter, on_check):
     return best, n_iter, record
 
 
-def _better(program, method, best):
-    certified = certify_robust(program, method.blocks, method.bias, method.multipliers())
-    return tighter(best, certified)
+def _better(program, method, best, dual_point):
+    """The better of both bounds, and the dual point of the lower one."""
+    multipliers = method.multipliers()
+    certified = certify_robust(program, method.blocks, method.bias, multipliers)
+    if certified.lower_bound > best.lower_bound:
+        dual_point = multipliers
+    return tighter(best, certified), dual_point
 
 
-def _constant_result(d, y, weights, loss, fit_intercept, on_check, found):
-    """The best constant: no block but zero is feasible."""
-    bias, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
+def _constant_result(d, y, weights, loss, fit_intercept, bias, slopes, tol, on_check, found):
+    """The constant network, with the bound that slopes prove."""
     value = float(weights @ loss.value(np.full_like(y, bias), y))
     lower = max(0.0, -float(weights @ loss.conjugate(slopes, y)))
     zero = np.zeros((d, 0))
@@ -288,7 +311,7 @@ def _constant_result(d, y, weights, loss, fit_intercept, on_check, found):
         gap=certified.gap,
         bounds_of="sampled",
         n_iter=1,
-        status="optimal",
+        status=record.status(certified.gap, tol, "stalled"),
         history=record.history,
         solution=certified.solution,
         program=None,

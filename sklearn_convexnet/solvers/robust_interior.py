@@ -62,8 +62,9 @@ class RobustBarrier:
         else:
             self.scale, self.reaches = program.radii[0, moved], np.ones((len(rows), 1))
         self.signs = np.concatenate([np.where(patterns, 1.0, -1.0)] * 2, axis=1)
-        # rows that bound no cone: zero, and nothing moves them
-        self.sided = np.isfinite(program.gate_slack).all(axis=1)
+        self.bounding = np.concatenate([program.bounding, program.bounding], axis=1)
+        projections = program.projections
+        self.projections = None if projections is None else np.concatenate([projections] * 2)
         start = float(sampled.weights @ sampled.loss.value(np.zeros(len(rows)), sampled.y))
         B = 2 * sampled.n_patterns
         gates = np.concatenate([sampled.gates.T, sampled.gates.T])
@@ -75,7 +76,7 @@ class RobustBarrier:
         top = G if self.dual == 1 else np.linalg.norm(G, ord=self.dual, axis=1)[:, None]
         self.x = theta, T, 0.0, top + 0.1 * (1.0 + top)
         self.n_iter, self.soften = 0, _SOFT
-        self.degree = 2 * len(rows) + 2 * B + self.signs.size
+        self.degree = 2 * len(rows) + 2 * B + np.count_nonzero(self.bounding)
         self.degree += 2 * self.scale.size * (B + len(first))
         self.mu = max(start, 1e-12) / self.degree
 
@@ -94,19 +95,24 @@ class RobustBarrier:
 
     def _reach_bounds(self, theta, signs):
         """Bounds T between the reach of interior blocks and their smallest value on the rows."""
-        values = (signs * (self.sampled.rows @ theta.T))[self.sided]
+        values = signs * (self.sampled.rows @ theta.T)
         u = np.abs(theta[:, self.moved]) * self.scale
         if self.dual != 1:
             reach = np.linalg.norm(u, ord=self.dual, axis=1)
-            return (0.5 * (reach + values.min(axis=0)))[:, None]
+            lowest = np.where(self.bounding, values, np.inf).min(axis=0)
+            return (0.5 * (reach + lowest))[:, None]
         # the same excess for every feature: half of what the tightest row leaves
-        reach = self.reaches[self.sided] @ u.T
-        room = (values - reach) / np.maximum(self.reaches[self.sided].sum(axis=1), 1e-300)[:, None]
+        room = values - self.reaches @ u.T
+        room /= np.maximum(self.reaches.sum(axis=1), 1e-300)[:, None]
+        room = np.where(self.bounding, room, np.inf)
         return u + 0.5 * np.minimum(room.min(axis=0), 1.0)[:, None]
 
     def _effective(self, theta):
         P = self.sampled.n_patterns
-        return self.gates @ (theta[:P] - theta[P:])
+        return self.gates @ self._on_faces(theta[:P] - theta[P:])
+
+    def _on_faces(self, differences):
+        return self.program.on_faces(differences.T).T
 
     def centre(self, max_steps):
         """Newton steps towards the centre of the present `mu`; false if rounding forbids any."""
@@ -161,7 +167,8 @@ class RobustBarrier:
         self.mu *= _SHRINK
 
     def _slack(self, theta, T):
-        return (self.signs * (self.sampled.rows @ theta.T) - self.reaches @ T.T)[self.sided]
+        slack = self.signs * (self.sampled.rows @ theta.T) - self.reaches @ T.T
+        return np.where(self.bounding, slack, np.inf)
 
     def _value(self, x):
         """Value of the barrier function; inf outside of its domain."""
@@ -180,7 +187,7 @@ class RobustBarrier:
         norms = np.einsum("bj,bj->b", theta, theta)
         t = mu + np.sqrt(mu**2 + alpha**2 * norms)
         total += np.sum(t - mu * np.log(2.0 * mu * t / alpha**2))
-        return total - mu * np.sum(np.log(slack)) + mu * gauges
+        return total - mu * np.sum(np.log(slack[self.bounding])) + mu * gauges
 
     def _outputs(self, G, bias, Tg):
         outputs = np.einsum("kj,kj->k", self.sampled.rows, G[self.group]) + bias
@@ -222,9 +229,7 @@ class RobustBarrier:
         d = rows.shape[1]
 
         # blocks: cones, gauges, norms
-        slack = np.full(self.signs.shape, np.inf)
-        slack[self.sided] = self._slack(theta, T)
-        pull = mu / slack
+        pull = mu / self._slack(theta, T)
         curve = pull**2 / mu
         gu, gT, Huu, HuT, HTT = _gauge(theta[:, moved] * scale, T, self.dual)
         slope = -(self.signs * pull).T @ rows
@@ -240,6 +245,12 @@ class RobustBarrier:
         bent = alpha**2 / ((mu + root) * np.sqrt(root)) * theta
         own += (alpha**2 / (mu + root))[:, :, None] * np.eye(d)
         own -= bent[:, :, None] * bent[:, None, :]
+        if self.projections is not None:
+            # nothing pulls blocks out of the subspaces of their cones
+            inside = self.projections
+            slope = np.einsum("bij,bj->bi", inside, slope)
+            across = np.einsum("bii->b", own)[:, None, None] * (np.eye(d) - inside)
+            own, cross = inside @ own @ inside + across, inside @ cross
         blocks = _Eliminated(own, cross, corner)
 
         # effective weights, with the bias as one more coordinate: losses, gauges
@@ -259,10 +270,18 @@ class RobustBarrier:
         corner = _grams(R, member * ee[:, None], R) + mu * HTT
         effective = _Eliminated(own, cross, corner)
 
-        pushed = self.gates.T @ slope_G[:, :d]
+        pushed = self._on_faces(self.gates.T @ slope_G[:, :d])
         slope += np.concatenate([pushed, -pushed])
         gradient = slope, slope_T, float(slope_G[:, d].sum()), slope_Tg
-        system = _NewtonSystem(blocks, effective, self.gates, sampled.fit_intercept, self.soften)
+        system = _NewtonSystem(
+            blocks,
+            effective,
+            self.gates,
+            self._on_faces,
+            self.program.projections,
+            sampled.fit_intercept,
+            self.soften,
+        )
         return gradient, system
 
     def multipliers(self):
@@ -274,8 +293,7 @@ class RobustBarrier:
         gu, gT = _gauge(G[:, moved] * self.scale, Tg, self.dual)[:2]
         gradients = p[:, None] * rows
         gradients[:, moved] -= e[:, None] * radii[:, moved] * (gu / gT)[self.group]
-        cones = np.zeros(self.signs.shape)
-        cones[self.sided] = self.mu / self._slack(theta, T)
+        cones = self.mu / self._slack(theta, T)
         gu, gT = _gauge(theta[:, moved] * self.scale, T, self.dual)[:2]
         moves = radii.T @ cones
         moves[moved] *= (gu / gT).T
@@ -311,9 +329,9 @@ class _Eliminated:
 class _NewtonSystem:
     """The system in the blocks, their reaches, the bias and the reaches of the groups."""
 
-    def __init__(self, blocks, effective, gates, intercept, soften):
+    def __init__(self, blocks, effective, gates, on_faces, projections, intercept, soften):
         self.blocks, self.effective = blocks, effective
-        self.gates, self.intercept = gates, intercept
+        self.gates, self.on_faces, self.intercept = gates, on_faces, intercept
         P, d = gates.shape[1], blocks.own.shape[1]
         largest = np.einsum("bii->bi", blocks.reduced).max(axis=1)
         softened = blocks.reduced + (soften * largest)[:, None, None] * np.eye(d)
@@ -323,11 +341,13 @@ class _NewtonSystem:
         M = effective.reduced
         pairs = (gates[:, :, None] * gates[:, None, :]).reshape(len(gates), -1)
         K = (pairs.T @ M[:, :d, :d].reshape(len(M), -1)).reshape(P, P, d, d)
+        if projections is not None:
+            K = projections[:, None] @ K @ projections
         index = np.arange(P)
         K[index, index] += self.parallel
         K = K.transpose(0, 2, 1, 3).reshape(P * d, P * d)
         if intercept:
-            border = (gates.T @ M[:, :d, d]).reshape(-1, 1)
+            border = on_faces(gates.T @ M[:, :d, d]).reshape(-1, 1)
             K = np.block([[K, border], [border.T, M[:, d:, d:].sum(axis=0)]])
         # each entry on its own scale
         entries = np.sqrt(np.einsum("ii->i", K))
@@ -341,7 +361,7 @@ class _NewtonSystem:
         slope, slope_T, slope_bias, slope_Tg = (-1.0 * part for part in gradient)
         P, d = self.gates.shape[1], slope.shape[1]
         pushed = self.effective.reduce(slope_Tg)
-        through = self.gates.T @ pushed[:, :d]
+        through = self.on_faces(self.gates.T @ pushed[:, :d])
         slope = slope + self.blocks.reduce(slope_T) + np.concatenate([through, -through])
         alone = np.einsum("bij,bj->bi", self.inverse, slope)
         apart = alone[:P] - alone[P:]
@@ -358,7 +378,7 @@ class _NewtonSystem:
 
     def _wide(self, moves, bias):
         P = self.gates.shape[1]
-        change = self.gates @ (moves[:P] - moves[P:])
+        change = self.gates @ self.on_faces(moves[:P] - moves[P:])
         return np.concatenate([change, np.full((len(change), 1), bias)], axis=1)
 
     def multiply(self, x):
@@ -366,7 +386,7 @@ class _NewtonSystem:
         moves, moves_T, bias, moves_Tg = x
         first, second = self.blocks.multiply(moves, moves_T)
         wide, third = self.effective.multiply(self._wide(moves, bias), moves_Tg)
-        pushed = self.gates.T @ wide[:, :-1]
+        pushed = self.on_faces(self.gates.T @ wide[:, :-1])
         return first + np.concatenate([pushed, -pushed]), second, float(wide[:, -1].sum()), third
 
 

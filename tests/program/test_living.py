@@ -64,6 +64,26 @@ def test_without_perturbation_the_realisable_patterns_live(dual):
     assert factors.tolist() == [0.0, np.inf]
 
 
+@pytest.mark.parametrize("dual", [1, 2, np.inf])
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e5])
+def test_factors_far_from_the_origin(dual, offset):
+    X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]) + offset
+    rows, radii = balls(X, Perturbation(0.1), intercept=True)
+    _, factors = largest_factors(rows, radii, X[:, :1] > offset, dual)
+    assert factors[0] == pytest.approx(5.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("dual", [1, 2, np.inf])
+def test_a_cone_on_a_face_lives(dual):
+    # the first feature is never moved, the second one is
+    X = np.array([[0.0, 0.0], [1.0, 0.3], [-1.0, 0.2], [2.0, -1.0]])
+    rows, radii = balls(X, Perturbation([0.0, 0.1]), intercept=False)
+    patterns = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], dtype=bool)
+    directions, factors = largest_factors(rows, radii, patterns, dual)
+    assert factors.tolist() == [np.inf, 0.0]
+    np.testing.assert_allclose(directions[:, 0], [1.0, 0.0])
+
+
 def test_unrealisable_patterns_are_dead():
     X = np.array([[0.0], [1.0], [2.0]])
     rows, radii = balls(X, Perturbation(0.1), intercept=True)
