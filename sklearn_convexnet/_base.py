@@ -121,7 +121,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             self._penalties = alphas
             self.alpha_ = float(alphas[0]) if np.ptp(alphas) == 0 else alphas
             self._gates, self._kept, self._results = gates, kept, results
-            self._drawn = self.patterns if isinstance(self.patterns, str) else None
+            self._drawn = self._drawing
             self._fitted_problem = self._problem(rows, outputs, weights, loss, alphas)
             vars(self).pop("communication_", None)
             vars(self).update(attributes)
@@ -206,9 +206,28 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         elif self._can_reuse_gates(rows):
             gates = self._gates
         else:
-            gates = sample_gates(rows, weights, self.n_patterns, rng, intercept=self.fit_intercept)
+            gates = sample_gates(
+                rows,
+                weights,
+                self.n_patterns,
+                rng,
+                intercept=self.fit_intercept,
+                distinct=self._drawing != "directions",
+            )
         _check_some(gates)
         return gates, activation_patterns(rows, gates)
+
+    @property
+    def _drawing(self):
+        """What is drawn: patterns, or the independent directions of a first layer; None if none."""
+        if not isinstance(self.patterns, str):
+            return None
+        return "directions" if self._fixed_layer else self.patterns
+
+    @property
+    def _fixed_layer(self):
+        """Whether the random directions are the hidden layer."""
+        return self.solver == "scp" and isinstance(self.patterns, str) and self.patterns == "random"
 
     def _rows(self, X):
         """What the hidden neurons see."""
@@ -216,7 +235,8 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
 
     def _can_reuse_gates(self, rows):
         """Whether the last random gates are as many as are wanted now, and fit these rows."""
-        if not self.warm_start or getattr(self, "_drawn", None) not in ("random", "adaptive"):
+        kinds = ("directions",) if self._drawing == "directions" else ("random", "adaptive")
+        if not self.warm_start or getattr(self, "_drawn", None) not in kinds:
             return False
         if self._gates.shape[1] != self.n_patterns or not self._saw_as_many(rows.shape[1]):
             return False
@@ -282,6 +302,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
 
     def _set_fitted(self, network, objectives, programs, results, bounds, data):
         """Set the attributes that state what is known, then those of every network."""
+        own = programs if self._adaptive else programs[:1]
         upper = sum(result.upper_bound for result in results)
         lower = sum(result.lower_bound for result in results)
         gap = max(result.gap for result in results)
@@ -295,16 +316,15 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
                 "sampled_lower_bound": lower,
                 "sampled_gap": gap,
                 "fixed_directions": results[0].bounds_of == "scp",
-                "n_patterns": sum(program.n_patterns for program in programs)
-                if self._adaptive
-                else programs[0].n_patterns,
+                "n_directions": sum(program.n_directions for program in own),
+                "n_patterns": sum(program.n_patterns for program in own),
             },
             tol=self.tol,
         )
         self._best_certificate = self.certificate_
         self.lower_bound_ = lower
         self.dual_gap_ = gap
-        gates = [program.gates for program in (programs if self._adaptive else programs[:1])]
+        gates = [program.gates for program in own]
         self.patterns_ = activation_patterns(self._rows(data), np.concatenate(gates, axis=1))
         self._set_network(network, objectives, results)
 

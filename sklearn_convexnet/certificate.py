@@ -110,8 +110,8 @@ class Certificate:
         "known_objective", the least objective of a network that was found on the way where that is
         below `objective`, and "out_of_time", a sentence, where it was. When made in `fit`:
         "sampled_upper_bound", "sampled_lower_bound" and "sampled_gap" of the convex program that
-        was solved, its "n_patterns", and whether it had "fixed_directions", one per pattern, as
-        with ``solver="scp"``.
+        was solved, its "n_patterns", the "n_directions" that they are of, and whether these were
+        "fixed_directions", as with ``solver="scp"``.
     networks : {"all", "unshared"}
         What `lower_bound` and `gap` speak of: "all" two-layer ReLU networks of any width, or with
         several outputs those among them whose outputs share no neuron ("unshared").
@@ -130,7 +130,7 @@ class Certificate:
             which = "all" if "exhaustive" in detail else "the chosen"
             what = f"over {which} {detail['n_patterns']} activation patterns"
             if detail["fixed_directions"]:
-                what = f"over a first layer of {detail['n_patterns']} fixed directions"
+                what = f"over a first layer of {detail['n_directions']} fixed directions"
             lines.append(
                 f"Solved: the convex program {what}, to a relative duality gap of "
                 f"{detail['sampled_gap']:.1e}."

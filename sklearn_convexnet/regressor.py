@@ -56,7 +56,8 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         An array of shape (n_samples, n_patterns): these.
 
     n_patterns : int, default=100
-        Number of random patterns, or of the neurons from which adaptive ones start.
+        Number of random patterns, of the random directions that "scp" keeps, or of the neurons
+        from which adaptive patterns start.
 
     solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"}, default="admm"
         "admm": Kronecker-diagonalised ADMM polished by an interior point; any loss.

@@ -76,8 +76,8 @@ def distinct_patterns(patterns):
     return first[packed[:, first].any(axis=0)]
 
 
-def sample_gates(rows, weights, n_gates, rng, *, intercept):
-    """Draw gates with distinct patterns that are balanced wherever the data lie.
+def sample_gates(rows, weights, n_gates, rng, *, intercept, distinct=True):
+    """Draw gates that are balanced wherever the data lie, with distinct patterns.
 
     Hyperplanes are drawn around the weighted mean of the data, at the scale of its weighted
     standard deviation. With an intercept, ``g ~ N(0, I)`` and ``b ~ N(0, 1)`` act on the
@@ -97,13 +97,15 @@ def sample_gates(rows, weights, n_gates, rng, *, intercept):
         Draws depend on ``d`` and on `rng` only, not on the order of the rows.
     intercept : bool
         Whether the last column is the constant one.
+    distinct : bool, default=True
+        Whether patterns must differ. If not, the gates are independent of each other.
 
     Returns
     -------
     ndarray of shape (d, P), P <= n_gates
-        Gates of unit norm with a relative margin above 1e-9 and distinct, non-empty patterns.
-        Fewer than `n_gates` when the bounded number of draws finds no more; at least one if any
-        row is not zero.
+        Gates of unit norm with a relative margin above 1e-9 and non-empty patterns. Fewer than
+        `n_gates` when the bounded number of draws finds no more; at least one if any row is not
+        zero.
     """
     scaled, scale = _scale_columns(rows)
     unit = _unit_visible(scaled)
@@ -116,13 +118,14 @@ def sample_gates(rows, weights, n_gates, rng, *, intercept):
     # Two batches without a new pattern: whatever is left is too thin to be worth the search.
     while len(chosen) < n_gates and left > 0 and idle < 2:
         draws = from_normal(rng.standard_normal((batch, len(scale))).T)
-        fresh = _new_strict_gates(unit, draws, seen)
+        fresh = _new_strict_gates(unit, draws, seen, distinct)
         chosen += fresh
         left -= batch
         idle = 0 if fresh else idle + 1
     if not chosen:
         # So far from the origin that no hyperplane cuts the cloud at this precision: pass it by.
-        chosen = _new_strict_gates(unit, rng.standard_normal((batch, len(scale))).T, seen)
+        draws = rng.standard_normal((batch, len(scale))).T
+        chosen = _new_strict_gates(unit, draws, seen, distinct)
     gates = np.array(chosen[:n_gates]).reshape(-1, len(scale)).T
     return _unscale_gates(gates, scale)
 
@@ -393,13 +396,13 @@ def _draw_map(scaled, weights, intercept):
     return from_the_origin
 
 
-def _new_strict_gates(unit, gates, seen):
-    """List of the gates with a sufficient margin and a non-empty pattern not yet in `seen`."""
+def _new_strict_gates(unit, gates, seen, distinct):
+    """List of the gates with a sufficient margin and a non-empty pattern, if asked a new one."""
     packed, margins = _packed_patterns(unit, gates)
     fresh = []
     for p in np.flatnonzero((margins > STRICT_MARGIN) & packed.any(axis=1)):
         key = packed[p].tobytes()
-        if key not in seen:
+        if not distinct or key not in seen:
             seen.add(key)
             fresh.append(gates[:, p])
     return fresh

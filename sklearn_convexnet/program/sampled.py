@@ -53,7 +53,8 @@ class SampledProgram:
         Whether neurons have a (penalised) bias and the output an unpenalised one.
     gates : array-like of shape (d, n_patterns), default=None
         Directions that realise the patterns strictly, ``patterns == (rows @ gates >= 0)``;
-        found by linear programming when omitted. ``d = n_features + fit_intercept``.
+        found by linear programming when omitted. ``d = n_features + fit_intercept``. The solver
+        "scp" has a neuron for each of them, those of equal patterns included.
     exhaustive : bool, default=False
         Whether the patterns are all patterns of the data, so that the optimum of the program is
         the global optimum of the network.
@@ -199,6 +200,11 @@ class SampledProgram:
     def n_patterns(self) -> int:
         """Number of distinct patterns."""
         return self.patterns.shape[1]
+
+    @property
+    def n_directions(self) -> int:
+        """Number of gates that were given, the first layer of the solver "scp"."""
+        return self.geometry.directions.shape[1]
 
     def predictions(self, v: FloatArray, w: FloatArray, bias: float) -> FloatArray:
         """Outputs of the gated model, shape (n_samples,)."""
