@@ -1,4 +1,4 @@
-"""Bounds and certificates against the optimum over all networks, by enumeration, n <= 10, d <= 2."""
+"""Bounds and certificates against the optimum over all networks, for n <= 10 and d <= 2."""
 
 from dataclasses import dataclass
 

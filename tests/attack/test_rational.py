@@ -17,7 +17,7 @@ from sklearn_convexnet.robustness import certified_accuracy, certified_radius, c
 pytestmark = pytest.mark.slow
 
 # turn up to attack in earnest: networks a test
-N_NETWORKS = 60
+N_NETWORKS = 120
 METHODS = ("auto", "exact", "crown", "interval")
 KINDS = ("ordinary", "cancelling", "nearly cancelling", "opposite", "far away", "wide range")
 
