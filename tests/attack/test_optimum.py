@@ -288,7 +288,8 @@ def test_programs_over_all_patterns(seed):
 def test_a_default_fit_is_not_far_above_the_optimum():
     t = np.array([-2.82, -2.08, 1.67, 5.3, -3.36, -1.97, -2.0, -1.35])
     labels = np.array([1, -1, -1, 1, -1, -1, 1, -1])
-    case = Case("hinge", t[:, None], labels[:, None].astype(float), labels, None, 1.2e-4, True)
+    X = np.column_stack([t, np.ones(8)])
+    case = Case("hinge", X, labels[:, None].astype(float), labels, None, 1.2e-4, False)
     least = network_objective(*case.problem, case.optimum())
     assert case.fit().objective_ <= 1.05 * least
 
