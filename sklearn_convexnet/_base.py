@@ -377,17 +377,21 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         )
 
     def _outputs(self, X):
-        """Outputs of the network, shape (n_samples, n_outputs), in the dtype of X."""
+        """Outputs of the network, shape (n_samples, n_outputs), and the dtype of X.
+
+        The outputs are in float64, and fit the dtype: what is decided is decided before rounding.
+        """
         check_is_fitted(self, "network_")
         X = self._validate_data(X, reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
-            outputs = self.network_(as_rows(X)).astype(X.dtype)
-        if not np.isfinite(outputs).all():
+            outputs = self.network_(as_rows(X))
+            finite = np.isfinite(outputs.astype(X.dtype, copy=False)).all()
+        if not finite:
             raise ValueError(
                 "The network's outputs are not finite: X holds values too large for the dtype "
                 f"{X.dtype} (largest |X| {largest(X):.1e})."
             )
-        return outputs
+        return outputs, X.dtype
 
     @serial_blas()
     def _certify(self, X, targets, sample_weight, loss, time_limit, tol):

@@ -86,10 +86,16 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes one number, positive for ``classes_[1]``; else one per class.
+            For two classes one number, positive for ``classes_[1]``; else one per class. Of
+            float32 X they are rounded to float32, and may be equal where `predict` sees more.
         """
-        outputs = self._outputs(X)
-        return outputs[:, 0] if len(self.classes_) == 2 else outputs
+        scores, dtype = self._scores(X)
+        return scores.astype(dtype, copy=False)
+
+    def _scores(self, X):
+        """What `decision_function` returns, in float64, and the dtype in which it does."""
+        outputs, dtype = self._outputs(X)
+        return (outputs[:, 0] if len(self.classes_) == 2 else outputs), dtype
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict class labels.
@@ -102,9 +108,9 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels of the largest output.
+            Labels of the largest output, in float64 whatever the dtype of X.
         """
-        scores = self.decision_function(X)
+        scores, _ = self._scores(X)
         if scores.ndim == 1:
             return self.classes_[(scores > 0).astype(int)]
         return self.classes_[np.argmax(scores, axis=1)]
@@ -124,13 +130,13 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             The logistic function of the outputs, normalised over the classes when there are more
             than two.
         """
-        scores = self.decision_function(X)
+        scores, dtype = self._scores(X)
         if scores.ndim == 1:
-            return np.stack([expit(-scores), expit(scores)], axis=1)
+            return np.stack([expit(-scores), expit(scores)], axis=1, dtype=dtype)
         # the largest score sets the scale: far from all classes the sum must not vanish
         logs = -np.logaddexp(0, -scores)
         probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
+        return (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(dtype, copy=False)
 
     def _validate(self, X, y, sample_weight):
         """Validated training data, the weights of its samples, and the classes."""

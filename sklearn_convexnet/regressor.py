@@ -262,8 +262,8 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Outputs of the network.
         """
-        outputs = self._outputs(X)
-        return outputs[:, 0] if self._one_dimensional else outputs
+        outputs, dtype = self._outputs(X)
+        return (outputs[:, 0] if self._one_dimensional else outputs).astype(dtype, copy=False)
 
     def certificate(
         self,

@@ -17,8 +17,6 @@ import numpy as np
 
 from .perturbation import dual_norms
 
-# Rounding of a sum over neurons and features, relative to the sum of magnitudes.
-ROUNDING = 1e-12
 # slopes of the lower lines: 1/2 + z / (2 share h), clipped to [0, 1]; the best of them counts
 _LOWER_SHARES = (1.0, 0.5, 0.2, 0.05, 1e-9)
 # rows at a time
@@ -102,7 +100,22 @@ class Relaxation:
         # z may cancel to less than its rounding, the sum of magnitudes does not
         summed = np.abs(self.rows[part]) @ np.abs(directions)
         sizes = (np.abs(strengths) * (summed + h)).sum(axis=1) + abs(bias)
-        return best + self.y[part] * bias - ROUNDING * sizes
+        return best + self.y[part] * bias - rounding(6 * (sum(directions.shape) + 10)) * sizes
+
+
+def rounding(n_terms, dtype=np.float64):
+    r"""What many roundings one after the other do at most, relative to summed magnitudes.
+
+    With the unit roundoff u, :math:`\gamma_n = n u / (1 - n u)` bounds the error of a sum of n
+    terms, or of a product of n factors, in whatever order they are taken (Higham, Accuracy and
+    Stability of Numerical Algorithms, 2002, §3.1). The bounds of a network with d
+    inputs, H neurons and O outputs are sums of sums: pre-activations (d terms), their reaches (d),
+    output weights (O), constants (H), lines and their gradients (H each), and dual norms of these
+    (d), with less than ten roundings beside each. With those of ``predict``, no more than d + H + 2
+    in an output, all these are fewer than 6 (d + H + O + 10).
+    """
+    error = 0.5 * np.finfo(dtype).eps * n_terms
+    return error / (1.0 - error) if error < 1.0 else np.inf
 
 
 def line_slopes(z, widths):

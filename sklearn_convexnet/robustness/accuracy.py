@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._typing import ArrayLike, Limits, Method, Seed
-from .attacks import Margins, fgsm, pgd
+from .attacks import fgsm, pgd
 from .certify import MarginBounds, certify
 from .parameters import check_choice, check_input, require_classifier
 
@@ -122,7 +122,7 @@ def robust_accuracy(
     Returns
     -------
     float
-        In [0, 1]. A sample counts if it has a positive margin as it is and when attacked.
+        In [0, 1]. A sample counts if it is classified right as it is and when attacked.
 
     See Also
     --------
@@ -148,9 +148,6 @@ def robust_accuracy(
     else:
         options |= {"steps": steps, "restarts": restarts, "random_state": random_state}
         perturbed = pgd(estimator, X, y, epsilon, **options)
-    directions = model.margin_directions(model.check_labels(y, X))
-    robust = np.ones(len(X), dtype=bool)
-    for rows in (perturbation.nominal(X), perturbed):
-        margins = Margins(model.network, rows, np.zeros_like(rows), directions)
-        robust &= margins(np.zeros_like(rows))[0] > 0
-    return float(robust.mean())
+    labels = model.check_labels(y, X)
+    robust = [model.predict(rows) == labels for rows in (perturbation.nominal(X), perturbed)]
+    return float(np.mean(robust[0] & robust[1]))

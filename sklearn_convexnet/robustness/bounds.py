@@ -11,6 +11,11 @@ linear function. Of the others, those with :math:`p_j > 0` help the bound and th
 
 The lines add up to one affine function of :math:`\eta`, whose minimum over the ball is closed form
 (Zhang et al., NeurIPS 2018: CROWN; Wong & Kolter, ICML 2018, with other slopes).
+
+All this is done in floating point, where large terms may cancel to nothing but their rounding. So a
+bound is lowered by a `slack` that is relative to the summed magnitudes of the terms, not to what
+they add up to: it holds for the network in exact arithmetic, and for the outputs and decisions of
+``predict``, which have roundings of their own.
 """
 
 from dataclasses import dataclass
@@ -18,7 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..program.perturbation import DUAL, dual_norms
-from ..program.relaxation import ROUNDING, chords
+from ..program.relaxation import chords, rounding
+
+# Up to this share of their size neurons may differ from opposite ones; the slack covers it.
+OPPOSITE = 1e-12
+# Added to magnitudes: squares below 1e-323 vanish, and the slack is to cover their roots.
+SMALLEST = 1e-145
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +51,8 @@ class Queries:
     reach : ndarray of shape (T, H)
         How far they move.
     slack : ndarray of shape (T,)
-        Bound on what rounding, also that of weights to opposite ones, does to a value.
+        Bound on what rounding does to a value, also that of weights to opposite ones and that of
+        ``predict``.
     norm : {inf, 2, 1}
     """
 
@@ -77,10 +88,18 @@ class Queries:
         centre = middle @ weights + network.hidden_biases
         reach = perturbation.reach(radius, weights)
         farthest = np.abs(middle) + radius  # of each feature, whatever the norm
-        size = farthest @ np.abs(weights) + np.abs(network.hidden_biases)
+        smallest = max(SMALLEST, np.finfo(model.dtype).tiny)
+        size = farthest @ np.abs(weights) + np.abs(network.hidden_biases) + smallest
         constant = directions @ network.output_biases
-        slack = np.abs(directions) @ np.abs(network.output_biases)
-        slack = ROUNDING * (slack + np.sum(size[place] * np.abs(output), axis=1))
+        # `predict` rounds every output, before they cancel in the direction
+        summed = size @ np.abs(network.output_weights) + np.abs(network.output_biases) + smallest
+        summed = np.sum(np.abs(directions) * summed[place], axis=1)
+        n_terms = sum(weights.shape) + len(network.output_biases) + 10
+        slack = rounding(6 * n_terms) * summed + model.least_margin
+        if model.dtype != np.float64:
+            peak = np.maximum(summed, size.max(axis=1, initial=0.0)[place])
+            error = rounding(n_terms, model.dtype) * summed
+            slack += np.where(peak < np.finfo(model.dtype).max, error, np.inf)
         centre, reach, radius = centre[place], reach[place], radius[place]
 
         always = np.zeros_like(output)  # output weights of neurons in their linear regime
@@ -92,7 +111,7 @@ class Queries:
             columns = np.concatenate([weights, network.hidden_biases[None]])
             gap = np.abs(columns[:, second] + ratios * columns[:, first])
             gap = farthest @ gap[:-1] + gap[-1]
-            shared *= (gap <= ROUNDING * size[:, second])[place]
+            shared *= (gap <= OPPOSITE * size[:, second])[place]
             slack += np.sum(np.abs(shared) / ratios * gap[place], axis=1)
             always[:, first] = shared
             output[:, first] -= shared
@@ -153,9 +172,23 @@ class Queries:
         values = self.constant + np.sum(weighted * self.centre + self.output * intercepts, axis=1)
         return values, self.linear + self.radii * (weighted @ self.weights.T)
 
-    def least(self, values, gradients):
-        """Lower bounds on affine functions over the balls, in spite of rounding."""
-        return values - dual_norms(gradients, DUAL[self.norm]) - self.slack
+    def bound(self, slopes, intercepts, steepness=1.0):
+        """Lower bounds from lines in place of neurons, in spite of rounding.
+
+        Parameters
+        ----------
+        slopes, intercepts : ndarray of shape (T, H)
+        steepness : float or ndarray of shape (T,), default=1.0
+            The largest slopes in absolute value, at least 1: they magnify what is rounded.
+
+        Returns
+        -------
+        bounds : ndarray of shape (T,)
+        gradients : ndarray of shape (T, d)
+            Of the linear functions behind the bounds.
+        """
+        values, gradients = self.affine(slopes, intercepts)
+        return values - dual_norms(gradients, DUAL[self.norm]) - steepness * self.slack, gradients
 
     def activations(self, points):
         """Pre-activations at points of the ball, one for each query."""
@@ -181,8 +214,7 @@ def interval_bound(queries):
         Of the linear functions behind the bounds.
     """
     highest = np.where(queries.output < 0, queries.centre + queries.reach, 0.0)
-    values, gradients = queries.affine(np.zeros_like(highest), highest)
-    return queries.least(values, gradients), gradients
+    return queries.bound(np.zeros_like(highest), highest)
 
 
 def linear_bound(queries):
@@ -194,5 +226,4 @@ def linear_bound(queries):
     gradients : ndarray of shape (T, d)
         Of the linear functions behind the bounds.
     """
-    values, gradients = queries.affine(*queries.lines())
-    return queries.least(values, gradients), gradients
+    return queries.bound(*queries.lines())

@@ -219,8 +219,8 @@ class _Tree:
 
     def _evaluate(self, nodes, part, queries, slopes, intercepts, points=None):
         """Bounds of some nodes for given lines, and pre-activations at the minimisers of these."""
-        values, gradients = queries.affine(slopes, intercepts)
-        bounds = queries.least(values, gradients)
+        steepness = np.abs(slopes).max(axis=1, initial=1.0)
+        bounds, gradients = queries.bound(slopes, intercepts, steepness)
         nodes.bound[part] = np.maximum(nodes.bound[part], bounds)
         if points is None:
             points = steepest(gradients, queries.norm)

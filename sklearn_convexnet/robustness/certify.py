@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, ArrayLike, FloatArray, Limits, Method, Seed
-from .attacks import Margins
 from .balls import realise
 from .enclosure import Task, enclose
 from .parameters import (
@@ -27,17 +26,17 @@ class MarginBounds:
     """What is known about the worst-case margins of a classifier.
 
     The margin of a sample is y f(x) with labels y = -1, +1 for two classes, and the output of
-    its class minus the largest other one for more; not positive: the prediction is wrong or a tie.
+    its class minus the largest other one for more; negative: the prediction is wrong.
 
     Attributes
     ----------
     status : ndarray of str of shape (n_samples,)
         "certified": all perturbed inputs are classified right. "falsified": `adversarial` is
-        not. "unknown": neither was shown.
+        not. "unknown": neither was shown, for lack of time or as rounding may turn the margin.
     lower : ndarray of shape (n_samples,)
         Proved lower bounds on the worst-case margins.
     upper : ndarray of shape (n_samples,)
-        Margins of `adversarial`, hence upper bounds.
+        Margins of `adversarial` as the network computes them, hence upper bounds.
     adversarial : ndarray of shape (n_samples, n_features)
         The worst perturbed inputs found.
     """
@@ -94,8 +93,10 @@ def certify(
     .. math:: \text{lower} \;\le\; \min_\delta\, \text{margin}(x + \delta, y)
         \;\le\; \text{upper},
 
-    for a regressor the range of its outputs. Every bound is proved, in float64 arithmetic and with
-    allowance for its rounding; where HiGHS decides, up to its tolerances.
+    for a regressor the range of its outputs. What is proved holds for the network in exact
+    arithmetic, and for what ``predict`` makes of the inputs: every bound allows for the rounding of
+    both, relative to the summed magnitudes of what enters the outputs. Of a bound by HiGHS a
+    tolerance is taken off; its search is trusted.
 
     Parameters
     ----------
@@ -116,9 +117,10 @@ def certify(
         Inputs that lie outside are first moved to the nearest valid value.
     method : {"auto", "exact", "crown", "interval"}, default="auto"
         "interval": every neuron in the range of its values. "crown": that, or linear
-        relaxation, whichever is better. "exact": the worst case itself, to about seven digits, by
-        branch and bound and mixed-integer programs. "auto": whether the worst-case margin is
-        positive, by the cheapest of these that tells; for a regressor, "exact".
+        relaxation, whichever is better. "exact": the worst case itself, to about seven digits by
+        branch and bound, or five by mixed-integer programs where that takes too long. "auto":
+        whether the worst-case margin is positive, by the cheapest of these that tells; for a
+        regressor, "exact".
     time_limit : float, default=None
         Seconds for all samples. What is open then is "unknown", with valid bounds.
     random_state : int, RandomState instance or None, default=None
@@ -168,6 +170,7 @@ def certify(
     array(['opposite'], dtype='<U8')
     """
     start = time.perf_counter()
+    dtype = np.asarray(X).dtype
     model, X, perturbation = check_input(estimator, X, epsilon, norm, bounds)
     check_choice("method", method, METHODS)
     options: dict[str, Any] = {
@@ -176,22 +179,23 @@ def certify(
         "report": reporter("certify", start) if verbose else None,
     }
     if model.classes is None:
-        return _output_bounds(model, X, perturbation, method, options)
-    task = Task(model, perturbation, X, model.margin_directions(model.check_labels(y, X)))
-    return _margin_bounds(task, method, options)
+        return _output_bounds(model, X, perturbation, method, options, dtype)
+    labels = model.check_labels(y, X)
+    task = Task(model, perturbation, X, model.margin_directions(labels))
+    return _margin_bounds(task, labels, method, options)
 
 
-def _margin_bounds(task, method, options):
+def _margin_bounds(task, labels, method, options):
     found = enclose(task, method, **options)
     adversarial = realise(found.incumbents.points, task.X, task.perturbation)
-    zeros = np.zeros_like(adversarial)
-    upper, _ = Margins(task.model.network, adversarial, zeros, task.directions)(zeros)
-    lower = np.minimum(found.lower, upper)
-    status = np.where(upper <= 0, "falsified", np.where(lower > 0, "certified", "unknown"))
+    outputs = task.model.network(adversarial)
+    upper = np.einsum("nco,no->nc", task.directions, outputs).min(axis=1)
+    lower, wrong = np.minimum(found.lower, upper), task.model.decide(outputs) != labels
+    status = np.where(wrong, "falsified", np.where(lower > 0, "certified", "unknown"))
     return MarginBounds(status, lower, upper, adversarial)
 
 
-def _output_bounds(model, X, perturbation, method, options):
+def _output_bounds(model, X, perturbation, method, options, dtype):
     """Both ends of the range of every output, each a group of one query for every row."""
     n_outputs = len(model.network.output_biases)
     eye = np.eye(n_outputs)
@@ -203,6 +207,10 @@ def _output_bounds(model, X, perturbation, method, options):
     points = realise(found.incumbents.points, rows, perturbation)
     reached = np.sum(directions[:, 0] * model.network(points), axis=1)
     ends = np.minimum(found.lower, reached).reshape(2, n_outputs, len(X))
+    if dtype == np.float32:
+        # so are the outputs that `predict` returns of such rows, and rounding keeps the order
+        with np.errstate(over="ignore"):
+            ends = np.minimum(ends, ends.astype(dtype))
     points = points.reshape(2, n_outputs, *X.shape)
     arrays = ends[0].T, -ends[1].T, points[0].swapaxes(0, 1), points[1].swapaxes(0, 1)
     return OutputBounds(*(array[:, 0] if n_outputs == 1 else array for array in arrays))

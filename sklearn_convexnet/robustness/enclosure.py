@@ -127,7 +127,9 @@ class Enclosure:
         upper = self.incumbents.values[groups]
         if self.method == "exact":
             return upper - self.tolerance[groups]
-        return np.where(upper > 0, np.finfo(float).tiny, -np.inf)
+        # where rounding leaves the sign open there is nothing to decide
+        enough = np.minimum(np.finfo(float).tiny, upper - self.rounding[groups])
+        return np.where(upper > 0, enough, -np.inf)
 
     def _open(self):
         return self.lower < self._target(np.arange(self.n_groups))
@@ -177,7 +179,9 @@ class Enclosure:
                 values = queries.values(points, queries.activations(points))
                 self.incumbents.update(rows, values, points)
         sizes = np.abs(self.incumbents.values) + sizes.max(axis=1)
-        self.tolerance = EXACT * sizes + 4.0 * slacks.max(axis=1)
+        # value, bound and allowance for it are off by a slack each, and a bit
+        self.rounding = 4.0 * slacks.max(axis=1)
+        self.tolerance = EXACT * sizes + self.rounding
 
     def _attack(self):
         groups = np.flatnonzero(self._open())
@@ -218,19 +222,17 @@ class Enclosure:
             return  # would not be linear
         for queries, rows, columns in self._open_blocks():
             for k, (row, column) in enumerate(zip(rows, columns, strict=True)):
-                for decide in (self.method == "auto", False):
-                    if self._late():
-                        return
-                    if self.bounds[row, column] >= self._target(rows[[k]])[0]:
-                        break
-                    self._solve_query(queries, k, row, column, decide)
+                if self._late():
+                    return
+                if self.bounds[row, column] < self._target(rows[[k]])[0]:
+                    self._solve_query(queries, k, row, column)
                     self._tell(REPORT)
 
-    def _solve_query(self, queries, k, row, column, decide):
+    def _solve_query(self, queries, k, row, column):
         left = self.deadline - time.perf_counter()
-        bound, point = minimise_query(
-            queries, k, decide=decide, time_limit=left if np.isfinite(left) else None
-        )
+        limit = left if np.isfinite(left) else None
+        decide = self.method == "auto"
+        bound, point = minimise_query(queries, k, decide=decide, time_limit=limit)
         self.bounds[row, column] = max(self.bounds[row, column], bound)
         if point is not None:
             one = queries.take([k])

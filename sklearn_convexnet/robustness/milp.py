@@ -8,7 +8,8 @@ with :math:`y \le z - l (1 - s)` and :math:`y \le h s` the least :math:`-|p| y` 
 import numpy as np
 from scipy.optimize import LinearConstraint, milp
 
-# What HiGHS may be wrong by, relative to the size of the function.
+# What HiGHS may be wrong by, relative to the summed magnitudes of what changes in the function: its
+# constraints and reduced costs hold up to 1e-6 in the units of the program.
 TOLERANCE = 1e-6
 # Units of the objective per size of the function: HiGHS stops at an absolute gap of 1e-6.
 UNITS = 1e3
@@ -22,14 +23,14 @@ def minimise_query(queries, k, *, decide=False, time_limit=None):
     queries : Queries
     k : int
     decide : bool, default=False
-        Ask only whether there is a value that is not positive.
+        Ask only whether there is a value of less than twice the tolerance.
     time_limit : float, default=None
         In seconds.
 
     Returns
     -------
     bound : float
-        Lower bound, up to the tolerance of the solver; minus infinity if none was proved.
+        What the solver calls a lower bound, less its tolerance; minus infinity if there is none.
     point : ndarray of shape (d,) or None
         The best point found.
     """
@@ -44,7 +45,7 @@ def minimise_query(queries, k, *, decide=False, time_limit=None):
         # the ball of norm 1: differences of non-negative parts with a sum of at most one
         moves, linear = np.hstack([moves, -moves]), np.concatenate([linear, -linear])
     hurts, d, m = output < 0, len(linear), len(neurons)
-    size = np.abs(linear).sum() + np.abs(output).sum()
+    size = queries.take([k]).sizes()[0]
     unit = size / UNITS if size > 0 else 1.0
     tolerance = TOLERANCE * size
 
@@ -60,7 +61,7 @@ def minimise_query(queries, k, *, decide=False, time_limit=None):
     if polyhedral:
         rows.append((np.concatenate([np.ones(d), np.zeros(len(cost) - d)])[None], 1.0))
     if decide:
-        rows.append((cost[None], (tolerance - queries.constant[k]) / unit))
+        rows.append((cost[None], (2.0 * tolerance - queries.constant[k]) / unit))
     lowest = np.concatenate([np.full(d, -1.0 + polyhedral), np.zeros(len(cost) - d)])
     highest = np.concatenate([np.ones(d), centre + 1.0, np.ones(len(none.T))])
     options = {"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit})
@@ -75,10 +76,10 @@ def minimise_query(queries, k, *, decide=False, time_limit=None):
     point = None if result.x is None else result.x[:d]
     if point is not None and polyhedral:
         point = point[: d // 2] - point[d // 2 :]
-    # a linear program has no dual bound
-    proved = result.fun if not hurts.any() else result.mip_dual_bound
     if decide:
-        bound = 0.5 * tolerance if result.status == 2 else -np.inf
+        bound = 2.0 * tolerance if result.status == 2 else -np.inf
     else:
+        # a linear program has no dual bound
+        proved = result.fun if not hurts.any() else result.mip_dual_bound
         bound = -np.inf if proved is None else float(queries.constant[k] + unit * proved)
-    return bound - queries.slack[k], point
+    return bound - tolerance - queries.slack[k], point

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import zip_longest
 
 import numpy as np
+from scipy.special import expit
 
 from ..network import TwoLayerReLU
 
@@ -25,11 +26,17 @@ class Model:
         None for a regressor.
     feature_names : ndarray of shape (n_features,) or None, default=None
         Those seen in fit, if any.
+    dtype : dtype, default=float64
+        The least accurate arithmetic in which ``predict`` finds the outputs.
+    squashed : bool, default=False
+        Whether ``predict`` compares probabilities, which are rounded, and not the outputs.
     """
 
     network: TwoLayerReLU
     classes: np.ndarray | None
     feature_names: np.ndarray | None = None
+    dtype: np.dtype | type = np.float64
+    squashed: bool = False
 
     @classmethod
     def of(cls, estimator):
@@ -57,10 +64,14 @@ class Model:
                 )
         if hasattr(estimator, "best_estimator_"):
             raise TypeError(f"estimator must be a network, got {name}: pass its best_estimator_.")
+        dtype, squashed = np.float64, False
         if hasattr(estimator, "network_"):
             network = estimator.network_
         elif hasattr(estimator, "coefs_") and hasattr(estimator, "intercepts_"):
             network = _perceptron(estimator, name)
+            # of rows in float32 and weights in float32 the outputs are found in float32
+            dtype = np.result_type(*estimator.coefs_, *estimator.intercepts_)
+            squashed = getattr(estimator, "out_activation_", None) in ("logistic", "softmax")
         elif hasattr(estimator, "fit"):
             raise ValueError(
                 f"estimator must be a fitted network with one hidden layer; {name} has neither "
@@ -78,7 +89,8 @@ class Model:
                     f"{name} must have one output for two classes, or one for each class; it has "
                     f"{len(network.output_biases)} for {len(classes)} classes."
                 )
-        return cls(network, classes, getattr(estimator, "feature_names_in_", None))
+        names = getattr(estimator, "feature_names_in_", None)
+        return cls(network, classes, names, dtype, squashed)
 
     def check_rows(self, X):
         """Rows as a finite float64 matrix of the features that the network has."""
@@ -120,10 +132,27 @@ class Model:
 
     def predict(self, X):
         """Indices of the predicted classes."""
-        outputs = self.network(X)
+        return self.decide(self.network(X))
+
+    def decide(self, outputs):
+        """Indices of the classes that outputs stand for, as ``predict`` finds them."""
         if len(self.classes) == 2:
-            return (outputs[:, 0] > 0).astype(np.intp)
+            score = expit(outputs[:, 0]) - 0.5 if self.squashed else outputs[:, 0]
+            return (score > 0).astype(np.intp)
+        if self.squashed:
+            outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+            outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs.argmax(axis=1)
+
+    @property
+    def least_margin(self):
+        """A margin of this size makes a difference of probabilities, rounded as they are.
+
+        At a margin of 8 epsilons the logistic function is at least .5 (1 + 2 epsilons) before its
+        last roundings, the smaller one of two probabilities at most 1 - 7 epsilons times the other;
+        exponential, sum and quotient err by less than 4 epsilons together.
+        """
+        return 8.0 * float(np.finfo(self.dtype).eps) if self.squashed else 0.0
 
     def margin_directions(self, labels):
         r"""The directions c of which the worst-case margin is the least minimum.

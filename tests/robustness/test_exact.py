@@ -87,7 +87,7 @@ def test_worst_cases_are_those_of_brute_force(norm):
         np.testing.assert_allclose(bounds[k], exact, atol=1e-6)
         if norm != 2:
             bound, point = minimise_query(queries, k)
-            np.testing.assert_allclose(bound, exact, atol=1e-6)
+            assert exact - 3e-6 * queries.sizes()[k] <= bound <= exact
             one = queries.take([k])
             better = improve(one, point[None])
             for found in (point[None], better):
@@ -102,7 +102,9 @@ def test_mixed_integer_programs_agree(seed, norm):
     bounds, incumbents = search(queries)
     for k in range(2):
         bound, point = minimise_query(queries, k)
-        np.testing.assert_allclose(bound, incumbents.values[k], atol=1e-6)
+        # below by what the solver may be wrong by
+        value = incumbents.values[k]
+        assert value - 3e-6 * queries.sizes()[k] <= bound <= value
         assert np.linalg.norm(point, ord=norm) <= 1 + 1e-6
         # whether there is a value that is not positive
         for shift in (1e-3, -1e-3):
