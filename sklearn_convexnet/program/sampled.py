@@ -244,13 +244,17 @@ class SampledProgram:
             slack = (2.0 * self.cone_patterns[part][:, used] - 1.0) * (block @ columns[:, used])
             lowest = np.minimum(lowest, slack.min(axis=0, initial=0.0))
         for i in used[lowest < 0]:
-            constraints = by_row(np.multiply, rows, 2.0 * self.cone_patterns[:, i] - 1.0)
-            point, _ = project_on_cone(constraints, columns[:, i])
-            # the gate has positive slack everywhere: a step along it undoes rounding
-            gate = self.gates[:, i]
-            step = np.max(-times(constraints, point) / times(constraints, gate), initial=0.0)
-            columns[:, i] = point + (1 + 1e-12) * step * gate
+            columns[:, i] = self.nearest_in_cone(i, columns[:, i])
         return columns
+
+    def nearest_in_cone(self, i: int, point: FloatArray) -> FloatArray:
+        """The nearest point in the cone of pattern i, moved inside as `feasible_point` does."""
+        constraints = by_row(np.multiply, self.cone_rows, 2.0 * self.cone_patterns[:, i] - 1.0)
+        nearest, _ = project_on_cone(constraints, point)
+        # the gate has positive slack everywhere: a step along it undoes rounding
+        gate = self.gates[:, i]
+        step = np.max(-times(constraints, nearest) / times(constraints, gate), initial=0.0)
+        return nearest + (1 + 1e-12) * step * gate
 
     def network(self, v: FloatArray, w: FloatArray, bias: float) -> TwoLayerReLU:
         """The network of a point, see `TwoLayerReLU.from_blocks`."""

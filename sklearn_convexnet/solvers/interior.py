@@ -215,8 +215,7 @@ class InteriorPoint:
             + float(np.sum(self.t) * p.alpha + np.sum(self.theta * self.zeta))
             + self._domain_products(slopes, self.xi, self.eta)
         )
-        norms = np.sqrt(inner(self.theta, self.theta))
-        upper = float(weights @ p.loss.value(r.outputs, p.y) + p.alpha * norms.sum())
+        upper = self._objective(r.outputs)
         shrink = max(1.0, _largest_norm(r.pulled) / p.alpha)
         lower = -float(weights @ p.loss.conjugate(slopes / shrink, p.y))
         # what the residuals may still hide from both bounds
@@ -224,6 +223,15 @@ class InteriorPoint:
         hidden += min(upper, self._cost_of_violation(r))
         r.relative_gap = (max(upper - lower, 0.0) + hidden) / max(upper, np.finfo(float).tiny)
         return r
+
+    @property
+    def objective(self):
+        """Objective of the blocks, which may be outside their cones still."""
+        return self._objective(self.problem.predict(self.theta) + self.bias)
+
+    def _objective(self, outputs):
+        p, norms = self.problem, np.sqrt(inner(self.theta, self.theta))
+        return float(p.weights @ p.loss.value(outputs, p.y) + p.alpha * norms.sum())
 
     def _cost_of_violation(self, r):
         """What a move of the blocks into their cones may add to the loss."""

@@ -14,6 +14,11 @@ from .vertex import fewest_blocks
 
 # accuracy of the first look at the blocks left out
 _FIRST_LOOK = 1e-3
+# share of the tolerance that the method is asked for, what is asked more of it as long as the
+# certificate does not follow, and the least that rounding lets it tell
+_AIM, _CLOSER, _CLOSEST = 0.3, 0.1, 1e-13
+# cones, for each coordinate, among which the nearest is looked for
+_NEIGHBOURS = 4
 # blocks priced before asking whether enough violators were found
 _PRICED_AT_ONCE = 100
 
@@ -61,7 +66,7 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
         The best point found.
     n_iter : int
     """
-    used, best, stop = 0, None, False
+    used, best, stop, aim = 0, None, False, _AIM * tol
     working = np.unique(working)
     blocks, bias = np.zeros((2 * program.n_patterns, program.rows.shape[1])), 0.0
     if start is not None and _beats_nothing(program, start):
@@ -69,19 +74,25 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
     while True:
         problem = gated_blocks(program, working)
         method = InteriorPoint(problem, blocks[working], bias, workers=workers)
-        method.run(max(0.3 * tol, _FIRST_LOOK), max_iter - used)
+        method.run(max(aim, _FIRST_LOOK), max_iter - used)
         outside = np.setdiff1d(np.arange(2 * program.n_patterns), working)
         missing = _violators(
             program, method, outside, slack=0.03, enough=max(_PRICED_AT_ONCE, working.size)
         )
-        if missing.size == 0:
-            method.run(0.3 * tol, max_iter - used - method.n_iter)
+        arrived = True
+        while missing.size == 0 and arrived:
+            arrived = method.run(aim, max_iter - used - method.n_iter) and aim > _CLOSEST
             certified, norms = _certify(program, method, working, tol)
             if best is None or certified.gap < best.gap:
                 best = certified
             stop = on_check(used + method.n_iter, best)
+            if stop or best.gap <= tol:
+                break
             wrong = outside[norms[outside] > program.alpha * (1.0 + 0.2 * tol)]
             missing = wrong[np.argsort(-norms[wrong])]
+            if missing.size == 0:
+                # blocks next to a thin cone are far from all of its points
+                aim *= _CLOSER
         used += method.n_iter
         reached = best is not None and best.gap <= tol
         if missing.size == 0 or used >= max_iter or reached or stop:
@@ -135,7 +146,13 @@ def _certify(program, method, working, tol):
         factors = fewest_blocks(gates * (problem.rows @ theta.T), norms[kept])
         smaller = _feasible_point(program, working[kept], factors[:, None] * theta)
         if program.objective(*smaller, method.bias) <= value * (1.0 + 0.1 * tol):
-            point = smaller
+            point, value = smaller, program.objective(*smaller, method.bias)
+    if value > method.objective * (1.0 + 0.5 * tol):
+        # the way into a thin cone is long, and that into its neighbour often short
+        blocks = _nearest_cones(program, working[kept], method.theta[kept], far=0.1 * tol)
+        other = _feasible_point(program, blocks, method.theta[kept])
+        if program.objective(*other, method.bias) < value:
+            point = other
     return certify(
         program,
         *point,
@@ -148,8 +165,26 @@ def _certify(program, method, working, tol):
 
 
 def _feasible_point(program, blocks, theta):
-    """The blocks as a feasible (v, w) of the program."""
+    """The blocks, of one cone added, as a feasible (v, w) of the program."""
     P = program.n_patterns
     both = np.zeros((2 * P, program.rows.shape[1]))
-    both[blocks] = theta
+    np.add.at(both, blocks, theta)
     return program.feasible_point(both[:P].T, both[P:].T)
+
+
+def _nearest_cones(program, blocks, theta, far):
+    """Blocks for the points; of those `far` from their cone, the nearest that they violate least.
+
+    That is almost the same neuron: its outputs change by what it violates, and as far as it moves.
+    """
+    P, signs, blocks = program.n_patterns, 2.0 * program.cone_patterns - 1.0, blocks.copy()
+    for b, point in enumerate(theta):
+        way = np.linalg.norm(program.nearest_in_cone(blocks[b] % P, point) - point)
+        if way <= far * np.linalg.norm(point):
+            continue
+        violations = np.max(-signs * (program.cone_rows @ point)[:, None], axis=0)
+        nearby = np.argsort(violations, kind="stable")[: _NEIGHBOURS * len(point)]
+        ways = [np.linalg.norm(program.nearest_in_cone(i, point) - point) for i in nearby]
+        if min(ways) < way:
+            blocks[b] += nearby[np.argmin(ways)] - blocks[b] % P
+    return blocks
