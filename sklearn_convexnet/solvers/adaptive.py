@@ -6,6 +6,10 @@ neurons that the dual variables ask for join them (`price`), and both repeat unt
 nothing worth its while. This is column generation on the convex program, with columns that move.
 The patterns of the neurons that are left make the sampled program; the network is a feasible point
 of it, and the slopes of its loss all but optimal dual variables.
+
+A descent that smooths kinks is blind to rows closer than that, and its minimum may lie far above
+the optimum. Where rows are few and the program is cheap, its own dual variables are priced as well
+(`_grow`): it gains patterns until none is missing to the tolerance.
 """
 
 import copy
@@ -13,9 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..program.patterns import activation_patterns, draw_gates, strict_gates
+from ..program.patterns import activation_patterns, draw_gates, enumerate_gates, strict_gates
 from ..rows import check_dense, fits_dense, root_mean_square
 from .bounds import admissible_slopes, certify
+from .column_generation import search_dual
 from .constant import constant_network
 from .descent import Descent
 from .pricing import distinct, price
@@ -40,6 +45,9 @@ _WORTH_PER_ROW, _WORTH_A_ROUND = 1e-6, (1e-4, 1e-3)
 # a share of those that are there, so that a network that has to grow does so in few rounds
 _STARTS, _JOINING, _GROWTH = 64, 15, 0.25
 _MOST_ROUNDS = 15
+# a program is cheap up to these multiplications for a Newton system; all patterns are climbed from
+# where there are so few; a direction found touches rows, and is moved off them so many times
+_CHEAP, _FEW_PATTERNS, _MOVES = 1e7, 1000, 4
 
 
 def solve_adaptive(
@@ -97,15 +105,15 @@ def solve_adaptive(
     if result is not None and not solvable:
         status = "too_large" if search.left > 0 else "max_iter"
         return found, replace(result, status=search.record.status(result.gap, tol, status))
-    if result is None or (search.left > 0 and (solver != "admm" or result.status != "optimal")):
-        done = search.n_iter
+
+    def solve_on(found, start, done):
         final = solve(
             found,
             solver,
             tol=tol,
-            max_iter=max(search.left, 1),
+            max_iter=max(max_iter - done, 1),
             random_state=rng,
-            warm_start=result if solver == "admm" else None,
+            warm_start=start,
             on_check=lambda entry: record.append(
                 {
                     **entry,
@@ -114,21 +122,64 @@ def solve_adaptive(
                 }
             ),
         )
-        final = replace(final, n_iter=min(done + final.n_iter, max_iter), history=record.history)
+        return replace(final, n_iter=min(done + final.n_iter, max_iter), history=record.history)
+
+    if result is None or (search.left > 0 and (solver != "admm" or result.status != "optimal")):
+        final = solve_on(found, result if solver == "admm" else None, search.n_iter)
         result = final if result is None else _best_of(result, final, tol)
-        last = record.history[-1]
-        if result.gap < last["gap"]:
-            record.append(
-                {
-                    **last,
-                    "phase": "combined",
-                    "upper_bound": result.upper_bound,
-                    "lower_bound": result.lower_bound,
-                    "gap": result.gap,
-                    "time": record.elapsed,
-                }
-            )
+    if solver == "admm":
+        found, result = _grow(found, result, solve_on, tol=tol, max_iter=max_iter, rng=rng)
+    last = record.history[-1]
+    if result.gap != last["gap"]:
+        record.append(
+            {
+                **last,
+                "phase": "combined",
+                "upper_bound": result.upper_bound,
+                "lower_bound": result.lower_bound,
+                "gap": result.gap,
+                "time": record.elapsed,
+            }
+        )
     return found, result
+
+
+def _grow(program, result, solve_on, *, tol, max_iter, rng):
+    """Add the patterns that the dual variables of a solution ask for, and solve again.
+
+    Until a search finds none by which the bound over all networks would fall short of `tol`. Only
+    small programs are grown: a large one has many patterns missing, and each matters little.
+    """
+    (n, d), starts = program.rows.shape, None
+    for _ in range(_MOST_ROUNDS):
+        cheap = n * n * d * program.n_patterns <= _CHEAP
+        if not cheap or result.status != "optimal" or result.n_iter >= max_iter:
+            break
+        starts = _starts_everywhere(program.rows) if starts is None else starts
+        how = {"n_starts": _STARTS, "extra": starts}
+        dual = search_dual(program, result.solution.slopes, rng, **how)
+        if relative_gap(result.objective, dual.lower_bound) <= tol:
+            break
+        missing = np.repeat(dual.directions[:, program.n_patterns :], _MOVES, axis=1)
+        missing, strict = strict_gates(program.rows, missing, rng)
+        larger = program.with_gates(np.concatenate([program.gates, missing[:, strict]], axis=1))
+        if larger.n_patterns == program.n_patterns:
+            break
+        final = solve_on(larger, None, result.n_iter)
+        if final.gap > tol and final.objective >= result.objective:
+            break
+        best = min(final, result, key=lambda one: one.objective)
+        result = replace(final, network=best.network, objective=best.objective)
+        program = larger
+    return program, result
+
+
+def _starts_everywhere(rows):
+    """A direction of every pattern, or none where these are many."""
+    try:
+        return enumerate_gates(rows, max_patterns=_FEW_PATTERNS)
+    except ValueError:
+        return np.zeros((rows.shape[1], 0))
 
 
 @dataclass(frozen=True)
