@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils.multiclass import check_classification_targets
@@ -30,7 +29,7 @@ from ._typing import (
 from .classifier import _signs
 from .network import TwoLayerReLU
 from .program.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, Loss, get_loss
-from .program.patterns import TooManyPatternsError, draw_gates, enumerate_gates
+from .program.patterns import draw_gates, few_gates
 from .regressor import ConvexReLURegressor
 from .solvers import solve, solve_adaptive
 from .solvers.bounds import admissible_slopes, dual_norms
@@ -332,12 +331,8 @@ def largest_alpha(program, seed, n_starts=_STARTS):
 
 def _over_few_patterns(program, normalised, slopes):
     """The largest pricing value over all patterns where they are few; else 0."""
-    rows = program.rows
-    if issparse(rows) or min(rows.shape) > _FEW_PATTERNS:
-        return 0.0
-    try:
-        gates = enumerate_gates(rows, max_patterns=_FEW_PATTERNS)
-    except TooManyPatternsError:
+    gates = few_gates(program.rows, most=_FEW_PATTERNS)
+    if gates is None or gates.shape[1] == 0:
         return 0.0
     over_all = Units(program.with_gates(gates)).normalised
     return dual_norms(over_all, slopes, exact_above=0.0).max()

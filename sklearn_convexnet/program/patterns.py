@@ -18,6 +18,7 @@ from math import comb
 
 import numpy as np
 from scipy.optimize import linprog
+from scipy.sparse import issparse
 
 from ..rows import (
     block_size,
@@ -242,6 +243,16 @@ def enumerate_gates(rows, *, max_patterns):
     # Measured on all of the rows themselves, so that every gate kept proves its cell.
     gates = gates[:, (margins > ROUNDING) & packed.any(axis=1)]
     return _unscale_gates(gates, scale)
+
+
+def few_gates(rows, *, most):
+    """One gate for every pattern where there are at most `most`; None where there may be more."""
+    if issparse(rows) or len(rows) > most:
+        return None
+    try:
+        return enumerate_gates(rows, max_patterns=most)
+    except TooManyPatternsError:
+        return None
 
 
 def realizing_gates(rows, patterns):

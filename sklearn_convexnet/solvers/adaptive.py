@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..program.patterns import activation_patterns, draw_gates, enumerate_gates, strict_gates
+from ..program.patterns import activation_patterns, draw_gates, few_gates, strict_gates
 from ..rows import check_dense, fits_dense, root_mean_square
 from .bounds import admissible_slopes, certify
 from .column_generation import search_dual
@@ -151,11 +151,12 @@ def _grow(program, result, solve_on, *, tol, max_iter, rng):
     small programs are grown: a large one has many patterns missing, and each matters little.
     """
     (n, d), starts = program.rows.shape, None
-    for _ in range(_MOST_ROUNDS):
+    for k in range(_MOST_ROUNDS):
         cheap = n * n * d * program.n_patterns <= _CHEAP
         if not cheap or result.status != "optimal" or result.n_iter >= max_iter:
             break
-        starts = _starts_everywhere(program.rows) if starts is None else starts
+        if k == 0:
+            starts = few_gates(program.rows, most=_FEW_PATTERNS)
         how = {"n_starts": _STARTS, "extra": starts}
         dual = search_dual(program, result.solution.slopes, rng, **how)
         if relative_gap(result.objective, dual.lower_bound) <= tol:
@@ -172,14 +173,6 @@ def _grow(program, result, solve_on, *, tol, max_iter, rng):
         result = replace(final, network=best.network, objective=best.objective)
         program = larger
     return program, result
-
-
-def _starts_everywhere(rows):
-    """A direction of every pattern, or none where these are many."""
-    try:
-        return enumerate_gates(rows, max_patterns=_FEW_PATTERNS)
-    except ValueError:
-        return np.zeros((rows.shape[1], 0))
 
 
 @dataclass(frozen=True)

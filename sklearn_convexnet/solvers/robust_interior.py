@@ -349,8 +349,12 @@ class _NewtonSystem:
         if intercept:
             border = on_faces(gates.T @ M[:, :d, d]).reshape(-1, 1)
             K = np.block([[K, border], [border.T, M[:, d:, d:].sum(axis=0)]])
+        squares = np.einsum("ii->i", K)
+        if not (squares > 0.0).all():
+            # rounding has left a matrix that has no factor
+            raise np.linalg.LinAlgError("the Newton system is not positive definite")
         # each entry on its own scale
-        entries = np.sqrt(np.einsum("ii->i", K))
+        entries = np.sqrt(squares)
         K /= entries
         K /= entries[:, None]
         K[np.diag_indices_from(K)] *= 1.0 + max(1e-14, 1e-3 * soften)

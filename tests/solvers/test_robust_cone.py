@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from reference import minimise
 
+from sklearn_convexnet import RobustConvexReLUClassifier
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.program.robust_cone import RobustProgram
 from sklearn_convexnet.program.sampled import SampledProgram
@@ -273,3 +274,19 @@ def test_the_patterns_that_bear_most_enter_a_large_program(monkeypatch):
         X, y, alpha=0.05, perturbation=Perturbation(1e-3), patterns=given, tol=0.5
     )
     assert result.program.n_patterns == kept + 2
+
+
+def test_rounding_that_leaves_no_newton_system_is_no_warning():
+    """Equal columns and many thin cones: the diagonal of the system falls below zero."""
+    column = [-1.6239632440812264, -3.235881076620946, -0.02218372836039608, 1.8779632950436473]
+    model = RobustConvexReLUClassifier(
+        alpha=0.001163816797903238,
+        epsilon=0.1,
+        formulation="cone",
+        loss="squared_hinge",
+        tol=1e-3,
+        n_patterns=300,
+        random_state=0,
+    ).fit(np.repeat(column, 2).reshape(-1, 2), [-1, 1, -1, 1])
+    assert 0 < model.lower_bound_ <= model.objective_ * (1 + 1e-9)
+    assert model.dual_gap_ <= 1e-3
