@@ -57,7 +57,8 @@ from .rows import (
 from .rows import largest as largest_entry
 from .solvers.bounds import admissible_slopes, dual_norms, dual_value
 from .solvers.branch_and_bound import pricing_maximum
-from .solvers.column_generation import SearchedDual, search_dual, tighten
+from .solvers.column_generation import tighten
+from .solvers.dual_search import SearchedDual, search_dual
 from .solvers.pricing import bound_of_sums
 from .solvers.result import relative_gap
 from .solvers.threads import ALONE, Workers, one_blas_pool

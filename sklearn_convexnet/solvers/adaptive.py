@@ -20,9 +20,9 @@ import numpy as np
 from ..program.patterns import activation_patterns, draw_gates, few_gates, strict_gates
 from ..rows import check_dense, fits_dense, root_mean_square
 from .bounds import admissible_slopes, certify
-from .column_generation import search_dual
 from .constant import constant_network
 from .descent import Descent
+from .dual_search import search_dual
 from .pricing import distinct, price
 from .result import Record, Result, Solution, relative_gap
 from .solve import check_arguments, generator, solve

@@ -5,9 +5,11 @@ import pytest
 from problems import draw_program, exhaustive_program
 
 from sklearn_convexnet.solvers import column_generation as module
+from sklearn_convexnet.solvers import dual_search
 from sklearn_convexnet.solvers import solve, solve_adaptive
 from sklearn_convexnet.solvers.bounds import admissible_slopes, dual_norms
-from sklearn_convexnet.solvers.column_generation import search_dual, tighten
+from sklearn_convexnet.solvers.column_generation import tighten
+from sklearn_convexnet.solvers.dual_search import search_dual
 from sklearn_convexnet.solvers.result import relative_gap
 from sklearn_convexnet.solvers.units import Units
 
@@ -62,7 +64,7 @@ def test_single_precision_finds_as_much(monkeypatch):
     slopes = program.loss.derivative(np.zeros(program.n_samples), program.y)
     found = []
     for many in (1, 10**9):
-        monkeypatch.setattr(module, "_MANY_ROWS", many)
+        monkeypatch.setattr(dual_search, "_MANY_ROWS", many)
         found.append(search_dual(program, slopes, np.random.RandomState(0)))
     assert found[0].largest == pytest.approx(found[1].largest, rel=1e-4)
     assert found[0].largest != found[1].largest
@@ -152,7 +154,7 @@ def test_useless_neurons_of_one_pattern_are_no_obstacle():
     best = solve(every, tol=1e-6)
     assert best.network.n_neurons > 0
     dual = search_dual(some, constant.solution.slopes, np.random.RandomState(0))
-    start = module.SearchedDual(dual.slopes, dual.largest, 0.0, some.geometry.directions, 1)
+    start = dual_search.SearchedDual(dual.slopes, dual.largest, 0.0, some.geometry.directions, 1)
     found = tightened(some, start, best.upper_bound)
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
 
@@ -161,7 +163,7 @@ def test_a_start_that_is_better_than_all_rounds_is_kept(monkeypatch):
     every, best, some = problem("squared", True)
     dual = search_dual(some, best.solution.slopes, np.random.RandomState(0))
     record_bounds(monkeypatch)
-    monkeypatch.setattr(module, "dual_value", lambda *_: 0.0)
+    monkeypatch.setattr(dual_search, "dual_value", lambda *_: 0.0)
     assert tightened(some, dual, best.upper_bound, tol=1e-12) is dual
 
 
@@ -193,6 +195,6 @@ def test_gates_that_touch_rows_and_empty_patterns_are_no_obstacle():
     touching = np.array([row[1], -row[0], 0.0])  # the hyperplane through the first row
     everywhere_off = np.array([0.0, 0.0, -1.0])
     directions = np.column_stack([touching, everywhere_off, dual.directions])
-    worse = module.SearchedDual(dual.slopes, dual.largest, dual.lower_bound, directions, 1)
+    worse = dual_search.SearchedDual(dual.slopes, dual.largest, dual.lower_bound, directions, 1)
     found = tightened(some, worse, best.upper_bound)
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
