@@ -17,8 +17,10 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from robust_tables import TABLES, split
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
+from sklearn.model_selection import train_test_split
 
 # Trees, their depth, the factor on their values, rows on either side of a split, the share of the
 # features that a tree may use: chosen by `--validate`, which does not see the test rows.
@@ -299,9 +301,6 @@ def measure(X, y, X_test, y_test, epsilon, seed, **settings):
 
 
 def main():
-    from robust import TABLES, split
-    from sklearn.model_selection import train_test_split
-
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tables", nargs="*", default=list(TABLES))
     parser.add_argument("--epsilons", nargs="*", type=float, default=[0.05, 0.1, 0.2])
