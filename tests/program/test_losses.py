@@ -8,8 +8,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sklearn_convexnet.program.losses import (
     CLASSIFICATION_LOSSES,
@@ -44,46 +42,47 @@ each_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 each_smooth_loss = pytest.mark.parametrize("loss", SMOOTH, ids=repr)
 each_real_loss = pytest.mark.parametrize("loss", REAL, ids=repr)
 each_sign_loss = pytest.mark.parametrize("loss", SIGN, ids=repr)
-quick = settings(max_examples=40, deadline=None, database=None, derandomize=True)
-
-moderate = st.floats(-50, 50)
-unit = st.floats(0, 1)
-open_unit = st.floats(0.05, 0.95)
-signs = st.sampled_from([-1.0, 1.0])
 
 
-@st.composite
-def spread(draw, low, high, signed=False):
-    """Floats spread over orders of magnitude, from 1e{low} to 1e{high}."""
-    size = 10.0 ** draw(st.floats(low, high))
-    return size * draw(signs) if signed else size
+def drawn(loss, size=400):
+    """Outputs and valid targets, up to 50: far apart, close to one another, and equal.
+
+    Where they are equal, all losses but Huber's have their kinks.
+    """
+    rng = np.random.default_rng(0)
+    f, y = rng.uniform(-50, 50, (2, size))
+    y[: size // 2] = np.round(y[: size // 2])
+    y = np.sign(rng.uniform(-1, 1, size)) if loss.target == "sign" else y
+    f[::4], f[1::4] = y[::4], y[1::4] + spread(rng, -9, 0, size, signed=True)[1::4]
+    f[2::8] = np.round(f[2::8])
+    return rng, f, y
 
 
-def target(loss, y):
-    """A valid target for the loss made from any number."""
-    return math.copysign(1.0, y) if loss.target == "sign" else y
+def spread(rng, low, high, size, signed=False):
+    """Numbers spread over orders of magnitude, from 1e{low} to 1e{high}."""
+    numbers = 10.0 ** rng.uniform(low, high, size)
+    return numbers * rng.choice([-1.0, 1.0], size) if signed else numbers
 
 
 def dual_point(loss, y, position):
-    """A dual variable at the given position, in [0, 1], of the domain (bounded by 30)."""
-    lo, hi = loss.conjugate_domain(y)
-    lo, hi = max(float(lo), -30.0), min(float(hi), 30.0)
-    return min(max(lo + position * (hi - lo), lo), hi)
+    """Dual variables at the given positions, in [0, 1], of the domain (bounded by 30)."""
+    lo, hi = (np.clip(end, -30.0, 30.0) for end in loss.conjugate_domain(y))
+    return np.clip(lo + position * (hi - lo), lo, hi)
 
 
 def formula(loss, f, y):
-    """The loss as its textbook formula, on scalars."""
+    """The loss as its textbook formula."""
     if loss.name == "squared":
         return 0.5 * (f - y) ** 2
     if loss.name == "huber":
-        r, delta = abs(f - y), loss.delta
-        return 0.5 * r**2 if r <= delta else delta * r - 0.5 * delta**2
+        r, delta = np.abs(f - y), loss.delta
+        return np.where(r <= delta, 0.5 * r**2, delta * r - 0.5 * delta**2)
     if loss.name == "quantile":
         r, q = y - f, loss.quantile
-        return q * max(r, 0) + (1 - q) * max(-r, 0)
+        return q * np.maximum(r, 0) + (1 - q) * np.maximum(-r, 0)
     if loss.name == "logistic":
-        return math.log(1 + math.exp(-y * f))
-    slack = max(0, 1 - y * f)
+        return np.log(1 + np.exp(-y * f))
+    slack = np.maximum(0, 1 - y * f)
     return slack if loss.name == "hinge" else 0.5 * slack**2
 
 
@@ -109,10 +108,8 @@ def exact_slopes(loss, z, y):
 
 
 @each_loss
-@quick
-@given(f=moderate, y=moderate)
-def test_value_is_the_formula(loss, f, y):
-    y = target(loss, y)
+def test_value_is_the_formula(loss):
+    _, f, y = drawn(loss)
     np.testing.assert_allclose(loss.value(f, y), formula(loss, f, y), rtol=1e-12, atol=1e-14)
 
 
@@ -144,40 +141,36 @@ def test_logistic_keeps_its_digits_in_both_tails():
 
 
 @each_loss
-@quick
-@given(f=moderate, y=moderate)
-def test_derivative_is_the_finite_difference(loss, f, y):
-    y = target(loss, y)
+def test_derivative_is_the_finite_difference(loss):
+    _, f, y = drawn(loss)
     h = 1e-5
     left, middle, right = loss.derivative([f - h, f, f + h], y)
     difference = (loss.value(f + h, y) - loss.value(f - h, y)) / (2 * h)
-    rounding = 1e-9 * (1 + loss.value(f, y) + abs(middle))
+    rounding = 1e-9 * (1 + loss.value(f, y) + np.abs(middle))
     # The mean slope over an interval lies between the slopes at its ends.
-    assert left - rounding <= difference <= right + rounding
-    assert left <= middle <= right
+    assert (left - rounding <= difference).all() and (difference <= right + rounding).all()
+    assert (left <= middle).all() and (middle <= right).all()
     if np.isfinite(loss.curvature):
-        assert abs(difference - middle) <= loss.curvature * h + rounding
+        assert (np.abs(difference - middle) <= loss.curvature * h + rounding).all()
 
 
 @each_loss
-@quick
-@given(f=moderate, g=moderate, y=moderate, weight=unit)
-def test_convex_and_above_its_tangents(loss, f, g, y, weight):
-    y = target(loss, y)
+def test_convex_and_above_its_tangents(loss):
+    rng, f, y = drawn(loss)
+    g, weight = rng.permutation(f), rng.uniform(0, 1, len(f))
     at_f, at_g = loss.value([f, g], y)
     between = loss.value(weight * f + (1 - weight) * g, y)
     rounding = 1e-12 * (1 + at_f + at_g)
-    assert between <= weight * at_f + (1 - weight) * at_g + rounding
-    assert at_g >= at_f + loss.derivative(f, y) * (g - f) - rounding
+    assert (between <= weight * at_f + (1 - weight) * at_g + rounding).all()
+    assert (at_g >= at_f + loss.derivative(f, y) * (g - f) - rounding).all()
 
 
 @each_smooth_loss
-@quick
-@given(f=moderate, y=moderate, h=spread(-4, 1))
-def test_curvature_bounds_the_change_of_slope(loss, f, y, h):
-    y = target(loss, y)
+def test_curvature_bounds_the_change_of_slope(loss):
+    rng, f, y = drawn(loss)
+    h = spread(rng, -4, 1, len(f))
     change = loss.derivative(f + h, y) - loss.derivative(f, y)
-    assert 0 <= change <= loss.curvature * h * (1 + 1e-6)
+    assert (0 <= change).all() and (change <= loss.curvature * h * (1 + 1e-6)).all()
 
 
 def test_curvature_is_the_supremum():
@@ -191,19 +184,19 @@ def test_curvature_is_the_supremum():
 
 
 @each_loss
-@quick
-@given(f=moderate, y=moderate, position=unit)
-def test_fenchel_young(loss, f, y, position):
-    y = target(loss, y)
+def test_fenchel_young(loss):
+    rng, f, y = drawn(loss)
+    position = np.clip(rng.uniform(-0.1, 1.1, len(f)), 0.0, 1.0)
     p = dual_point(loss, y, position)
     value, conjugate = loss.value(f, y), loss.conjugate(p, y)
-    assert np.isfinite(conjugate)
-    assert value + conjugate - p * f >= -1e-12 * (1 + value + abs(conjugate) + abs(p * f))
+    assert np.isfinite(conjugate).all()
+    rounding = 1e-12 * (1 + value + np.abs(conjugate) + np.abs(p * f))
+    assert (value + conjugate - p * f >= -rounding).all()
     # Equality at a subgradient, the one at a kink included.
     p = loss.derivative(f, y)
     conjugate = loss.conjugate(p, y)
-    rounding = 1e-12 * (1 + value + abs(p * f))
-    np.testing.assert_allclose(value + conjugate, p * f, rtol=0, atol=rounding)
+    rounding = 1e-12 * (1 + value + np.abs(p * f))
+    assert (np.abs(value + conjugate - p * f) <= rounding).all()
 
 
 @each_loss
@@ -226,66 +219,65 @@ def test_conjugate_is_infinite_exactly_outside_its_domain(loss, y):
 
 
 @each_loss
-@quick
-@given(y=moderate, position=open_unit)
-def test_conjugate_derivatives(loss, y, position):
-    y = target(loss, y)
-    p = dual_point(loss, y, position)
+def test_conjugate_derivatives(loss):
+    rng, _, y = drawn(loss)
+    p = dual_point(loss, y, rng.uniform(0.05, 0.95, len(y)))
     slope, curvature = loss.conjugate_derivative(p, y), loss.conjugate_curvature(p, y)
-    h = 1e-4 * min(1.0, *np.abs(np.subtract(loss.conjugate_domain(y), p)))
+    h = 1e-4 * np.minimum(1.0, np.abs(np.subtract(loss.conjugate_domain(y), p)).min(axis=0))
     sides = np.array([p - h, p + h])
-    difference = np.diff(loss.conjugate(sides, y))[0] / (2 * h)
+    difference = np.diff(loss.conjugate(sides, y), axis=0)[0] / (2 * h)
     np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-6)
-    difference = np.diff(loss.conjugate_derivative(sides, y))[0] / (2 * h)
+    difference = np.diff(loss.conjugate_derivative(sides, y), axis=0)[0] / (2 * h)
     np.testing.assert_allclose(curvature, difference, rtol=1e-6, atol=1e-6)
     # The slope is where the supremum is attained.
     gap = loss.value(slope, y) + loss.conjugate(p, y) - p * slope
-    assert abs(gap) <= 1e-12 * (1 + abs(p * slope))
+    assert (np.abs(gap) <= 1e-12 * (1 + np.abs(p * slope))).all()
 
 
 @each_smooth_loss
-@quick
-@given(y=moderate, position=open_unit)
-def test_conjugate_derivative_inverts_the_derivative(loss, y, position):
-    y = target(loss, y)
-    p = dual_point(loss, y, position)
+def test_conjugate_derivative_inverts_the_derivative(loss):
+    rng, _, y = drawn(loss)
+    p = dual_point(loss, y, rng.uniform(0.05, 0.95, len(y)))
     back = loss.derivative(loss.conjugate_derivative(p, y), y)
     np.testing.assert_allclose(back, p, rtol=1e-12, atol=1e-12)
-    assert loss.conjugate_curvature(p, y) >= (1 - 1e-12) / loss.curvature
+    assert (loss.conjugate_curvature(p, y) >= (1 - 1e-12) / loss.curvature).all()
 
 
 def assert_is_prox(loss, z, f, y, step, error):
-    """z +- error encloses the root of the increasing map z - f + step * slope(z)."""
+    """z +- error encloses the root of the increasing map z - f + step * slope(z), of samples."""
     with decimal.localcontext(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX):
-        z, f, step, error = (Decimal(float(number)) for number in (z, f, step, error))
-        below, above = z - error, z + error
-        assert below - f + step * exact_slopes(loss, below, y)[0] <= 0
-        assert above - f + step * exact_slopes(loss, above, y)[1] >= 0
+        for label, *sample in zip(y, z, f, step, error, strict=True):
+            z, f, step, error = (Decimal(float(number)) for number in sample)
+            below, above = z - error, z + error
+            assert below - f + step * exact_slopes(loss, below, label)[0] <= 0
+            assert above - f + step * exact_slopes(loss, above, label)[1] >= 0
+
+
+def drawn_for_prox(size=100):
+    """Outputs, targets, which may be taken for labels, and steps, of many orders of magnitude."""
+    rng = np.random.default_rng(0)
+    f, y = spread(rng, -6, 6, (2, size), signed=True)
+    return rng, f, y, spread(rng, -8, 8, size)
 
 
 @each_loss
-@quick
-@given(f=spread(-6, 6, signed=True), y=spread(-6, 6, signed=True), step=spread(-8, 8))
-def test_prox(loss, f, y, step):
-    y = target(loss, y)
+def test_prox(loss):
+    _, f, y, step = drawn_for_prox()
+    y = np.sign(y) if loss.target == "sign" else y
     z = loss.prox(f, y, step)
-    assert_is_prox(loss, z, f, y, step, 1e-14 * (abs(f) + abs(z)) + 1e-30)
+    assert_is_prox(loss, z, f, y, step, 1e-14 * (np.abs(f) + np.abs(z)) + 1e-30)
 
 
-@quick
-@given(
-    f=spread(-6, 6, signed=True),
-    y=signs,
-    step=spread(-8, 8),
-    fraction=st.floats(-0.2, 1.2),
-    near=st.booleans(),
-)
-def test_prox_of_logistic_loses_no_digits(f, y, step, fraction, near):
+@pytest.mark.parametrize("near", [False, True])
+def test_prox_of_logistic_loses_no_digits(near):
     # ``near``: f and the step nearly cancel, so that a residual computed as it is written loses
     # the digits of the result.
-    f = -y * fraction * step if near else f
+    rng, f, y, step = drawn_for_prox()
+    y = np.sign(y)
+    f = -y * rng.uniform(-0.2, 1.2, len(y)) * step if near else f
     z = Logistic().prox(f, y, step)
-    assert_is_prox(Logistic(), z, f, y, step, 1e-14 * (abs(z) + min(abs(f), 1.0)) + 1e-30)
+    error = 1e-14 * (np.abs(z) + np.minimum(np.abs(f), 1.0)) + 1e-30
+    assert_is_prox(Logistic(), z, f, y, step, error)
 
 
 def test_prox_of_logistic_on_a_grid():
@@ -295,9 +287,8 @@ def test_prox_of_logistic_on_a_grid():
     f = np.concatenate([f, -steps, -steps / 2, -steps - 30, 40 - steps])
     step = np.concatenate([step, steps, steps, steps, steps])
     z = Logistic().prox(f, 1.0, step)
-    for each in zip(z, f, step, strict=True):
-        error = 1e-14 * (abs(each[0]) + min(abs(each[1]), 1.0))
-        assert_is_prox(Logistic(), each[0], each[1], 1.0, each[2], error + 1e-30)
+    error = 1e-14 * (np.abs(z) + np.minimum(np.abs(f), 1.0)) + 1e-30
+    assert_is_prox(Logistic(), z, f, np.ones_like(f), step, error)
 
 
 @each_loss
@@ -316,27 +307,26 @@ def test_prox_lands_exactly_on_a_kink():
     np.testing.assert_array_equal(Hinge().prox([0.5, -0.5], [1, -1], 3.7), [1, -1])
 
 
-@quick
-@given(f=spread(-6, 6, signed=True), y=spread(-6, 6, signed=True), step=spread(-8, 8))
-def test_prox_of_squared_is_stable(f, y, step):
-    f_, y_, step_ = Fraction(f), Fraction(y), Fraction(step)
-    error = abs(Fraction(float(Squared().prox(f, y, step))) - (f_ + step_ * y_) / (1 + step_))
-    assert error <= 1e-15 * (abs(f) + step * abs(y)) / (1 + step)
+def test_prox_of_squared_is_stable():
+    _, *samples = drawn_for_prox()
+    for z, f, y, step in zip(Squared().prox(*samples), *samples, strict=True):
+        f_, y_, step_ = Fraction(f), Fraction(y), Fraction(step)
+        error = abs(Fraction(float(z)) - (f_ + step_ * y_) / (1 + step_))
+        assert error <= 1e-15 * (abs(f) + step * abs(y)) / (1 + step)
 
 
 @each_real_loss
-@quick
-@given(f=moderate, y=moderate, scale=spread(-3, 3))
-def test_scaled(loss, f, y, scale):
-    scaled = loss.scaled(scale)
-    assert type(scaled) is type(loss)
-    expected = scale**loss.degree * scaled.value(f, y)
-    np.testing.assert_allclose(
-        loss.value(scale * f, scale * y),
-        expected,
-        rtol=1e-10,
-        atol=1e-12 * scale**loss.degree * 2500,
-    )
+def test_scaled(loss):
+    rng, f, y = drawn(loss)
+    for scale in spread(rng, -3, 3, 20):
+        scaled = loss.scaled(scale)
+        assert type(scaled) is type(loss)
+        np.testing.assert_allclose(
+            loss.value(scale * f, scale * y),
+            scale**loss.degree * scaled.value(f, y),
+            rtol=1e-10,
+            atol=1e-12 * scale**loss.degree * 2500,
+        )
 
 
 def test_scaled_parameters():
