@@ -5,6 +5,7 @@ import importlib
 
 import numpy as np
 import pytest
+from grids import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import (
@@ -46,7 +47,7 @@ def assert_no_network_is_lost(result):
 # ------------------------------------------------------------------------------ bounds
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(program=programs(), seed=st.integers(0, 10**6))
 def test_result_is_certified_and_no_worse_than_the_sample(program, seed):
     found, result = solve_adaptive(program, tol=TOL, random_state=seed)
@@ -289,11 +290,12 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize("X", DEGENERATE.values(), ids=DEGENERATE)
-@pytest.mark.parametrize("loss", ["squared", "quantile", "logistic"])
-@pytest.mark.parametrize("intercept", [False, True])
-def test_degenerate_rows(X, loss, intercept):
-    X = np.asarray(X)
+@pytest.mark.parametrize(
+    ("shape", "loss", "intercept"),
+    pairwise(DEGENERATE, ["squared", "quantile", "logistic"], [False, True]),
+)
+def test_degenerate_rows(shape, loss, intercept):
+    X = np.asarray(DEGENERATE[shape])
     y = np.random.RandomState(1).standard_normal(len(X))
     if get_loss(loss).target == "sign":
         y = np.where(np.arange(len(X)) % 2 == 0, 1.0, -1.0)

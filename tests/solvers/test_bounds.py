@@ -30,7 +30,7 @@ def random_point(program, seed):
     return v, w, bias, slopes, multipliers * rng.choice([1e-3, 1.0], multipliers.shape)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(program=programs(), seed=st.integers(0, 10**6))
 def test_dual_norms_are_upper_bounds_and_exact_when_asked(program, seed):
     _, _, _, slopes, multipliers = random_point(program, seed)
@@ -55,7 +55,7 @@ def test_dual_norms_are_upper_bounds_and_exact_when_asked(program, seed):
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(data=st.data(), seed=st.integers(0, 10**6))
 def test_any_point_gives_bounds(loss, data, seed):
     program = data.draw(programs(losses=[loss]))
@@ -75,7 +75,7 @@ def test_any_point_gives_bounds(loss, data, seed):
         assert program.network_objective(network) <= value * (1 + 1e-9)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(program=programs())
 def test_a_solution_is_certified_without_multipliers(program):
     optimum = solve(program, tol=1e-7)
@@ -85,7 +85,7 @@ def test_a_solution_is_certified_without_multipliers(program):
     assert certified.upper_bound == pytest.approx(optimum.upper_bound, rel=1e-9)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(program=programs(), seed=st.integers(0, 10**6))
 def test_admissible_slopes_are(program, seed):
     slopes = 3.0 * np.random.RandomState(seed).standard_normal(program.n_samples)
@@ -112,7 +112,7 @@ def test_a_dual_value_is_that_of_slopes_shrunk_to_feasibility():
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_the_constant_network_is_the_best_constant(loss, data):
     program = data.draw(programs(losses=[loss])).normalised()[0]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grids import pairwise
 from problems import draw_program, exhaustive_program
 
 from sklearn_convexnet.solvers import column_generation as module
@@ -13,7 +14,8 @@ from sklearn_convexnet.solvers.dual_search import search_dual
 from sklearn_convexnet.solvers.result import relative_gap
 from sklearn_convexnet.solvers.units import Units
 
-LOSSES = pytest.mark.parametrize("loss", ["squared", "huber", "logistic", "hinge"])
+NAMES = ["squared", "huber", "logistic", "hinge"]
+LOSSES = pytest.mark.parametrize("loss", NAMES)
 INTERCEPTS = pytest.mark.parametrize("intercept", [False, True])
 
 
@@ -83,9 +85,7 @@ def test_more_starts_find_no_less():
     assert again.largest >= known.largest * (1 - 1e-9)
 
 
-@LOSSES
-@INTERCEPTS
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("loss", "intercept", "seed"), pairwise(NAMES, [False, True], [1, 2]))
 def test_tightening_reaches_the_tolerance(loss, intercept, seed):
     every, best, some = problem(loss, intercept, seed)
     slopes = every.loss.derivative(np.zeros(every.n_samples), every.y)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grids import pairwise
 from problems import exhaustive_program
 from scipy.optimize import minimize
 
@@ -43,9 +44,12 @@ def local_minima(program, starts, width, seed=0):
         yield program.network_objective(network)
 
 
-@pytest.mark.parametrize("loss", ["squared", "huber", "logistic", "squared_hinge", "hinge"])
-@pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("alpha", [0.003, 0.1])
+@pytest.mark.parametrize(
+    ("loss", "intercept", "alpha"),
+    pairwise(
+        ["squared", "huber", "logistic", "squared_hinge", "hinge"], [False, True], [0.003, 0.1]
+    ),
+)
 def test_no_trained_network_is_below_the_global_bound(loss, intercept, alpha):
     program = exhaustive_program(1, loss=loss, alpha=alpha, intercept=intercept)
     result = solve(program, tol=1e-8)

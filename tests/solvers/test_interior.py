@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grids import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import VARIANTS, draw_program, programs
@@ -18,7 +19,7 @@ def all_blocks(program):
     return gated_blocks(program, np.arange(2 * program.n_patterns))
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(program=programs(), seed=st.integers(0, 10**6))
 def test_blocks_mean_the_program(program, seed):
     rng = np.random.RandomState(seed)
@@ -42,7 +43,7 @@ def test_blocks_mean_the_program(program, seed):
     assert left == pytest.approx(np.sum(a * problem.slack(theta)), rel=1e-10, abs=1e-10)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(program=programs(), steps=st.integers(0, 6), seed=st.integers(0, 10**6))
 def test_newton_direction_solves_the_linearised_conditions(program, steps, seed):
     rng = np.random.RandomState(seed)
@@ -85,7 +86,7 @@ def test_newton_direction_solves_the_linearised_conditions(program, steps, seed)
     assert not step.xi[~method.has_lo].any() and not step.eta[~method.has_hi].any()
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(1, 8),
@@ -112,10 +113,10 @@ def test_coupling_is_the_sum_over_blocks(seed, n, d, groups):
     np.testing.assert_allclose(coupling.apply_inverse(blocks), expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("alpha", [1e-6, 1e-3, 1.0, 1e3])
-@pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("size", [0.0, 1e-8, 1.0, 1e4])
+@pytest.mark.parametrize(
+    ("loss", "alpha", "intercept", "size"),
+    pairwise(VARIANTS, [1e-6, 1e-3, 1.0, 1e3], [False, True], [0.0, 1e-8, 1.0, 1e4]),
+)
 def test_it_starts_strictly_inside(loss, alpha, intercept, size):
     program = draw_program(7, loss=loss, alpha=alpha, intercept=intercept).normalised()[0]
     problem = all_blocks(program)
@@ -173,7 +174,7 @@ def test_it_had_better_start_near():
     assert near.n_iter <= 0.8 * cold.n_iter
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 10), one_sign=st.booleans())
 def test_balance_shrinks_one_side(seed, n, one_sign):
     rng = np.random.RandomState(seed)
@@ -191,7 +192,7 @@ def test_balance_shrinks_one_side(seed, n, one_sign):
         assert kept[slopes > 0].all() or kept[slopes < 0].all()
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 6), B=st.integers(1, 20))
 def test_a_vertex_has_no_more_blocks_than_rows(seed, n, B):
     rng = np.random.RandomState(seed)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grids import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import SMOOTH_LOSSES, VARIANTS, alphas, datas, draw_data, draw_program
@@ -35,7 +36,7 @@ def with_rows(data, rows, weights):
     return {**data, **changed, "sample_weight": weights}
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=datas(), alpha=alphas, seed=st.integers(0, 10**6))
 def test_order_of_rows_and_patterns(data, alpha, seed):
     rng = np.random.RandomState(seed)
@@ -45,7 +46,7 @@ def test_order_of_rows_and_patterns(data, alpha, seed):
     assert_same_optimum(optimum(data, alpha), optimum(other, alpha))
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=datas(), alpha=alphas, shares=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=4))
 def test_a_weight_may_be_split_over_copies_of_its_row(data, alpha, shares):
     n = len(data["y"])
@@ -84,7 +85,7 @@ def test_iterates_of_repeated_rows_are_those_of_weights(loss, intercept):
         )
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=datas(), alpha=alphas)
 def test_equal_patterns_are_one(data, alpha):
     doubled = {
@@ -102,7 +103,7 @@ def test_equal_patterns_are_one(data, alpha):
     np.testing.assert_array_equal(result.solution.v, other.solution.v)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=datas(), alpha=alphas, seed=st.integers(0, 10**6))
 def test_more_patterns_never_raise_the_optimum(data, alpha, seed):
     ones = np.ones((len(data["y"]), int(data["fit_intercept"])))
@@ -115,7 +116,7 @@ def test_more_patterns_never_raise_the_optimum(data, alpha, seed):
     assert optimum(larger, alpha).lower_bound <= optimum(data, alpha).upper_bound * (1 + 1e-15)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=datas(), alpha=alphas, exponent=st.integers(-9, 9), base=st.sampled_from([2.0, 10.0]))
 def test_units_of_the_rows(data, alpha, exponent, base):
     scale = base**exponent
@@ -136,9 +137,10 @@ def test_units_of_the_rows(data, alpha, exponent, base):
     )
 
 
-@pytest.mark.parametrize("loss", ["squared", Huber(delta=0.5), "quantile"], ids=repr)
-@pytest.mark.parametrize("scale", [1e-6, 0.3, 1e6])
-@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "scale", "intercept"),
+    pairwise(["squared", Huber(delta=0.5), "quantile"], [1e-6, 0.3, 1e6], [False, True]),
+)
 def test_units_of_the_targets(loss, scale, intercept):
     data = draw_data(2, n=20, d=3, n_patterns=8, loss=loss, intercept=intercept)
     loss = get_loss(loss)
@@ -154,9 +156,9 @@ def test_units_of_the_targets(loss, scale, intercept):
     )
 
 
-@pytest.mark.parametrize("solver", ["admm", "scp"])
-@pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@pytest.mark.parametrize("scale", [1e-140, 1e-20, 1e150])
+@pytest.mark.parametrize(
+    ("solver", "loss", "scale"), pairwise(["admm", "scp"], VARIANTS, [1e-140, 1e-20, 1e150])
+)
 def test_extreme_units_of_the_rows_change_nothing(solver, loss, scale):
     data = draw_data(4, n=15, d=3, n_patterns=8, loss=loss, intercept=False)
     result = solve(SampledProgram(**data, alpha=0.02), solver, tol=1e-7)
@@ -168,7 +170,7 @@ def test_extreme_units_of_the_rows_change_nothing(solver, loss, scale):
     assert other.objective <= other.upper_bound * (1.0 + 1e-9)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=datas(losses=["squared", "huber", "logistic", "hinge"]), alpha=alphas)
 def test_signs_of_the_targets(data, alpha):
     """The program is symmetric: minus the targets, minus the network."""
@@ -176,7 +178,7 @@ def test_signs_of_the_targets(data, alpha):
     assert_same_optimum(result, other)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=datas(), alpha=alphas, seed=st.integers(0, 10**6))
 def test_rotation_of_the_features(data, alpha, seed):
     d = data["X"].shape[1]
@@ -187,7 +189,7 @@ def test_rotation_of_the_features(data, alpha, seed):
     assert_same_optimum(result, optimum({**data, "X": data["X"] @ Q, "gates": gates}, alpha))
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(data=datas(), alpha=alphas, extra=st.integers(1, 60))
 def test_features_outside_the_span_of_the_rows(data, alpha, extra):
     """Zero features, so many that there are more than rows."""
@@ -214,9 +216,10 @@ def largest_alpha(program):
     return np.linalg.norm(projected_gradients(program, slopes), axis=1).max(), bias
 
 
-@pytest.mark.parametrize("solver", ["admm", "scp", "admm-rbcd"])
-@pytest.mark.parametrize("loss", SMOOTH_LOSSES)
-@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize(
+    ("solver", "loss", "intercept"),
+    pairwise(["admm", "scp", "admm-rbcd"], SMOOTH_LOSSES, [False, True]),
+)
 def test_from_the_largest_alpha_on_there_are_no_neurons(solver, loss, intercept):
     arguments = {"loss": loss, "intercept": intercept}
     alpha, bias = largest_alpha(draw_program(6, **arguments))

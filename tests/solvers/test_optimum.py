@@ -33,7 +33,7 @@ def assert_solved(result, reference, tol):
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_bounds_close_on_the_optimum_of_clarabel(loss, data):
     program = data.draw(programs(losses=[loss]))
@@ -43,7 +43,7 @@ def test_bounds_close_on_the_optimum_of_clarabel(loss, data):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("solver", ["admm", "scp"])
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(data=st.data())
 def test_bounds_of_an_early_stop_are_bounds(loss, solver, data):
     program = data.draw(programs(losses=[loss]))
@@ -69,7 +69,7 @@ def test_solvers_of_the_paper_reach_the_optimum(solver, loss, intercept):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(data=st.data())
 def test_admm_without_polish_reaches_the_optimum(loss, data):
     # what runs where an interior point would be too large
@@ -82,7 +82,7 @@ def test_admm_without_polish_reaches_the_optimum(loss, data):
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(data=st.data())
 def test_scp_solves_the_lasso(loss, data):
     program = data.draw(programs(losses=[loss]))
@@ -93,7 +93,7 @@ def test_scp_solves_the_lasso(loss, data):
     assert result.upper_bound >= solve(program, tol=1e-8).lower_bound * (1.0 - 1e-14)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(program=programs())
 def test_the_network_is_at_least_as_good_as_the_upper_bound(program):
     result = solve(program, tol=1e-8)
@@ -101,7 +101,7 @@ def test_the_network_is_at_least_as_good_as_the_upper_bound(program):
     assert result.objective == program.network_objective(result.network)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(program=programs(), tol=st.sampled_from([0.5, 1e-2, 1e-4, 1e-6]))
 def test_the_solution_is_feasible_and_worth_its_bounds(program, tol):
     result = solve(program, tol=tol)

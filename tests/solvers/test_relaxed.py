@@ -5,6 +5,7 @@ from dataclasses import replace
 import cvxpy as cp
 import numpy as np
 import pytest
+from grids import pairwise
 from sklearn.datasets import load_digits
 
 from sklearn_convexnet import TwoLayerReLU
@@ -84,10 +85,13 @@ def objective_at(program, norm, bounds, stage, m=5, seed=0):
     return objective, relaxation, point
 
 
-@balls
-@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared_hinge"])
-@pytest.mark.parametrize("intercept", [True, False])
-def test_gradient(norm, bounds, loss, intercept):
+@pytest.mark.parametrize(
+    ("ball", "loss", "intercept"),
+    pairwise(BALLS, ["logistic", "hinge", "squared_hinge"], [True, False]),
+    ids=str,
+)
+def test_gradient(ball, loss, intercept):
+    norm, bounds = ball
     program = draw_program(n=20, loss=loss, intercept=intercept)
     stage = _Stage(chord=0.4, norm=0.02, kink=0.03)
     objective, _, point = objective_at(program, norm, bounds, stage)

@@ -3,15 +3,17 @@
 import cvxpy as cp
 import numpy as np
 import pytest
+from grids import pairwise
 from reference import minimise, total_loss
-from test_relaxed import balls, certified_objective, draw_program
+from test_relaxed import BALLS, balls, certified_objective, draw_program
 
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.solvers import solve, solve_robust_scp
 from sklearn_convexnet.solvers.robust_scp import FixedLayer
 
 RADII = [0.1, 0.2, 0.0]
-losses = pytest.mark.parametrize("loss", ["logistic", "hinge", "squared_hinge"])
+LOSSES = ["logistic", "hinge", "squared_hinge"]
+losses = pytest.mark.parametrize("loss", LOSSES)
 
 
 def reference(program, perturbation, directions):
@@ -62,10 +64,11 @@ def test_bounds_enclose_the_optimum_of_cvxpy(norm, bounds, loss):
     assert result.upper_bound - result.lower_bound <= 1e-4 * result.upper_bound
 
 
-@balls
-@losses
-@pytest.mark.parametrize("intercept", [True, False])
-def test_objective_is_the_certified_one_of_the_network(norm, bounds, loss, intercept):
+@pytest.mark.parametrize(
+    ("ball", "loss", "intercept"), pairwise(BALLS, LOSSES, [True, False]), ids=str
+)
+def test_objective_is_the_certified_one_of_the_network(ball, loss, intercept):
+    norm, bounds = ball
     program = draw_program(n=40, m=10, loss=loss, intercept=intercept)
     perturbation = Perturbation(RADII, norm, bounds)
     result = solve_robust_scp(program, perturbation)

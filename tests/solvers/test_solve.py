@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from grids import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import (
@@ -21,7 +22,7 @@ from problems import (
 )
 from reference import solve_reference
 
-from sklearn_convexnet.program.losses import get_loss
+from sklearn_convexnet.program.losses import REGRESSION_LOSSES, get_loss
 from sklearn_convexnet.program.patterns import enumerate_gates
 from sklearn_convexnet.program.sampled import SampledProgram
 from sklearn_convexnet.solvers import SOLVERS, Result, Solution, solve
@@ -144,8 +145,12 @@ def optimum_of(loss):
     return solve(draw_program(1, n=15, loss=loss), tol=1e-8)
 
 
-@pytest.mark.parametrize(("solver", "loss"), SERVED)
-@pytest.mark.parametrize("max_iter", [1, 2, 3, 50, 61])
+@pytest.mark.parametrize(
+    ("solver", "loss", "max_iter"),
+    pairwise(
+        SOLVERS, LOSSES, [1, 2, 3, 50, 61], among=lambda solver, loss, _: (solver, loss) in SERVED
+    ),
+)
 def test_bounds_after_few_iterations(solver, loss, max_iter):
     program = draw_program(1, n=15, loss=loss)
     result = solve(program, solver, tol=1e-9, max_iter=max_iter, random_state=0)
@@ -173,7 +178,7 @@ def test_bounds_of_a_history_tighten(solver, monkeypatch):
         assert after["gap"] <= before["gap"]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(program=programs(), tol=st.sampled_from([0.3, 1e-3, 1e-6]))
 def test_a_looser_tolerance_is_met_too(program, tol):
     result = solve(program, tol=tol)
@@ -198,7 +203,7 @@ def test_warm_start_from_the_solution(loss, polished, monkeypatch):
     assert warm.upper_bound == pytest.approx(cold.upper_bound, rel=2 * tol)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(program=programs(), factor=st.sampled_from([0.3, 0.9, 1.1, 3.0]), seed=st.integers(0, 99))
 def test_warm_start_from_a_neighbour_or_from_nonsense(program, factor, seed):
     cold = solve(program, tol=1e-7)
@@ -235,11 +240,12 @@ def test_every_solver_takes_a_warm_start(solver):
 # ------------------------------------------------------------------------------ degenerate
 
 
-@pytest.mark.parametrize("X", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("loss", ["squared", "quantile", "logistic", "squared_hinge"])
-@pytest.mark.parametrize("intercept", [False, True])
-def test_degenerate_rows(X, loss, intercept):
-    X = np.asarray(X)
+@pytest.mark.parametrize(
+    ("shape", "loss", "intercept"),
+    pairwise(SHAPES, ["squared", "quantile", "logistic", "squared_hinge"], [False, True]),
+)
+def test_degenerate_rows(shape, loss, intercept):
+    X = np.asarray(SHAPES[shape])
     y = np.random.RandomState(1).standard_normal(len(X))
     if get_loss(loss).target == "sign":
         y = np.where(np.arange(len(X)) % 2 == 0, 1.0, -1.0)
@@ -254,11 +260,12 @@ def test_degenerate_rows(X, loss, intercept):
         assert result.lower_bound == pytest.approx(reference.value, rel=1e-6)
 
 
-@pytest.mark.parametrize("solver", ["admm-cholesky", "admm-rbcd", "scp"])
-@pytest.mark.parametrize("X", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("intercept", [False, True])
-def test_degenerate_rows_for_the_other_solvers(solver, X, intercept):
-    X = np.asarray(X)
+@pytest.mark.parametrize(
+    ("solver", "shape", "intercept"),
+    pairwise(["admm-cholesky", "admm-rbcd", "scp"], SHAPES, [False, True]),
+)
+def test_degenerate_rows_for_the_other_solvers(solver, shape, intercept):
+    X = np.asarray(SHAPES[shape])
     y = np.random.RandomState(1).standard_normal(len(X))
     program = tiny(X, y, fit_intercept=intercept)
     result = solve(program, solver, tol=1e-2, max_iter=60, random_state=0)
@@ -286,10 +293,15 @@ def test_a_perfect_constant(solver, loss):
 
 
 @pytest.mark.parametrize(
-    ("solver", "loss"), [pair for pair in SERVED if get_loss(pair[1]).target == "real"]
+    ("solver", "loss", "intercept", "size"),
+    pairwise(
+        SOLVERS,
+        REGRESSION_LOSSES,
+        [False, True],
+        [0.0, 1e-200, 1e-300],
+        among=lambda solver, loss, *_: (solver, loss) in SERVED,
+    ),
 )
-@pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("size", [0.0, 1e-200, 1e-300])
 def test_targets_that_are_zero_or_underflow(solver, loss, intercept, size):
     X = np.random.RandomState(0).standard_normal((7, 2))
     y = size * np.random.RandomState(1).standard_normal(7)
@@ -300,9 +312,9 @@ def test_targets_that_are_zero_or_underflow(solver, loss, intercept, size):
     assert result.objective <= size
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("alpha", [1e-6, 1e-16, 1e2, 1e300])
+@pytest.mark.parametrize(
+    ("loss", "intercept", "alpha"), pairwise(LOSSES, [False, True], [1e-6, 1e-16, 1e2, 1e300])
+)
 def test_extreme_alphas(loss, intercept, alpha):
     program = draw_program(9, n=15, d=2, loss=loss, alpha=alpha, intercept=intercept)
     result = solve(program, tol=1e-6)
@@ -315,9 +327,9 @@ def test_extreme_alphas(loss, intercept, alpha):
         assert result.lower_bound == pytest.approx(reference.value, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("decades", [7, 12, 300])
+@pytest.mark.parametrize(
+    ("loss", "intercept", "decades"), pairwise(LOSSES, [False, True], [7, 12, 300])
+)
 def test_extreme_weights(loss, intercept, decades):
     data = draw_data(3, n=15, d=2, n_patterns=6, loss=loss, intercept=intercept)
     data["sample_weight"] = 10.0 ** np.linspace(-decades, 0, 15)
