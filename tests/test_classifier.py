@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from grids import pairwise
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
@@ -52,10 +53,10 @@ def objective_by_hand(model, X, signs, loss, weights):
     return weights @ losses / weights.sum() + model.alpha / 2 * decay
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "fit_intercept", "n_classes", "weighted"),
+    pairwise(LOSSES, [True, False], [2, 3], [True, False]),
+)
 def test_objective_and_scores_are_those_of_the_network(
     data, three_classes, loss, fit_intercept, n_classes, weighted
 ):

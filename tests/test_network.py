@@ -9,7 +9,7 @@ from sklearn_convexnet.network import TwoLayerReLU
 from sklearn_convexnet.program.losses import get_loss
 from sklearn_convexnet.program.sampled import SampledProgram
 
-quick = settings(max_examples=50)
+quick = settings(max_examples=20)
 seeds = st.integers(0, 2**31 - 1)
 
 

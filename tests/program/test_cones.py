@@ -39,7 +39,7 @@ def cones(draw, max_rows=40):
     return constraints, rng.standard_normal(d) * 10.0 ** draw(st.floats(-3, 3))
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(cone=cones())
 def test_projection_is_that_of_moreau(cone):
     constraints, point = cone
@@ -58,7 +58,7 @@ def test_projection_is_that_of_moreau(cone):
     )
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(cone=cones(), seed=seeds)
 def test_no_point_of_the_cone_is_nearer(cone, seed):
     constraints, point = cone
@@ -70,7 +70,7 @@ def test_no_point_of_the_cone_is_nearer(cone, seed):
         assert np.linalg.norm(point - other) >= distance * (1 - 1e-9) - 1e-9
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(cone=cones(), scale=st.sampled_from([1e-150, 1e-9, 3.0, 1e150]))
 def test_projection_is_homogeneous_and_idempotent(cone, scale):
     constraints, point = cone
@@ -83,7 +83,7 @@ def test_projection_is_homogeneous_and_idempotent(cone, scale):
     assert (more >= 0).all() and np.isfinite(more).all() and np.isfinite(multipliers).all()
 
 
-@settings(max_examples=80)
+@settings(max_examples=30)
 @given(cone=cones(), fraction=st.floats(0.0, 1.5))
 def test_stop_below_proves_a_bound(cone, fraction):
     constraints, point = cone

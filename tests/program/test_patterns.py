@@ -150,7 +150,7 @@ def test_three_hundred_rows_of_rank_three():
     assert len(distinct_patterns(activation_patterns(rows, gates))) == gates.shape[1]
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(small_integers(5, 4))
 def test_enumeration_equals_brute_force(rows):
     gates = enumerate_gates(rows, max_patterns=100)
@@ -164,7 +164,7 @@ def test_enumeration_equals_brute_force(rows):
     assert (relative_margins(solid, gates) > 1e-3).all()
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(small_integers(10, 5))
 def test_enumeration_equals_winders_count(rows):
     solid = rows[rows.any(axis=1)]
@@ -208,7 +208,7 @@ def test_enumeration_does_not_depend_on_scales(factor):
         assert columns(activation_patterns(scaled, gates)) == expected
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(small_integers(8, 4), st.integers(0, 1000))
 def test_degenerate_rows_stay_so_in_any_units(rows, seed):
     rng = np.random.default_rng(seed)
@@ -387,7 +387,7 @@ def test_beyond_the_precision_of_a_cut_a_linear_neuron_remains(intercept, shift)
     assert patterns.all()
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(small_integers(8, 4), st.booleans())
 def test_sampled_gates_are_strict_and_distinct(rows, intercept):
     if intercept:
@@ -421,7 +421,7 @@ def test_known_largest_margins():
     np.testing.assert_array_equal((rows @ gates)[:3, :2] > 0, patterns[:3, :2])
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(small_integers(4, 3))
 def test_realizable_patterns_are_the_enumerated_ones(rows):
     solid = rows[rows.any(axis=1)]
@@ -583,7 +583,7 @@ def test_equal_patterns_are_drawn_again():
     seed=st.integers(0, 10**6),
     size=st.sampled_from([1e-100, 1.0, 1e100]),
 )
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_strict_gates(rows, seed, size):
     rng = np.random.RandomState(seed)
     rows = rows.astype(float)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sklearn_convexnet.program.perturbation import Perturbation
 
-quick = settings(max_examples=50)
+quick = settings(max_examples=20)
 seeds = st.integers(0, 2**31 - 1)
 norms = st.sampled_from([np.inf, 2, 1])
 

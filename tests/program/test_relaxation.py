@@ -46,7 +46,7 @@ def perturbed(rng, perturbation, X, count=300):
 
 @balls
 @given(seed=seeds)
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_no_perturbation_gets_below_the_certified_margin(norm, bounds, seed):
     rng = np.random.RandomState(seed)
     X, y = draw_rows(rng)
@@ -59,7 +59,7 @@ def test_no_perturbation_gets_below_the_certified_margin(norm, bounds, seed):
 
 @pytest.mark.parametrize("norm", [np.inf, 2, 1])
 @given(seed=seeds)
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_a_lone_neuron_is_exact(norm, seed):
     rng = np.random.RandomState(seed)
     X, y = draw_rows(rng)
@@ -116,7 +116,7 @@ def test_lines_are_needed_and_ends_are_needed():
 
 
 @given(seed=seeds)
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_rounding_of_sums_that_cancel_is_allowed_for(seed):
     # the row is long and orthogonal to the neuron, so that z is all rounding
     rng = np.random.RandomState(seed)

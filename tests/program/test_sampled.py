@@ -123,7 +123,7 @@ def test_patterns_that_no_hyperplane_realises(intercept):
     assert ("through the origin" in message) == (not intercept)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(seed=seeds, intercept=st.booleans())
 def test_gates_are_found_for_realisable_patterns(seed, intercept):
     given_gates = SampledProgram(**arguments(seed, intercept=intercept))
@@ -172,7 +172,7 @@ def test_arguments_are_left_alone():
         np.testing.assert_array_equal(value, copies[key])
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(seed=seeds, loss=st.sampled_from(LOSSES), intercept=st.booleans())
 def test_objective_from_the_formula(seed, loss, intercept):
     program = SampledProgram(**arguments(seed, loss=loss, intercept=intercept))
@@ -189,7 +189,7 @@ def test_objective_from_the_formula(seed, loss, intercept):
     assert program.objective(v, w, 0.4) == pytest.approx(value, rel=1e-12)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(seed=seeds, intercept=st.booleans(), size=st.sampled_from([1e-9, 1.0, 1e6]))
 def test_feasible_points(seed, intercept, size):
     program = SampledProgram(**arguments(seed, intercept=intercept))
@@ -223,7 +223,7 @@ def test_violation_is_relative_to_the_largest_product():
     assert program.violation(0 * v, 0 * w) == 0.0
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     seed=seeds,
     loss=st.sampled_from([*LOSSES, Huber(delta=0.3)]),

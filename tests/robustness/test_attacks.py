@@ -10,7 +10,7 @@ from scipy.optimize import approx_fprime
 from sklearn_convexnet.robustness.attacks import Margins, attack, descend
 
 NORMS = [np.inf, 2, 1]
-quick = settings(max_examples=25)
+quick = settings(max_examples=10)
 seeds = st.integers(0, 2**31 - 1)
 
 

@@ -15,7 +15,7 @@ from sklearn_convexnet.robustness.balls import (
     steepest,
 )
 
-quick = settings(max_examples=50)
+quick = settings(max_examples=20)
 seeds = st.integers(0, 2**31 - 1)
 norms = st.sampled_from([np.inf, 2, 1])
 

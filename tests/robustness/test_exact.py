@@ -16,7 +16,7 @@ from sklearn_convexnet.robustness.milp import minimise_query
 from sklearn_convexnet.robustness.model import Model
 
 NORMS = [np.inf, 2, 1]
-quick = settings(max_examples=25)
+quick = settings(max_examples=10)
 seeds = st.integers(0, 2**31 - 1)
 
 
@@ -95,7 +95,7 @@ def test_worst_cases_are_those_of_brute_force(norm):
                 np.testing.assert_allclose(value, exact, atol=1e-5)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(seed=seeds, norm=st.sampled_from([np.inf, 1]))
 def test_mixed_integer_programs_agree(seed, norm):
     queries, _ = draw_queries(seed, norm=norm, n=2, d=4, m=15, epsilon=1.0)

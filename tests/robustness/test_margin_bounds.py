@@ -11,7 +11,7 @@ from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.robustness.bounds import Queries, interval_bound, linear_bound
 from sklearn_convexnet.robustness.model import Model
 
-quick = settings(max_examples=50)
+quick = settings(max_examples=20)
 seeds = st.integers(0, 2**31 - 1)
 norms = st.sampled_from([np.inf, 2, 1])
 BOUNDS = [interval_bound, linear_bound]

@@ -100,7 +100,7 @@ class Plain:
         return blocks, bias
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(program=programs(losses=VARIANTS, max_rows=12))
 def test_two_numbers_a_row_are_the_whole_state_of_the_loss(program):
     program = program.normalised()[0]

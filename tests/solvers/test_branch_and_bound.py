@@ -71,7 +71,7 @@ def draw(seed, n, d, kind="normal"):
 
 
 @pytest.mark.parametrize("kind", ["normal", "rounded", "intercept", "deficient", "spread"])
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**31 - 1), n=st.integers(1, 12), d=st.integers(1, 3))
 @example(seed=0, n=2, d=3)
 def test_encloses_the_maximum_over_all_patterns(kind, seed, n, d):
@@ -150,7 +150,7 @@ def test_repeated_and_opposite_rows_cancel():
     assert found.lower == pytest.approx(np.linalg.norm(rows.T @ multipliers), rel=1e-9)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 2**31 - 1), exponent=st.integers(-90, 90))
 def test_invariances(seed, exponent):
     rows, multipliers = draw(seed, 15, 3)

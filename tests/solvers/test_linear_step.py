@@ -91,7 +91,7 @@ def equal(actual, expected, tol=1e-9):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tol * size)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(program=programs(max_rows=12), seed=st.integers(0, 10**6), rhos=st.tuples(rhos, rhos, rhos))
 def test_kronecker_step_solves_its_system(program, seed, rhos):
     task = Task(program, seed, *rhos[:2])
@@ -123,7 +123,7 @@ def test_kronecker_step_solves_its_system(program, seed, rhos):
     equal(step.mean, RELAXATION * (found[0] - found[1]) + (1.0 - RELAXATION) * mean)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     program=programs(losses=["squared"], max_rows=12),
     seed=st.integers(0, 10**6),
@@ -148,7 +148,7 @@ def test_cholesky_step_solves_its_system(program, seed, rhos):
 
 
 @pytest.mark.parametrize("loss", SMOOTH_LOSSES)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(data=st.data(), seed=st.integers(0, 10**6), rhos=st.tuples(rhos, rhos))
 def test_every_sweep_of_coordinate_descent_descends(loss, data, seed, rhos):
     program = data.draw(programs(losses=[loss]))

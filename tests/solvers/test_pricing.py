@@ -24,7 +24,7 @@ def draw(seed, n=15, d=3, count=20):
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(seed=seeds, d=st.integers(1, 5), rounded=st.booleans())
 def test_ascents_climb(seed, d, rounded):
     rows, multipliers, starts = draw(seed, d=d)
@@ -66,7 +66,7 @@ def test_threads_do_not_change_a_bit(dtype):
         np.testing.assert_allclose(values, exact, rtol=0, atol=1e-10)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=seeds)
 def test_long_ascents_end_at_local_maxima(seed):
     rows, multipliers, starts = draw(seed, d=2)
@@ -100,7 +100,7 @@ def test_many_starts_find_the_best_neuron_and_no_better(intercept, loss, seed):
     assert price(program, slopes, starts[:, :3]).largest <= norms.max() * (1 + 1e-10)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(seed=seeds)
 def test_priced_directions_are_sorted_and_have_their_values(seed):
     program = draw_program(seed)
@@ -129,7 +129,7 @@ def test_a_neuron_that_is_found_lowers_the_objective():
         assert gain == pytest.approx(priced.values[0], rel=10 * size)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(seed=seeds, most=st.integers(0, 6), share=st.floats(-1.0, 1.2))
 def test_distinct_directions(seed, most, share):
     program = draw_program(seed, n=12, d=2)
@@ -215,7 +215,7 @@ def test_nothing_is_gained_without_multipliers():
     assert np.isfinite(from_zero.directions).all() and np.isfinite(from_zero.values).all()
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=seeds)
 def test_single_precision_finds_about_the_same(seed):
     rows, multipliers, starts = draw(seed, d=4)
