@@ -17,7 +17,7 @@ from sklearn_convexnet import (
 from sklearn_convexnet.export import to_dict, to_json, to_mlp, to_onnx
 
 rng = np.random.RandomState(0)
-X = rng.standard_normal((60, 3))
+X = rng.standard_normal((40, 3))
 Y = np.column_stack([np.abs(X[:, 0]), X[:, 1] - X[:, 2]])
 LABELS = np.array(["a", "b", "c"])[np.digitize(Y[:, 0] + Y[:, 1], [0.0, 1.5])]
 MODELS = {
@@ -42,7 +42,7 @@ MODELS = {
 @pytest.fixture(scope="module", params=MODELS)
 def fitted(request):
     model, y = MODELS[request.param]
-    return model.set_params(n_patterns=15, random_state=0).fit(X, y), y
+    return model.set_params(n_patterns=8, tol=0.2, random_state=0).fit(X, y), y
 
 
 NEW = 3.0 * np.random.RandomState(1).standard_normal((200, 3))

@@ -22,8 +22,8 @@ from sklearn_convexnet import (
     SignAwareGatedSparseAutoencoder,
 )
 
-Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
-Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
+Regressor = partial(ConvexReLURegressor, alpha=0.1, n_patterns=5, random_state=0)
+Classifier = partial(ConvexReLUClassifier, alpha=0.1, n_patterns=5, random_state=0)
 
 MODELS = {
     "regressor": Regressor(),
@@ -31,9 +31,9 @@ MODELS = {
     "scp": Regressor(loss=Quantile(0.2), solver="scp", fit_intercept=False),
     "classifier": Classifier(),
     "hinge": Classifier(loss="hinge", class_weight="balanced"),
-    "all": Classifier(patterns="all", alpha=0.1),
-    "robust": RobustConvexReLUClassifier(n_patterns=12, random_state=0),
-    "chosen": ConvexReLUClassifierCV(alphas=[0.02, 0.2], cv=2, n_patterns=12, random_state=0),
+    "all": Classifier(patterns="all"),
+    "robust": RobustConvexReLUClassifier(alpha=0.1, n_patterns=5, random_state=0),
+    "chosen": ConvexReLUClassifierCV(alphas=[0.02, 0.2], cv=2, n_patterns=5, random_state=0),
 }
 
 

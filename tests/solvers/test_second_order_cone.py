@@ -13,7 +13,7 @@ from sklearn_convexnet.solvers.second_order_cone import (
     step_to_boundary,
 )
 
-quick = settings(max_examples=60)
+quick = settings(max_examples=25)
 seeds = st.integers(0, 2**31 - 1)
 # how close to the boundary, as a power of ten
 depths = st.floats(-6.0, 1.0)
