@@ -61,7 +61,7 @@ def same_problem(model, other):
 def test_objective_is_that_of_the_fit_on_arrays(client, friedman, loss, fit_intercept, tol):
     X, y = friedman
     options = {
-        "alpha": 0.3, "loss": loss, "patterns": "random", "n_patterns": 8, "tol": tol,
+        "alpha": 0.3, "loss": loss, "patterns": "random", "n_patterns": 4, "tol": tol,
         "fit_intercept": fit_intercept, "random_state": 0,
     }  # fmt: skip
     local = ConvexReLURegressor(**options).fit(X, y)
@@ -93,7 +93,7 @@ def test_the_proof_is_one_whatever_happened_before(client, friedman, monkeypatch
     X, y = friedman
     # far from zero, slopes that do not sum to zero would prove what is not true
     y = y + 1000.0
-    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 8, "tol": 1e-3, "random_state": 0}
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 4, "tol": 1e-3, "random_state": 0}
     optimum = ConvexReLURegressor(**options | {"patterns": "adaptive"}).fit(X, y).objective_
     proved = Distributed._proved
 
@@ -115,8 +115,9 @@ def test_the_proof_is_one_whatever_happened_before(client, friedman, monkeypatch
 
 def test_automatic_penalty_is_that_of_all_rows(client, friedman, monkeypatch):
     X, y = friedman
-    local = ConvexReLURegressor(patterns="random", n_patterns=5, random_state=0).fit(X, y)
-    remote = ConvexReLURegressor(patterns="random", n_patterns=5, random_state=0)
+    options = {"patterns": "random", "n_patterns": 2, "tol": 0.5, "random_state": 0}
+    local = ConvexReLURegressor(**options).fit(X, y)
+    remote = ConvexReLURegressor(**options)
     with monkeypatch.context() as context:
         context.setattr("sklearn_convexnet.distributed.fit.SAMPLE", 60)
         remote.fit(*collections(X, y))
@@ -140,19 +141,19 @@ def test_a_block_without_weight(client, friedman):
 def test_partitions_weights_and_repetitions_do_not_matter(client, friedman):
     X, y = friedman
     weights = np.random.RandomState(0).randint(0, 3, len(y))
-    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 6, "tol": 1e-6, "random_state": 0}
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 3, "tol": 1e-6, "random_state": 0}
     one = ConvexReLURegressor(**options).fit(*collections(X, y, weights))
     repeated = np.repeat(np.arange(len(y)), weights)
     other = ConvexReLURegressor(**options).fit(*collections(X[repeated], y[repeated], size=17))
     assert other.objective_ == pytest.approx(one.objective_, rel=2e-6)
 
 
-@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1.0, 1: 3.0, 2: 0.5}])
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 3.0, 2: 0.5}])
 def test_classes(client, class_weight):
     X, y = make_moons(150, noise=0.2, random_state=0)
     y = y + (X[:, 0] > 1.2)
     options = {
-        "alpha": 0.02, "patterns": "random", "n_patterns": 6, "class_weight": class_weight,
+        "alpha": 0.02, "patterns": "random", "n_patterns": 4, "class_weight": class_weight,
         "random_state": 0, "tol": 3e-2,
     }  # fmt: skip
     local = ConvexReLUClassifier(**options).fit(X, y)
@@ -272,7 +273,7 @@ def test_bad_collections(client, friedman):
 
 def test_weights_may_be_a_number_or_truth_values(client, friedman):
     X, y = collections(*friedman)
-    model = ConvexReLURegressor(alpha=0.3, patterns="random", n_patterns=5, random_state=0)
+    model = ConvexReLURegressor(alpha=0.3, patterns="random", n_patterns=2, random_state=0)
     expected = model.fit(X, y).objective_
     for weights in (2.0, np.float32(0.5), 3, True, da.ones(120, dtype=bool, chunks=50)):
         assert model.fit(X, y, weights).objective_ == pytest.approx(expected, rel=1e-6)
@@ -371,7 +372,9 @@ def test_grid_search_on_the_workers(client, friedman):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("at_pass", [pytest.param(4, marks=pytest.mark.slow), 60])
+# what follows a loss is seen in the quick tests below, with workers in threads
+@pytest.mark.slow
+@pytest.mark.parametrize("at_pass", [4, 60])
 def test_a_worker_that_is_killed_is_survived(friedman, monkeypatch, at_pass):
     X, y = friedman
     options = {"alpha": 0.3, "patterns": "random", "n_patterns": 8, "tol": 1e-2, "random_state": 0}
