@@ -34,16 +34,16 @@ from sklearn_convexnet import (
     SignAwareGatedSparseAutoencoder,
 )
 
-Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
-Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
-DEFAULTS = [
-    ConvexReLUClassifier(),
-    ConvexReLURegressor(),
-    GradientDescentReLUClassifier(),
-    RobustConvexReLUClassifier(),
-    # with their default number of steps in the slow tests
-    GatedSparseAutoencoder(max_iter=50),
-    SignAwareGatedSparseAutoencoder(max_iter=50),
+Regressor = partial(ConvexReLURegressor, alpha=0.1, n_patterns=12, random_state=0)
+Classifier = partial(ConvexReLUClassifier, alpha=0.1, n_patterns=12, random_state=0)
+# with their default parameters in the slow tests
+SMALL = [
+    ConvexReLUClassifier(alpha=0.1, n_patterns=5),
+    ConvexReLURegressor(patterns="random", n_patterns=5, tol=0.2),
+    GradientDescentReLUClassifier(n_neurons=20, n_steps=100),
+    RobustConvexReLUClassifier(alpha=0.1, n_patterns=5),
+    GatedSparseAutoencoder(max_iter=20),
+    SignAwareGatedSparseAutoencoder(max_iter=20),
 ]
 BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
 
@@ -85,7 +85,7 @@ def assert_same_network(one, other):
 # scikit-learn's checks
 
 
-@parametrize_with_checks(DEFAULTS)
+@parametrize_with_checks(SMALL)
 def test_sklearn_checks(estimator, check):
     check(estimator)
 
@@ -93,14 +93,13 @@ def test_sklearn_checks(estimator, check):
 @pytest.mark.slow
 @parametrize_with_checks(
     [
+        *(type(estimator)() for estimator in SMALL),
         ConvexReLUClassifier(loss="hinge", n_patterns=20),
         ConvexReLUClassifier(loss="squared_hinge", fit_intercept=False, n_patterns=20),
         ConvexReLUClassifier(solver="scp", class_weight="balanced"),
         ConvexReLURegressor(loss="huber", fit_intercept=False, n_patterns=20),
         ConvexReLURegressor(loss="quantile", solver="scp"),
         ConvexReLURegressor(warm_start=True, n_patterns=20),
-        GatedSparseAutoencoder(),
-        SignAwareGatedSparseAutoencoder(),
         SignAwareGatedSparseAutoencoder(tied=False, auxiliary=False, max_iter=50),
         GradientDescentReLUClassifier(alpha=1e-3, train_output=True, class_weight="balanced"),
     ]
@@ -109,7 +108,7 @@ def test_sklearn_checks_with_other_parameters(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", DEFAULTS)
+@pytest.mark.parametrize("estimator", SMALL)
 @pytest.mark.parametrize(
     "check",
     [
@@ -146,6 +145,7 @@ def test_weighted_repeated_and_shuffled_rows_give_the_same_network(make, counts,
     counts = np.array(counts)
     counts[[np.argmax(y), np.argmin(y)]] += 1  # two classes
     rows = np.random.RandomState(seed).permutation(np.repeat(np.arange(20), counts))
+    make = partial(make, alpha="auto")
     weighted = make().fit(X, y, sample_weight=counts)
     repeated = make().fit(X[rows], y[rows])
     assert_same_network(weighted, repeated)
@@ -175,6 +175,7 @@ def test_rows_without_weight_do_not_exist(make):
     weights[::3] = 0
     far = X.copy()
     far[::3] *= 1e6
+    make = partial(make, alpha="auto")
     few = make().fit(X[weights > 0], y[weights > 0])
     assert_same_network(make().fit(far, y, sample_weight=weights), few)
     assert_same_network(make().fit(far, y, sample_weight=weights * 1e-300), few)
@@ -467,7 +468,7 @@ def test_convergence_warning_says_what_to_do(make, solver):
 def test_history_and_bounds_agree(make):
     X, y = data(make)
     y = np.arange(len(y)) % 3 if make is Classifier else np.c_[y, 100 * y]
-    model = make(tol=1e-6).fit(X, y)
+    model = make(alpha="auto", tol=1e-6).fit(X, y)
     last = [
         [entry for entry in model.history_ if entry["output"] == k][-1]
         for k in range(model.n_outputs_)

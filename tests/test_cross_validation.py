@@ -55,8 +55,8 @@ def assert_same(one, other):
 @pytest.mark.filterwarnings("ignore:ConvexReLUClassifierCV stopped")
 @parametrize_with_checks(
     [
-        ConvexReLUClassifierCV(alphas=2, eps=0.05, cv=2, patterns="random", n_patterns=20, tol=0.2),
-        ConvexReLURegressorCV(alphas=2, eps=0.05, cv=2, patterns="random", n_patterns=20, tol=0.2),
+        ConvexReLUClassifierCV(alphas=[0.3, 0.05], cv=2, patterns="random", n_patterns=5, tol=0.2),
+        ConvexReLURegressorCV(alphas=2, eps=0.05, cv=2, patterns="random", n_patterns=5, tol=0.2),
     ]
 )
 def test_sklearn_checks(estimator, check):

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse
+from grids import pairwise
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import cross_val_score
@@ -24,7 +25,8 @@ from sklearn_convexnet import (
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
-BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+NAMES = {Regressor: "regressor", Classifier: "classifier"}
+BOTH = pytest.mark.parametrize("make", NAMES, ids=NAMES.get)
 FORMATS = [
     getattr(scipy.sparse, f"{name}_{kind}")
     for name in ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
@@ -55,20 +57,20 @@ def assert_same_fit(one, other):
     assert one.alpha_ == other.alpha_
 
 
-@BOTH
-@pytest.mark.parametrize("fit_intercept", [True, False])
+HOW = {
+    "adaptive": {},
+    "random": {"patterns": "random", "tol": 1e-3},
+    "all": {"patterns": "all"},
+    "scp": {"patterns": "random", "solver": "scp"},
+    "rbcd": {"patterns": "random", "solver": "admm-rbcd", "alpha": 0.05},
+}
+
+
 @pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"patterns": "random", "tol": 1e-3},
-        {"patterns": "all"},
-        {"patterns": "random", "solver": "scp"},
-        {"patterns": "random", "solver": "admm-rbcd", "alpha": 0.05},
-    ],
-    ids=["adaptive", "random", "all", "scp", "rbcd"],
+    ("make", "fit_intercept", "how"), pairwise(NAMES, [True, False], HOW), ids=NAMES.get
 )
-def test_sparse_and_dense_fits_agree(make, fit_intercept, options):
+def test_sparse_and_dense_fits_agree(make, fit_intercept, how):
+    options = HOW[how]
     X, y = data(make, n=15 if options.get("patterns") == "all" else 300, d=4)
     make = partial(make, fit_intercept=fit_intercept, **options)
     dense, sparse = make().fit(X, y), make().fit(scipy.sparse.csc_array(X), y)
@@ -87,12 +89,18 @@ def test_more_columns_than_rows(make):
     assert_same_fit(make().fit(X, y), make().fit(scipy.sparse.csr_matrix(X), y))
 
 
-@pytest.mark.parametrize("container", FORMATS)
-def test_every_format(container):
+@pytest.fixture(scope="module")
+def dense_fit():
     X, y = data(Regressor)
+    return X, y, Regressor(alpha=0.1).fit(X, y)
+
+
+@pytest.mark.parametrize("container", FORMATS)
+def test_every_format(container, dense_fit):
+    X, y, dense = dense_fit
     sparse = container(X)
-    model = Regressor().fit(sparse, y)
-    assert_same_fit(model, Regressor().fit(X, y))
+    model = Regressor(alpha=0.1).fit(sparse, y)
+    assert_same_fit(model, dense)
     np.testing.assert_array_equal(model.predict(sparse), model.predict(X))
 
 
@@ -171,7 +179,7 @@ def test_penalty_by_cross_validation():
     for make, base in ((ConvexReLURegressorCV, Regressor), (ConvexReLUClassifierCV, Classifier)):
         X, y = data(base)
         models = [
-            make(alphas=3, cv=3, n_patterns=8, random_state=0).fit(Z, y)
+            make(alphas=2, cv=2, n_patterns=4, tol=0.2, random_state=0).fit(Z, y)
             for Z in (X, scipy.sparse.csc_matrix(X))
         ]
         assert_same_fit(*models)
@@ -240,27 +248,26 @@ def test_wide_rows_stay_sparse(never_dense, fit_intercept):
     np.testing.assert_allclose(model.predict(X), model.predict(full), atol=1e-12)
 
 
-@pytest.mark.parametrize("density", [0.02, 0.2])
 @pytest.mark.parametrize(
-    ("d", "options"),
+    ("d", "density", "options"),
     [
-        (1200, {}),
-        (1200, {"fit_intercept": False}),
-        (1200, {"patterns": "random", "alpha": 1e-3}),
+        (1200, 0.02, {}),
+        (1200, 0.2, {"fit_intercept": False}),
+        (1200, 0.02, {"patterns": "random", "alpha": 1e-2}),
         # wide with the constant column only
-        (1000, {}),
-        (999, {}),
+        (1000, 0.2, {"alpha": 0.1}),
+        (999, 0.02, {"alpha": 0.1}),
     ],
     ids=["adaptive", "no intercept", "random", "1000", "999"],
 )
-def test_wide_sparse_and_dense_fits_agree(monkeypatch, d, options, density):
+def test_wide_sparse_and_dense_fits_agree(monkeypatch, d, density, options):
     monkeypatch.setattr(rows, "_FEW_ENTRIES", 0)
     X, y = wide_data(d=d, density=density)
     one, other = (Regressor(**options).fit(form, y) for form in (X, X.toarray()))
     assert_same_fit(one, other)
     if not options:
         assert one.certificate(X, y + 1.0) == other.certificate(X.toarray(), y + 1.0)
-        how = {"n_alphas": 3, "n_patterns": 8, "random_state": 0}
+        how = {"n_alphas": 2, "n_patterns": 4, "random_state": 0}
         paths = [convex_relu_path(form, y, **how) for form in (X, X.toarray())]
         np.testing.assert_array_equal(paths[0].objectives, paths[1].objectives)
 
