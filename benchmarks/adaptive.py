@@ -75,7 +75,7 @@ def measure(*, name, method, seed, max_iter=1000):
 
 
 def objective(network, X, y, loss, alpha):
-    from sklearn_convexnet.program.losses import get_loss
+    from sklearn_convexnet.core.losses import get_loss
 
     weights = np.full(len(y), 1.0 / len(y))
     return network.objective(X, y, loss=get_loss(loss), alpha=alpha, weights=weights)
@@ -85,7 +85,7 @@ def perceptron(X, y, loss, method, *, seed):
     """scikit-learn's perceptron with its defaults, as a network of this package."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-    from sklearn_convexnet.network import TwoLayerReLU
+    from sklearn_convexnet.core.network import TwoLayerReLU
 
     cls = MLPClassifier if loss == "logistic" else MLPRegressor
     mlp = cls(solver="adam" if method == "MLP Adam" else "lbfgs", random_state=seed).fit(X, y)
@@ -125,8 +125,8 @@ def pyscnn(X, y, alpha, *, seed, n_gates=100):
 
 def wide_lbfgs(X, y, loss, alpha, *, seed, width=400, max_iter=1000):
     """L-BFGS on the training objective of a wide network from random weights."""
-    from sklearn_convexnet.network import TwoLayerReLU
-    from sklearn_convexnet.program.losses import get_loss
+    from sklearn_convexnet.core.losses import get_loss
+    from sklearn_convexnet.core.network import TwoLayerReLU
 
     loss = get_loss(loss)
     y = np.where(y > 0, 1.0, -1.0) if loss.target == "sign" else y

@@ -147,7 +147,7 @@ class Problem:
 
     def program(self, gates=None):
         """The program of the package, over these gates or others."""
-        from sklearn_convexnet.program.sampled import SampledProgram
+        from sklearn_convexnet.program.pattern_program import SampledProgram
 
         gates = self.gates if gates is None else gates
         alpha = self.beta / len(self.X)
@@ -160,7 +160,7 @@ def teacher_problem(n, d, P, ratio=1.0, seed=0):
     From `beta_max` on the solution is zero. Gates that pass close to a sample are left out,
     so that solvers in single precision see the same patterns.
     """
-    from sklearn_convexnet.solvers.bounds import dual_norms
+    from sklearn_convexnet.bounds.dual import dual_norms
 
     rng = np.random.RandomState(seed)
     X = _standardised(rng.standard_normal((n, d)))

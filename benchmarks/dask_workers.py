@@ -12,10 +12,10 @@ def measure(*, n, d, P, n_workers, blocks, iterations):
     import dask.array as da
     from dask.distributed import Client, LocalCluster
 
+    from sklearn_convexnet.core.losses import get_loss
     from sklearn_convexnet.distributed.collections import as_blocks
     from sklearn_convexnet.distributed.shards import DaskShards
-    from sklearn_convexnet.program.losses import get_loss
-    from sklearn_convexnet.solvers.certified_admm import kronecker_admm
+    from sklearn_convexnet.solvers.admm import kronecker_admm
 
     with (
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,

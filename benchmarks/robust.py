@@ -70,7 +70,7 @@ def train(method, X, y, epsilon, seed):
 
 def robust_linear(X, y, epsilon):
     """Logistic regression on worst-case margins ``y (x u + c) - epsilon |u|_1``, exactly."""
-    from sklearn_convexnet.network import TwoLayerReLU
+    from sklearn_convexnet.core.network import TwoLayerReLU
 
     n, d = X.shape
 
@@ -103,7 +103,7 @@ def perceptron(method, X, y, epsilon, seed):
     from torch.nn.functional import binary_cross_entropy_with_logits as entropy
     from torch.nn.functional import softplus
 
-    from sklearn_convexnet.network import TwoLayerReLU
+    from sklearn_convexnet.core.network import TwoLayerReLU
 
     torch.manual_seed(seed)
     X, y = (torch.tensor(array, dtype=torch.float32) for array in (X, y))

@@ -21,10 +21,9 @@ def data(n, d):
 
 def measure_iteration(*, n, d, P, dtype, iterations):
     """Median CPU seconds of one iteration, and of its BLAS products alone."""
-    from sklearn_convexnet.program.losses import get_loss
-    from sklearn_convexnet.solvers.certified_admm import kronecker_admm
-    from sklearn_convexnet.solvers.row_steps import ADMMShard
-    from sklearn_convexnet.solvers.shards import Shards
+    from sklearn_convexnet.core.losses import get_loss
+    from sklearn_convexnet.program.shard import ADMMShard, Shards
+    from sklearn_convexnet.solvers.admm import kronecker_admm
 
     X, y = data(n, d)
     patterns = np.random.RandomState(1).standard_normal((d, P))

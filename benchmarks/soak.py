@@ -24,7 +24,7 @@ from soak_cases import ESTIMATORS, draw_case
 from threadpoolctl import threadpool_info
 
 from sklearn_convexnet import RobustConvexReLUClassifier
-from sklearn_convexnet.program.losses import get_loss
+from sklearn_convexnet.core.losses import get_loss
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.program.relaxation import Relaxation
 

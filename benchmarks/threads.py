@@ -43,9 +43,9 @@ def measure_classes(*, n_jobs):
 
 def measure_rows(*, n, d, P, iterations):
     """Wall seconds of an iteration of ADMM with as many threads as the environment asks for."""
-    from sklearn_convexnet.solvers.certified_admm import kronecker_admm
-    from sklearn_convexnet.solvers.shards import Shards
-    from sklearn_convexnet.solvers.threads import Workers, one_blas_pool
+    from sklearn_convexnet.core.parallel import Workers, one_blas_pool
+    from sklearn_convexnet.program.shard import Shards
+    from sklearn_convexnet.solvers.admm import kronecker_admm
 
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         program = teacher_problem(n, d, P, 0.03).program().normalised()[0]

@@ -1,4 +1,4 @@
-"""The diagram of the layers: what the modules of the package import, read from the sources."""
+"""The diagram of the layers: what the folders of the package import, read from the sources."""
 
 import runpy
 from graphlib import TopologicalSorter
@@ -11,23 +11,19 @@ NUMERIC, WITH_SKLEARN = "#cfe3f5", "#fbe0cc"
 
 
 def import_graph():
-    """The modules that every module imports, and those that import scikit-learn."""
+    """The folders that every folder imports, and those that import scikit-learn."""
     layering = runpy.run_path(str(TESTS / "test_layering.py"))
+    paths = layering["modules"](layering["SOURCES"])
+    found = {module: layering["imports"](module, path) for module, path in paths.items()}
+    graph = layering["folder_graph"](found)
     # __init__ only collects names, and types are everywhere
     left_out = {"__init__", "_version", *layering["EVERYWHERE"]}
-    graph = {layer: set() for layer in layering["LAYERS"] if layer not in left_out}
-    with_sklearn = set()
-    for module, path in layering["modules"](layering["SOURCES"]).items():
-        layer = module.split(".")[0]
-        for imported in layering["imports"](module, path):
-            top, *rest = imported.name.split(".")
-            if layer in graph and top == layering["PACKAGE"]:
-                graph[layer] |= {rest[0]} & graph.keys() - {layer}
-            elif top == "sklearn":
-                with_sklearn.add(layer)
-    found = {layer for layer in graph if (layering["SOURCES"] / layer).is_dir()}
-    found |= {path.stem for path in layering["SOURCES"].glob("*.py")}
-    return {layer: graph[layer] for layer in graph if layer in found}, with_sklearn
+    with_sklearn = {
+        layering["folder"](module)
+        for module, its_imports in found.items()
+        if any(imported.name.split(".")[0] == "sklearn" for imported in its_imports)
+    }
+    return {node: graph[node] - left_out for node in graph if node not in left_out}, with_sklearn
 
 
 def floors(graph):

@@ -6,27 +6,20 @@ from .autoencoder.estimators import (
     GatedSparseAutoencoder,
     SignAwareGatedSparseAutoencoder,
 )
-from .certificate import Certificate
-from .classifier import ConvexReLUClassifier
-from .cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
-from .gradient_descent import GradientDescentReLUClassifier
-from .network import TwoLayerReLU
-from .path import RegularizationPath, alpha_max, convex_relu_path
-from .program.losses import (
-    Hinge,
-    Huber,
-    Logistic,
-    Loss,
-    Quantile,
-    Squared,
-    SquaredHinge,
-)
+from .core.losses import Hinge, Huber, Logistic, Loss, Quantile, Squared, SquaredHinge
+from .core.network import TwoLayerReLU
+from .estimators.classifier import ConvexReLUClassifier
+from .estimators.cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
+from .estimators.gradient_descent import GradientDescentReLUClassifier
+from .estimators.path import RegularizationPath, alpha_max, convex_relu_path
+from .estimators.regressor import ConvexReLURegressor
+from .estimators.robust import RobustConvexReLUClassifier
+from .program.pattern_program import SampledProgram
 from .program.perturbation import Perturbation
-from .program.robust_cone import RobustProgram
-from .program.sampled import SampledProgram
-from .regressor import ConvexReLURegressor
-from .robust import RobustConvexReLUClassifier
-from .solvers import Result, RobustResult, solve, solve_robust_cone, solve_robust_scp
+from .proof.certificate import Certificate
+from .robust_training import RobustResult, solve_robust_cone, solve_robust_scp
+from .robust_training.program import RobustProgram
+from .solvers import Result, solve
 
 __all__ = [
     "Certificate",

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._typing import Array
 from ._version import __version__
-from .network import TwoLayerReLU
-from .program.losses import get_loss
+from .core.losses import get_loss
+from .core.network import TwoLayerReLU
 
 if TYPE_CHECKING:
     import onnx

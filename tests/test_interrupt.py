@@ -18,7 +18,7 @@ from sklearn_convexnet import (
     ConvexReLURegressor,
     RobustConvexReLUClassifier,
 )
-from sklearn_convexnet.solvers import threads
+from sklearn_convexnet.core import parallel as threads
 
 PACKAGE = str(Path(sklearn_convexnet.__file__).parent)
 

@@ -29,7 +29,7 @@ from sklearn_convexnet import (
     solve,
 )
 from sklearn_convexnet.autoencoder.estimators import BaseGatedAutoencoder
-from sklearn_convexnet.solvers.threads import _limits, one_blas_pool, serial_blas
+from sklearn_convexnet.core.parallel import _limits, one_blas_pool, serial_blas
 
 CONVEX = [
     ConvexReLUClassifier(n_patterns=4, random_state=0),

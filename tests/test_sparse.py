@@ -20,8 +20,8 @@ from sklearn_convexnet import (
     ConvexReLURegressorCV,
     alpha_max,
     convex_relu_path,
-    rows,
 )
+from sklearn_convexnet.core import rows
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 
 import sklearn_convexnet
 from sklearn_convexnet import _typing
-from sklearn_convexnet.program.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
+from sklearn_convexnet.core.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from sklearn_convexnet.robustness.certify import METHODS
 from sklearn_convexnet.solvers import SOLVERS
 

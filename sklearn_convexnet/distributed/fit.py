@@ -4,13 +4,13 @@ from numbers import Number
 
 import numpy as np
 
-from ..network import TwoLayerReLU
-from ..solvers.bounds import Certified
-from ..solvers.certified_admm import iterate, kronecker_admm
-from ..solvers.pricing import bound_of_sums
-from ..solvers.result import Record, Result, Solution
-from ..solvers.shard_bounds import balance_slopes
-from ..solvers.shards import ShardsLostError
+from ..bounds.dual import Certified, balance_slopes
+from ..bounds.pricing import bound_of_sums
+from ..core.network import TwoLayerReLU
+from ..program.shard import ShardsLostError
+from ..program.units import Solution
+from ..solvers.admm import iterate, kronecker_admm
+from ..solvers.base import Record, Result
 from .collections import as_blocks, client_of_collections
 from .shards import DaskShards
 

@@ -1,1 +1,1 @@
-"""The convex program: losses and the pieces that are assembled into it."""
+"""The convex program: patterns, cones and what is assembled of them."""

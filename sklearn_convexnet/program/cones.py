@@ -13,7 +13,7 @@ what makes the dual bounds of the package rigorous, whatever the accuracy of a s
 import numpy as np
 from scipy.optimize import Bounds, lsq_linear, minimize, nnls
 
-from ..rows import dense, is_wide, times, transposed_times
+from ..core.rows import dense, is_wide, times, transposed_times
 
 
 def project_on_cone(constraints, point, *, stop_below=0.0):

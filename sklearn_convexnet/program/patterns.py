@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import issparse
 
-from ..rows import (
+from ..core.rows import (
     block_size,
     blocks,
     by_column,

@@ -12,7 +12,7 @@ from itertools import zip_longest
 import numpy as np
 from scipy.special import expit
 
-from ..network import TwoLayerReLU
+from ..core.network import TwoLayerReLU
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,17 +17,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..bounds.dual import admissible_slopes, certify, relative_gap
+from ..bounds.pricing import distinct, price
+from ..bounds.search import search_dual
+from ..core.parallel import Workers, one_blas_pool
+from ..core.rows import check_dense, fits_dense, root_mean_square
 from ..program.patterns import activation_patterns, draw_gates, few_gates, strict_gates
-from ..rows import check_dense, fits_dense, root_mean_square
-from .bounds import admissible_slopes, certify
-from .constant import constant_network
-from .descent import Descent
-from .dual_search import search_dual
-from .pricing import distinct, price
-from .result import Record, Result, Solution, relative_gap
+from ..program.units import Solution, Units
+from .base import Record, Result
+from .descent import Descent, constant_network
 from .solve import check_arguments, generator, solve
-from .threads import Workers, one_blas_pool
-from .units import Units
 
 # hidden and output weights at the start, in normalised units
 _INITIAL_SIZE = 0.3

@@ -8,10 +8,9 @@ from functools import partial
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from .threads import ALONE
+from ..core.parallel import ALONE
+from ..core.rows import CHUNK
 
-# doubles that a temporary may hold
-CHUNK = 2_000_000
 # rows of the matrix that a thread makes at a time
 _STRETCH = 128
 

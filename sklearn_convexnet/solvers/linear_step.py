@@ -18,7 +18,7 @@ occurs twice. `KroneckerStep` splits the loss off as well and costs a few n d P 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from .row_steps import RELAXATION
+from ..program.shard import RELAXATION
 
 
 class KroneckerSystem:
@@ -67,7 +67,7 @@ class KroneckerStep:
 
     The loss is split on the effective weight of every row, :math:`g_k = \sum_i d_{ik}
     (v_i - w_i)`, instead of on its prediction. The rows keep their part of that split (see
-    `row_steps`); here are the means of q and of the output bias over the iterations.
+    `shard`); here are the means of q and of the output bias over the iterations.
 
     Parameters
     ----------

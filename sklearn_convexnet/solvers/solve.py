@@ -9,18 +9,17 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .._typing import OnCheck, Seed, Solver
-from ..program.sampled import SampledProgram
-from .admm import ADMM
-from .bounds import Certified, admissible_slopes, certify, dual_norms, resolution, tighter
-from .certified_admm import iterate, kronecker_admm
-from .constant import constant_network
+from ..bounds.dual import Certified, admissible_slopes, certify, dual_norms, resolution, tighter
+from ..core.parallel import Workers, one_blas_pool
+from ..program.pattern_program import SampledProgram
+from ..program.shard import Shards
+from ..program.units import Solution, Units
+from .admm import ADMM, iterate, kronecker_admm
+from .base import Record, Result
+from .descent import constant_network
+from .fixed_layer import solve_scp
 from .linear_step import CholeskyStep, CoordinateStep
-from .polish import polish
-from .result import Record, Result, Solution
-from .scp import solve_scp
-from .shards import Shards
-from .threads import Workers, one_blas_pool
-from .units import Units
+from .working_set import polish
 
 SOLVERS = ("admm", "admm-cholesky", "admm-rbcd", "scp")
 

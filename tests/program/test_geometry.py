@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sklearn_convexnet.program.geometry import Geometry
+from sklearn_convexnet.core.rows import root_mean_square
+from sklearn_convexnet.program.pattern_program import Geometry
 from sklearn_convexnet.program.patterns import activation_patterns
-from sklearn_convexnet.rows import root_mean_square
 
 
 def draw_geometry(n=7, d=3, P=4, seed=0, scale=1.0, zero_rows=()):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_convexnet.network import TwoLayerReLU
+from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.program import relaxation as module
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.program.relaxation import Relaxation

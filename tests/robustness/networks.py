@@ -5,7 +5,7 @@ from itertools import product
 import cvxpy as cp
 import numpy as np
 
-from sklearn_convexnet.network import TwoLayerReLU
+from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.robustness.bounds import Queries
 from sklearn_convexnet.robustness.model import Model

@@ -10,7 +10,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 
 from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
-from sklearn_convexnet.network import TwoLayerReLU
+from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.robustness import (
     certified_accuracy,
     certified_radius,

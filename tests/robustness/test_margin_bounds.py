@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import draw_ball, draw_network, draw_queries
 
-from sklearn_convexnet.network import TwoLayerReLU
+from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.robustness.bounds import Queries, interval_bound, linear_bound
 from sklearn_convexnet.robustness.model import Model

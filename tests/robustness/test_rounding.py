@@ -20,7 +20,7 @@ from sklearn_convexnet import (
     GradientDescentReLUClassifier,
     RobustConvexReLUClassifier,
 )
-from sklearn_convexnet.network import TwoLayerReLU
+from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.robustness import (
     certified_accuracy,
     certified_radius,

@@ -20,11 +20,11 @@ from problems import (
     tiny,
 )
 
-from sklearn_convexnet.program.losses import REGRESSION_LOSSES, get_loss
-from sklearn_convexnet.program.sampled import SampledProgram
+from sklearn_convexnet.bounds.dual import admissible_slopes, dual_norms
+from sklearn_convexnet.core.losses import REGRESSION_LOSSES, get_loss
+from sklearn_convexnet.program.pattern_program import SampledProgram
 from sklearn_convexnet.solvers import solve, solve_adaptive
-from sklearn_convexnet.solvers.bounds import admissible_slopes, dual_norms
-from sklearn_convexnet.solvers.constant import constant_network
+from sklearn_convexnet.solvers.descent import constant_network
 
 TOL = 1e-2
 module = importlib.import_module("sklearn_convexnet.solvers.adaptive")

@@ -5,21 +5,21 @@ import pytest
 from hypothesis import given, settings
 from problems import VARIANTS, draw_program, programs
 
-from sklearn_convexnet.certificate import pricing_bound
-from sklearn_convexnet.program.cones import project_on_cone
-from sklearn_convexnet.solvers.bounds import (
+from sklearn_convexnet.bounds.dual import (
     Certified,
     admissible_slopes,
+    balance_slopes,
     dual_norms,
     dual_value,
+    project,
 )
-from sklearn_convexnet.solvers.certified_admm import _choose, iterate, kronecker_admm
-from sklearn_convexnet.solvers.pricing import bound_of_sums
-from sklearn_convexnet.solvers.result import Solution
-from sklearn_convexnet.solvers.row_steps import RELAXATION, ADMMShard
-from sklearn_convexnet.solvers.shard_bounds import balance_slopes, project
-from sklearn_convexnet.solvers.shards import Shards
-from sklearn_convexnet.solvers.threads import ALONE, Workers
+from sklearn_convexnet.bounds.pricing import bound_of_sums
+from sklearn_convexnet.core.parallel import ALONE, Workers
+from sklearn_convexnet.program.cones import project_on_cone
+from sklearn_convexnet.program.shard import RELAXATION, ADMMShard, Shards
+from sklearn_convexnet.program.units import Solution
+from sklearn_convexnet.proof.certificate import pricing_bound
+from sklearn_convexnet.solvers.admm import _choose, iterate, kronecker_admm
 
 
 def start(program, *, n_shards=1, workers=ALONE, dtype=np.float64):
@@ -270,7 +270,7 @@ def test_patterns_leave_and_the_optimum_stays(loss):
 def test_a_lower_bound_comes_with_its_slopes(monkeypatch):
     program = draw_program(5, n=40, d=3, n_patterns=15, alpha=0.01).normalised()[0]
     # projections only where they may bring the gap down
-    monkeypatch.setattr("sklearn_convexnet.solvers.certified_admm._CHEAP", 0)
+    monkeypatch.setattr("sklearn_convexnet.solvers.admm._CHEAP", 0)
     seen = []
 
     def proved(certified):

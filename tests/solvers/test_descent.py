@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from problems import LOSSES, VARIANTS, draw_program
 from scipy.optimize import minimize_scalar
 
-from sklearn_convexnet.program.losses import get_loss
-from sklearn_convexnet.rows import _BLOCK
+from sklearn_convexnet.core.losses import get_loss
+from sklearn_convexnet.core.parallel import Workers
+from sklearn_convexnet.core.rows import _BLOCK
+from sklearn_convexnet.program.units import Units
 from sklearn_convexnet.solvers.descent import (
     Descent,
     _SmoothObjective,
     balanced,
     smooth_loss,
 )
-from sklearn_convexnet.solvers.threads import Workers
-from sklearn_convexnet.solvers.units import Units
 
 BLOCK = _BLOCK[1]
 KINKED = [name for name in LOSSES if not np.isfinite(get_loss(name).curvature)]

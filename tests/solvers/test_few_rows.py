@@ -5,9 +5,9 @@ import pytest
 from problems import LOSSES
 from reference import solve_reference
 
-from sklearn_convexnet.program.losses import get_loss
+from sklearn_convexnet.core.losses import get_loss
+from sklearn_convexnet.program.pattern_program import SampledProgram
 from sklearn_convexnet.program.patterns import enumerate_gates, sample_gates
-from sklearn_convexnet.program.sampled import SampledProgram
 from sklearn_convexnet.solvers import solve, solve_adaptive
 
 TOL = 0.05

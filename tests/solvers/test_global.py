@@ -6,8 +6,8 @@ from grids import pairwise
 from problems import exhaustive_program
 from scipy.optimize import minimize
 
-from sklearn_convexnet.network import TwoLayerReLU
-from sklearn_convexnet.program.sampled import SampledProgram
+from sklearn_convexnet.core.network import TwoLayerReLU
+from sklearn_convexnet.program.pattern_program import SampledProgram
 from sklearn_convexnet.solvers import solve
 
 

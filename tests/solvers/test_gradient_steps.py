@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sklearn_convexnet.network import TwoLayerReLU
-from sklearn_convexnet.program.losses import get_loss
+from sklearn_convexnet.core.losses import get_loss
+from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.solvers import FeatureForm, GradientDescent, RowForm
 
 FORMS = pytest.mark.parametrize("form", [FeatureForm, RowForm])

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from problems import VARIANTS, draw_program, programs
 
 from sklearn_convexnet import SampledProgram
+from sklearn_convexnet.bounds.dual import balance
 from sklearn_convexnet.solvers.coupling import Coupling
-from sklearn_convexnet.solvers.interior import InteriorPoint, balance
-from sklearn_convexnet.solvers.newton import NewtonSystem
-from sklearn_convexnet.solvers.polish import gated_blocks
-from sklearn_convexnet.solvers.vertex import fewest_blocks
+from sklearn_convexnet.solvers.interior import InteriorPoint, NewtonSystem
+from sklearn_convexnet.solvers.working_set import fewest_blocks, gated_blocks
 
 
 def all_blocks(program):

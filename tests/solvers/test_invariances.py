@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from problems import SMOOTH_LOSSES, VARIANTS, alphas, datas, draw_data, draw_program
 from reference import projected_gradients
 
-from sklearn_convexnet.program.losses import Huber, get_loss
+from sklearn_convexnet.core.losses import Huber, get_loss
+from sklearn_convexnet.core.parallel import ALONE
+from sklearn_convexnet.program.pattern_program import SampledProgram
 from sklearn_convexnet.program.patterns import sample_gates
-from sklearn_convexnet.program.sampled import SampledProgram
+from sklearn_convexnet.program.shard import Shards
 from sklearn_convexnet.solvers import solve
-from sklearn_convexnet.solvers.certified_admm import kronecker_admm
-from sklearn_convexnet.solvers.shards import Shards
-from sklearn_convexnet.solvers.threads import ALONE
+from sklearn_convexnet.solvers.admm import kronecker_admm
 
 TOL = 1e-8
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import SMOOTH_LOSSES, draw_program, programs
 
+from sklearn_convexnet.program.shard import RELAXATION
 from sklearn_convexnet.solvers.linear_step import (
     CholeskyStep,
     CoordinateStep,
@@ -13,7 +14,6 @@ from sklearn_convexnet.solvers.linear_step import (
     KroneckerSystem,
     penalty_factor,
 )
-from sklearn_convexnet.solvers.row_steps import RELAXATION
 
 
 class Task:

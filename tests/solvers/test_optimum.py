@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from problems import LOSSES, SMOOTH_LOSSES, VARIANTS, draw_program, programs
 from reference import ACCURACY, solve_lasso, solve_reference
 
-from sklearn_convexnet.program.losses import get_loss
+from sklearn_convexnet.core.losses import get_loss
 from sklearn_convexnet.solvers import solve
 
 # the package holds a function of that name

@@ -22,10 +22,11 @@ from problems import (
 )
 from reference import solve_reference
 
-from sklearn_convexnet.program.losses import REGRESSION_LOSSES, get_loss
+from sklearn_convexnet.core.losses import REGRESSION_LOSSES, get_loss
+from sklearn_convexnet.program.pattern_program import SampledProgram
 from sklearn_convexnet.program.patterns import enumerate_gates
-from sklearn_convexnet.program.sampled import SampledProgram
-from sklearn_convexnet.solvers import SOLVERS, Result, Solution, solve
+from sklearn_convexnet.program.units import Solution
+from sklearn_convexnet.solvers import SOLVERS, Result, solve
 
 # the package holds a function of that name
 solve_module = importlib.import_module("sklearn_convexnet.solvers.solve")

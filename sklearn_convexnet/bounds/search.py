@@ -1,0 +1,91 @@
+"""Dual variables, and what a search finds that they leave to be gained.
+
+A lower bound on the objective of every network if the search has missed no neuron.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.parallel import ALONE
+from ..program.patterns import draw_gates
+from ..program.units import Units
+from .dual import admissible_slopes, dual_value
+from .pricing import distinct, price
+
+# random directions to climb from, and new neurons of each sign that are worth joining
+_STARTS, _JOINING = 200, 100
+# rows from which the ascents are in single precision, but for the best
+_MANY_ROWS, _EXACT = 5000, 10
+
+
+@dataclass(frozen=True)
+class SearchedDual:
+    """Dual variables, and the best neuron that a search has found for them.
+
+    Attributes
+    ----------
+    slopes : ndarray of shape (n_samples,)
+        In normalised units, admissible.
+    largest : float
+        Largest pricing value found, in normalised units.
+    lower_bound : float
+        In the user's units; a bound if the search has missed nothing.
+    directions : ndarray of shape (d, k)
+        Gates, in the user's coordinates, of the patterns and of what the search found.
+    n_starts : int
+        Number of independent random starts of the search.
+    """
+
+    slopes: np.ndarray
+    largest: float
+    lower_bound: float
+    directions: np.ndarray
+    n_starts: int
+
+
+def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None, workers=ALONE):
+    """Price the slopes of a solution of a program.
+
+    Parameters
+    ----------
+    program : SampledProgram
+    slopes : ndarray of shape (n_samples,)
+        In the user's units.
+    rng : numpy.random.RandomState
+    n_starts : int
+        Random directions to climb from, besides the gates of the program.
+    extra : ndarray of shape (d, k), default=None
+        More directions to climb from, in the user's coordinates.
+    workers : Workers, default=ALONE
+        For the rows.
+
+    Returns
+    -------
+    SearchedDual
+    """
+    units = Units(program)
+    normalised = units.normalised
+    slopes = admissible_slopes(normalised, slopes / units.slope_scale)
+    fresh = draw_gates(
+        program.rows, program.weights, n_starts, rng, intercept=program.fit_intercept
+    )
+    known = [fresh, program.gates] if extra is None else [fresh, program.gates, extra]
+    starts = units.directions(np.concatenate(known, axis=1))
+    many = program.n_samples >= _MANY_ROWS
+    precision = normalised.geometry.precision if many else np.float64
+    priced = price(normalised, slopes, starts, dtype=precision, workers=workers)
+    largest = priced.largest
+    if precision != np.float64:
+        best = price(normalised, slopes, priced.directions[:, :_EXACT], workers=workers)
+        largest = max(largest, best.largest)
+    above = normalised.alpha + 0.1 * (largest - normalised.alpha)
+    joining = distinct(normalised, priced, above=above, most=_JOINING)
+    found = units.user_directions(priced.directions[:, joining])
+    return SearchedDual(
+        slopes,
+        largest,
+        units.objective_scale * dual_value(normalised, slopes, largest),
+        np.concatenate([program.gates, found], axis=1),
+        n_starts,
+    )

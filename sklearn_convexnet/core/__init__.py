@@ -1,0 +1,1 @@
+"""What everything stands on: rows, networks, losses and threads."""

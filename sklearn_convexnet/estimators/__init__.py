@@ -1,0 +1,1 @@
+"""The estimators: between the conventions of scikit-learn and the programs."""

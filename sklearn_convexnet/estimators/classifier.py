@@ -1,0 +1,486 @@
+"""Convex ReLU classification."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, Literal, Self
+
+import numpy as np
+from scipy.special import expit
+from sklearn.base import ClassifierMixin
+from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from .._compat import StrOptions, available_if, check_sample_weight, fit_context
+from .._typing import (
+    Array,
+    ArrayLike,
+    BoolArray,
+    ClassificationLoss,
+    FloatArray,
+    Patterns,
+    Seed,
+    Solver,
+)
+from ..core.canonical import scaled_weights
+from ..core.losses import CLASSIFICATION_LOSSES, Loss, get_loss
+from ..distributed import is_dask
+from ..proof.certificate import Certificate
+from ._base import BaseConvexReLU
+from ._dask import DaskFitMixin
+
+
+def _is_logistic(estimator):
+    if get_loss(estimator.loss).name != "logistic":
+        raise AttributeError(
+            f"predict_proba needs loss='logistic', got loss={estimator.loss!r}: other losses do "
+            "not estimate probabilities."
+        )
+    return True
+
+
+class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
+    """What classifiers share: labels, their weights, one output against the rest, predictions."""
+
+    _parameter_constraints = {
+        **BaseConvexReLU._parameter_constraints,
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), Loss],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    classes_: Array
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data; sparse for `ConvexReLUClassifier` and `ConvexReLUClassifierCV` only. The
+            first of them leaves the rows of a Dask array or dataframe on the workers of its client.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the samples; a weight of two is a sample that occurs twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        if self._accepts_dask and is_dask(X):
+            return self._fit_on_dask(X, y, sample_weight, self._on_dask, self._loss())
+        X, y, weights, classes = self._validate(X, y, sample_weight)
+        return self._fit_network(
+            X, y, class_signs(y, classes), weights, self._loss(), classes_=classes
+        )
+
+    def decision_function(self, X: ArrayLike) -> FloatArray:
+        """Return the outputs of the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; sparse where `fit` accepts it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes one number, positive for ``classes_[1]``; else one per class. Of
+            float32 X they are rounded to float32, and may be equal where `predict` sees more.
+        """
+        scores, dtype = self._scores(X)
+        return scores.astype(dtype, copy=False)
+
+    def _scores(self, X):
+        """What `decision_function` returns, in float64, and the dtype in which it does."""
+        outputs, dtype = self._outputs(X)
+        return (outputs[:, 0] if len(self.classes_) == 2 else outputs), dtype
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; sparse where `fit` accepts it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels of the largest output, in float64 whatever the dtype of X.
+        """
+        scores, _ = self._scores(X)
+        if scores.ndim == 1:
+            return self.classes_[(scores > 0).astype(int)]
+        return self.classes_[np.argmax(scores, axis=1)]
+
+    @available_if(_is_logistic)
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
+        """Predict class probabilities; only with ``loss="logistic"``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; sparse where `fit` accepts it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The logistic function of the outputs, normalised over the classes when there are more
+            than two.
+        """
+        scores, dtype = self._scores(X)
+        if scores.ndim == 1:
+            return np.stack([expit(-scores), expit(scores)], axis=1, dtype=dtype)
+        # the largest score sets the scale: far from all classes the sum must not vanish
+        logs = -np.logaddexp(0, -scores)
+        probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(dtype, copy=False)
+
+    def _validate(self, X, y, sample_weight):
+        """Validated training data, the weights of its samples, and the classes."""
+        self._loss()
+        X, y = self._validate_data(X, y)
+        check_classification_targets(y)
+        self._check_class_weight(np.unique(y))
+        weights = self._weights(sample_weight, X, y)
+        classes = np.unique(y[weights > 0])
+        self._check_classes(classes)
+        return X, y, weights, classes
+
+    def _weights(self, sample_weight, X, y):
+        """Weights of the samples times those of their classes."""
+        weights = scaled_weights(check_sample_weight(sample_weight, X))
+        if self.class_weight is None:
+            return weights
+        labels = np.unique(y[weights > 0])
+        totals = [weights[y == label].sum() for label in labels]
+        for label, factor in zip(labels, self._class_factors(labels, totals), strict=True):
+            weights[y == label] *= factor
+        return scaled_weights(weights)
+
+    def _class_factors(self, labels, totals):
+        """What the weights of the samples of each class are multiplied by."""
+        if self.class_weight == "balanced":
+            # counts samples by their weight, as repeated samples would be counted
+            return np.sum(totals) / (len(labels) * np.array(totals))
+        given = self.class_weight or {}
+        return np.array([given.get(label, 1.0) for label in labels])
+
+    def _on_dask(self, y, weights):
+        """Targets and weights as Dask arrays; finds the classes."""
+        import dask
+
+        y = y.reshape((len(y),)) if y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim != 1:
+            raise ValueError(f"y must be a 1-D array of labels, got shape {y.shape}.")
+        blocks = zip(y.to_delayed().ravel(), weights.to_delayed().ravel(), strict=True)
+        found = dask.compute([dask.delayed(_label_totals)(*block) for block in blocks])[0]
+        labels = np.concatenate([each for each, _ in found])
+        totals = np.concatenate([each for _, each in found])
+        classes, places = np.unique(labels, return_inverse=True)
+        assert_all_finite(classes, input_name="y")
+        # every label thrice: a label to every row would look like a regression
+        check_classification_targets(np.repeat(classes, 3))
+        self._check_class_weight(classes)
+        totals = np.bincount(places, weights=totals)
+        factors = self._class_factors(classes[totals > 0], totals[totals > 0])
+        classes = classes[totals > 0][factors > 0]
+        self._check_classes(classes)
+        factors = factors[factors > 0]
+        self.classes_ = classes
+        n_outputs = class_signs(classes[:1], classes).shape[1]
+        signs = y.map_blocks(
+            class_signs, classes, dtype=np.float64, chunks=(y.chunks[0], (n_outputs,)), new_axis=1
+        )
+        return signs, weights * y.map_blocks(_factors_of, classes, factors, dtype=np.float64)
+
+    def _check_classes(self, classes):
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least two classes of positive weight, "
+                f"got {'1 class' if len(classes) else 'no class'}: {classes.tolist()}."
+            )
+
+    def _check_class_weight(self, labels):
+        if not isinstance(self.class_weight, dict):
+            return
+        for value in self.class_weight.values():
+            if not (isinstance(value, Real) and 0 <= value < np.inf):
+                raise ValueError(
+                    f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}."
+                )
+        labels = labels.tolist()
+        unknown = [key for key in self.class_weight if key not in labels]
+        # weights of more classes than there are do no harm
+        if unknown and not all(label in self.class_weight for label in labels):
+            raise ValueError(
+                f"class_weight must have labels of y as keys, got {unknown} for labels {labels}."
+            )
+
+    def _loss(self):
+        loss = get_loss(self.loss)
+        if loss.target != "sign":
+            raise ValueError(f"loss must be a loss for classification, got {self.loss!r}.")
+        return loss
+
+
+class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
+    r"""Two-layer ReLU network for classification, trained by convex optimisation.
+
+    With labels :math:`y_k = \pm 1`, the network
+    :math:`f(x) = \sum_j (x^\top u_j + b_j)_+ a_j + c` minimises
+
+    .. math::
+
+        \sum_k \omega_k \phi(y_k f(x_k))
+            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + a_j^2)
+
+    through an equivalent convex program over activation patterns of the data (Pilanci & Ergen [1]_;
+    Bai, Gautam & Sojoudi [2]_): no learning rate, and a duality gap that says how far the network
+    is from the optimum of that program. The sample weights
+    :math:`\omega_k` sum to one. More than two classes are fitted one against the rest.
+
+    Parameters
+    ----------
+    alpha : float or "auto", default="auto"
+        Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
+        and on the output weights; the output bias is free. The loss is a mean, so the same
+        `alpha` means the same at any number of samples. "auto":
+        ``min(0.02 * n_features / sqrt(n_samples), 0.2)``, equal samples counted once, times the
+        root mean squares of the centred features and of the slopes of the loss at the best
+        constant, for every output.
+
+    loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
+        Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
+        ``max(0, 1 - m)**2 / 2``.
+
+    patterns : {"adaptive", "random", "all"} or array-like of bool, default="adaptive"
+        Activation patterns that the neurons may have on the training data. "adaptive": found by
+        descent from random ones and by pricing, which adds the neurons that the dual variables ask
+        for. "random": of `n_patterns` Gaussian directions in standardised feature space. "all": all
+        there are, which makes the fit globally optimal; possible for few features or few samples.
+        An array of shape (n_samples, n_patterns): these.
+
+    n_patterns : int, default=100
+        Number of random patterns, of the random directions that "scp" keeps, or of the neurons
+        from which adaptive patterns start.
+
+    solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"}, default="admm"
+        "admm": Kronecker-diagonalised ADMM polished by an interior point; any loss.
+        "admm-cholesky" (squared loss, so never here) and "admm-rbcd" (losses without kinks): the
+        two steps of [2]_, as baselines. "scp": their sampled convex program, in which the hidden
+        layer is fixed: to the random directions, or with adaptive patterns to the neurons that the
+        descent has found, whose own network is kept if it is better.
+
+    fit_intercept : bool, default=True
+        Whether neurons have (penalised) biases and the output a (free) one.
+
+    tol : float, default=0.05
+        Relative duality gap to reach in the convex program over the patterns. With adaptive
+        patterns the objective itself is usually far more accurate, because most of the gap comes
+        from the lower bound.
+
+    max_iter : int, default=10000
+        Bound on the iterations of the solver, and of the descent.
+
+    warm_start : bool, default=False
+        Whether `fit` starts from the last network, or for random patterns from the last solution
+        over the same patterns.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied with the sample weights.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random patterns and of the search for better ones. Pass an int for reproducible
+        results.
+
+    n_jobs : int or None, default=None
+        Number of classes fitted at the same time, by joblib. The result does not depend on it.
+
+    verbose : bool or int, default=False
+        Whether to print a line per check of the duality gap.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+
+    network_ : TwoLayerReLU
+        The fitted network; its outputs are those of `decision_function`.
+
+    alpha_ : float or ndarray of shape (n_outputs,)
+        Strength of the weight decay; an array when "auto" chose several.
+
+    coefs_ : list of two ndarray
+        Hidden weights of shape (n_features, n_neurons) and output weights of shape
+        (n_neurons, n_outputs), as in `sklearn.neural_network.MLPClassifier`.
+
+    intercepts_ : list of two ndarray
+        Hidden biases of shape (n_neurons,) and output biases of shape (n_outputs,).
+
+    objective_ : float
+        Training objective of `network_`, summed over the outputs.
+
+    lower_bound_ : float
+        Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+
+    dual_gap_ : float
+        Relative gap between a feasible point of that program and its lower bound; the largest
+        of the outputs.
+
+    certificate_ : Certificate
+        What is known about `objective_` against all networks, or with several outputs all whose
+        outputs share no neuron; see `certificate`.
+
+    n_iter_ : int
+        Iterations of the descent and of the solver together; the largest of the outputs.
+
+    n_neurons_ : int
+        Number of hidden neurons.
+
+    n_outputs_ : int
+        Number of outputs: 1 for two classes, else the number of classes.
+
+    patterns_ : ndarray of bool of shape (n_samples, n_patterns)
+        Patterns of the convex program on the training data; with adaptive patterns those of all
+        outputs, one output after the other. Not set by a fit on Dask collections.
+
+    history_ : list of dict
+        One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
+        and "time" in seconds.
+
+    communication_ : dict
+        Only after a fit on Dask collections: number of blocks of rows "n_blocks", passes over them
+        "n_passes", bytes "sent" and "received", and blocks "n_lost" with their workers.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during `fit`, where X has string names.
+
+    See Also
+    --------
+    ConvexReLURegressor : The same for regression.
+
+    References
+    ----------
+    .. [1] M. Pilanci and T. Ergen, "Neural Networks are Convex Regularizers", ICML 2020,
+       arXiv:2002.10553.
+    .. [2] Y. Bai, T. Gautam and S. Sojoudi, "Efficient Global Optimization of Two-Layer ReLU
+       Networks: Quadratic-Time Algorithms and Adversarial Training", SIAM Journal on Mathematics
+       of Data Science 5(2), 2023, arXiv:2201.01965.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from sklearn_convexnet import ConvexReLUClassifier
+    >>> X, y = make_moons(n_samples=100, noise=0.1, random_state=0)
+    >>> model = ConvexReLUClassifier(n_patterns=30, random_state=0).fit(X, y)
+    >>> bool(model.dual_gap_ <= model.tol)
+    True
+    >>> model.predict(X[:2])
+    array([0, 1])
+    """
+
+    _accept_sparse = "csr"
+
+    lower_bound_: float
+    dual_gap_: float
+    certificate_: Certificate
+    patterns_: BoolArray
+
+    def __init__(
+        self,
+        alpha: float | Literal["auto"] = "auto",
+        *,
+        loss: ClassificationLoss | Loss = "logistic",
+        patterns: Patterns | ArrayLike = "adaptive",
+        n_patterns: int = 100,
+        solver: Solver = "admm",
+        fit_intercept: bool = True,
+        tol: float = 5e-2,
+        max_iter: int = 10_000,
+        warm_start: bool = False,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.alpha = alpha
+        self.loss = loss
+        self.patterns = patterns
+        self.n_patterns = n_patterns
+        self.solver = solver
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def certificate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        time_limit: float | None = None,
+        tol: float = 1e-2,
+    ) -> Certificate:
+        """State what is known about the network's objective on the given data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; on the training data this is `certificate_` (but for Dask collections).
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        time_limit : float, default=None
+            Seconds to spend on a better certificate than that of the fit: dual variables by column
+            generation, and a proof by branch and bound, whose work grows exponentially with the
+            number of features.
+        tol : float, default=0.01
+            Relative gap at which a proof within a time limit is good enough.
+
+        Returns
+        -------
+        Certificate
+            Prints as sentences and carries the numbers. What was proved of the network of a fit
+            on its data before is kept.
+        """
+        check_is_fitted(self, "network_")
+        X, y = self._validate_data(X, y, reset=False)
+        weights = self._weights(sample_weight, X, y)
+        unknown = np.setdiff1d(y[weights > 0], self.classes_)
+        if unknown.size:
+            raise ValueError(f"y holds labels not seen in fit: {unknown[:5].tolist()}.")
+        return self._certify(
+            X, class_signs(y, self.classes_), weights, self._loss(), time_limit, tol
+        )
+
+
+def class_signs(y, classes):
+    """Targets -1 and +1, a column per output; rows of a class not listed are -1 throughout."""
+    positive = classes[1:] if len(classes) == 2 else classes
+    return np.where(y[:, None] == positive[None, :], 1.0, -1.0)
+
+
+def _label_totals(y, weights):
+    """The labels of a block, and the sums of the weights of their rows."""
+    labels, places = np.unique(y, return_inverse=True)
+    return labels, np.bincount(places.ravel(), weights=weights, minlength=len(labels))
+
+
+def _factors_of(y, classes, factors):
+    """The factor of the class of every label, 0 for one that is not a class."""
+    places = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    return np.where(classes[places] == y, factors[places], 0.0)

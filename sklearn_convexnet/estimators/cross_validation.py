@@ -1,0 +1,655 @@
+"""Estimators that choose their penalty by cross-validation along the regularisation path."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, Literal, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import is_classifier
+from sklearn.metrics import get_scorer, get_scorer_names, log_loss
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state
+
+from .._compat import Interval, StrOptions, check_sample_weight, fit_context
+from .._typing import (
+    ArrayLike,
+    ClassificationLoss,
+    FloatArray,
+    Patterns,
+    RegressionLoss,
+    Seed,
+    Solver,
+)
+from ..core.losses import Loss
+from ..core.parallel import serial_blas
+from ._base import BaseConvexReLU
+from .classifier import ConvexReLUClassifier, class_signs
+from .path import alpha_grid, check_alphas, draw_seed, path_programs, solve_path
+from .regressor import ConvexReLURegressor, as_columns
+
+_BASE = BaseConvexReLU._parameter_constraints
+
+
+class _AlphaByCrossValidation:
+    """What the two estimators share; a subclass also inherits from the one it refits."""
+
+    # what the base estimators would take as parameters
+    solver: Solver = "admm"
+    warm_start = False
+
+    alphas_: FloatArray
+    scores_: FloatArray
+    best_score_: float
+
+    _search_constraints = {
+        "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "eps": [Interval(Real, 0, 1, closed="neither")],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "patterns": [StrOptions({"adaptive", "random", "all"})],
+        **{
+            name: _BASE[name]
+            for name in (
+                "n_patterns",
+                "fit_intercept",
+                "tol",
+                "max_iter",
+                "random_state",
+                "n_jobs",
+                "verbose",
+            )
+        },
+    }
+
+    def _search(self, X, y, sample_weight, template):
+        """Choose the penalty; returns the attributes that say how.
+
+        `template` is a base estimator with the fitted attributes that are no outcome of a fit.
+        """
+        rng = check_random_state(self.random_state)
+        # one seed: the penalties of a fold do not depend on the other folds
+        seed = draw_seed(rng)
+        if isinstance(self.alphas, Integral):
+            programs = self._fold_programs(
+                X, y, sample_weight, np.arange(len(y)), template, np.random.RandomState(seed)
+            )
+            alphas = alpha_grid(programs, self.alphas, self.eps, seed)
+        else:
+            alphas = check_alphas(self.alphas)
+        cv = check_cv(self.cv, y, classifier=is_classifier(self))
+        folds = list(cv.split(X, y))
+        for k, (train, test) in enumerate(folds):
+            for name, part in (("train", train), ("test", test)):
+                if sample_weight is not None and not sample_weight[part].any():
+                    raise ValueError(
+                        f"cv: the {name} set of fold {k} has no sample of positive weight."
+                    )
+        measured = Parallel(n_jobs=self.n_jobs)(
+            delayed(_measure_fold)(self, X, y, sample_weight, train, test, template, alphas, seed)
+            for train, test in folds
+        )
+        # a row per penalty, a column per fold
+        scores, extra = (np.stack(columns, axis=1) for columns in zip(*measured, strict=True))
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                f"scoring={self.scoring!r} must return finite numbers, got NaN or infinity for "
+                f"{(~np.isfinite(scores)).sum()} of {scores.size} fits."
+            )
+        means = scores.mean(axis=1)
+        # of equals the first, the largest penalty
+        best = int(np.argmax(means))
+        if self.verbose:
+            for alpha, mean, std in zip(alphas, means, scores.std(axis=1), strict=True):
+                print(f"[{type(self).__name__}] alpha {alpha:.3e}  score {mean:.6g} +- {std:.2g}")
+        self._chosen_alpha = float(alphas[best])
+        attributes = {"alphas_": alphas, "scores_": scores, "best_score_": float(means[best])}
+        return attributes, extra
+
+    def _fold_programs(self, X, y, sample_weight, train, template, rng):
+        """The programs of the rows `train`."""
+        X, y = X[train], y[train]
+        weights = None if sample_weight is None else sample_weight[train]
+        targets, weights = self._encode(X, y, weights, template)
+        return path_programs(self, X, targets, weights, self._loss(), rng)
+
+    def _choose_alphas(self, rows, outputs, weights, loss, n_rows=None):
+        return np.full(outputs.shape[1], self._chosen_alpha)
+
+    def _score(self, model, X, y, sample_weight):
+        """Score of a network on the rows left out."""
+        if self.scoring is None:
+            return self._default_score(model, X, y, sample_weight)
+        # scikit-learn's own would not know the classes that a fold lacks
+        if self.scoring == "neg_log_loss":
+            return _negative_log_loss(model, X, y, sample_weight)
+        scorer = get_scorer(self.scoring)
+        if sample_weight is None:
+            return scorer(model, X, y)
+        return scorer(model, X, y, sample_weight=sample_weight)
+
+    def _template(self, base):
+        """A base estimator with the parameters of this one."""
+        own = self.get_params(deep=False)
+        params = {name: own[name] for name in base().get_params(deep=False) if name in own}
+        model = base(**params | {"n_jobs": None})
+        model.n_features_in_ = self.n_features_in_
+        return model
+
+
+@serial_blas()
+def _measure_fold(estimator, X, y, sample_weight, train, test, model, alphas, seed):
+    """Scores, and what else the estimator wants to know, of all penalties on one fold."""
+    # folds may be measured in threads of one process
+    model = copy.copy(model)
+    rng = np.random.RandomState(seed)
+    seed = draw_seed(rng)
+    programs = estimator._fold_programs(X, y, sample_weight, train, model, rng)
+    test, weights = np.arange(len(y))[test], None
+    # a row without weight, or of a class without, does not exist
+    if hasattr(model, "classes_"):
+        test = test[np.isin(y[test], model.classes_)]
+    if sample_weight is not None:
+        test = test[sample_weight[test] > 0]
+        weights = sample_weight[test]
+    scores, extra = [], []
+    fits = solve_path(estimator, programs, alphas, seed, certified=False)
+    for alpha, fit in zip(alphas, fits, strict=True):
+        model.alpha = model.alpha_ = alpha
+        _install(model, fit.network)
+        scores.append(estimator._score(model, X[test], y[test], weights))
+        extra.append(estimator._extra_score(model, X[test], y[test], weights))
+    return np.array(scores, dtype=float), np.array(extra, dtype=float)
+
+
+class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
+    r"""Convex ReLU regression with the penalty chosen by cross-validation.
+
+    On every fold networks are computed for a decreasing sequence of penalties, each from the last,
+    and scored on the samples left out. The network of all data is then fitted with the penalty
+    `alpha_` of the best mean score, as by `ConvexReLURegressor`. All outputs have the same
+    penalty.
+
+    Parameters
+    ----------
+    alphas : int or array-like of shape (n_alphas,), default=10
+        Penalties to try, > 0; or their number: evenly spaced in their logarithm from `alpha_max`
+        of all data down to `eps` times that.
+
+    eps : float, default=1e-3
+        The smallest penalty over the largest, when `alphas` is a number.
+
+    cv : int, cross-validation generator or iterable, default=None
+        How the data are split: a number of folds (None: 5 of them), a splitter, or pairs of
+        indices, such as ``list(GroupKFold().split(X, y, groups))``. `KFold` is used where a
+        number is given.
+
+    scoring : str, callable or None, default=None
+        How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
+        also takes `sample_weight` when `fit` does. None: the negative mean squared error, as in
+        `sklearn.linear_model.LassoCV`; for other losses than the squared one their negative mean,
+        because the squared error would not choose a good quantile. `score` is R^2 in any case.
+
+    loss : {"squared", "huber", "quantile"} or Loss instance, default="squared"
+        Loss of a prediction, as in `ConvexReLURegressor`.
+
+    patterns : {"adaptive", "random", "all"}, default="adaptive"
+        Activation patterns that the neurons may have, as in `ConvexReLURegressor`.
+
+    n_patterns : int, default=100
+        Number of random patterns; with "adaptive" those to start from.
+
+    fit_intercept : bool, default=True
+        Whether neurons have (penalised) biases and the output a (free) one.
+
+    tol : float, default=0.05
+        Relative duality gap to reach, in the fit on all data. Networks of folds are as good, but
+        with adaptive patterns nothing is proved about them; with others their gap is relative to
+        the objective of the constant network, see `convex_relu_path`.
+
+    max_iter : int, default=10000
+        Bound on the iterations of every fit.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random patterns and searches. Pass an int for reproducible results.
+
+    n_jobs : int or None, default=None
+        Number of folds fitted at the same time, by joblib; in the fit on all data, of outputs.
+        The result does not depend on it.
+
+    verbose : bool or int, default=False
+        Whether to print the score of every penalty, and a line per check of the duality gap in
+        the fit on all data.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The penalty chosen: the one with the best mean score, of equals the largest.
+
+    alphas_ : ndarray of shape (n_alphas,)
+        The penalties tried, the largest first.
+
+    scores_ : ndarray of shape (n_alphas, n_folds)
+        Score of every penalty on every fold; greater is better.
+
+    best_score_ : float
+        Mean score of `alpha_` over the folds.
+
+    mse_path_ : ndarray of shape (n_alphas, n_folds)
+        Mean squared error of every penalty on every fold, averaged over the outputs.
+
+    network_ : TwoLayerReLU
+        The network fitted on all data.
+
+    coefs_ : list of two ndarray
+        Hidden weights of shape (n_features, n_neurons) and output weights of shape
+        (n_neurons, n_outputs).
+
+    intercepts_ : list of two ndarray
+        Hidden biases of shape (n_neurons,) and output biases of shape (n_outputs,).
+
+    objective_ : float
+        Training objective of `network_`, summed over the outputs.
+
+    lower_bound_ : float
+        Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+
+    dual_gap_ : float
+        Relative gap between a feasible point of that program and its lower bound; the largest
+        of the outputs.
+
+    certificate_ : Certificate
+        What is known about `objective_` against all networks, or with several outputs all whose
+        outputs share no neuron; see `certificate`.
+
+    n_iter_ : int
+        Iterations of the descent and of the solver in the fit on all data; the largest of the
+        outputs.
+
+    n_neurons_ : int
+        Number of hidden neurons.
+
+    n_outputs_ : int
+        Number of outputs.
+
+    patterns_ : ndarray of bool of shape (n_samples, n_patterns)
+        Patterns of the program on the training data.
+
+    history_ : list of dict
+        One entry per check in the fit on all data, as in `ConvexReLURegressor`.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during `fit`, where X has string names.
+
+    See Also
+    --------
+    ConvexReLURegressor : The same with a given penalty.
+    convex_relu_path : The networks of all penalties.
+    ConvexReLUClassifierCV : The same for classification.
+
+    Notes
+    -----
+    Sample weights weight both the fits and the scores of the folds; the mean over the folds is not
+    weighted, as in `sklearn.linear_model.LassoCV`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from sklearn_convexnet import ConvexReLURegressorCV
+    >>> X, y = make_friedman1(n_samples=60, random_state=0)
+    >>> model = ConvexReLURegressorCV(alphas=5, eps=1e-2, cv=3, random_state=0).fit(X, y)
+    >>> model.mse_path_.shape
+    (5, 3)
+    >>> bool(model.alpha_ in model.alphas_)
+    True
+    """
+
+    _parameter_constraints = {
+        **_AlphaByCrossValidation._search_constraints,
+        "loss": ConvexReLURegressor._parameter_constraints["loss"],
+    }
+
+    alpha_: float
+    mse_path_: FloatArray
+
+    def __init__(
+        self,
+        *,
+        alphas: int | ArrayLike = 10,
+        eps: float = 1e-3,
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        loss: RegressionLoss | Loss = "squared",
+        patterns: Patterns = "adaptive",
+        n_patterns: int = 100,
+        fit_intercept: bool = True,
+        tol: float = 5e-2,
+        max_iter: int = 10_000,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.alphas = alphas
+        self.eps = eps
+        self.cv = cv
+        self.scoring = scoring
+        self.loss = loss
+        self.patterns = patterns
+        self.n_patterns = n_patterns
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Choose the penalty by cross-validation and fit the network of all data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the samples, in the fits and in the scores.
+
+        Returns
+        -------
+        self : ConvexReLURegressorCV
+            The fitted estimator.
+        """
+        X, y = self._validate(X, y, reset=True)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, X)
+        template = self._template(ConvexReLURegressor)
+        template._one_dimensional = y.ndim == 1
+        attributes, errors = self._search(X, y, sample_weight, template)
+        return self._fit_network(
+            X,
+            y,
+            as_columns(y),
+            sample_weight,
+            self._loss(),
+            _one_dimensional=y.ndim == 1,
+            mse_path_=errors,
+            **attributes,
+        )
+
+    def _encode(self, X, y, sample_weight, template):
+        return as_columns(y), check_sample_weight(sample_weight, X)
+
+    def _default_score(self, model, X, y, sample_weight):
+        loss = self._loss()
+        if loss.name == "squared":
+            return -self._extra_score(model, X, y, sample_weight)
+        losses = loss.value(as_columns(model.predict(X)), as_columns(y)).mean(axis=1)
+        return -np.average(losses, weights=sample_weight)
+
+    def _extra_score(self, model, X, y, sample_weight):
+        """Mean squared error."""
+        squares = (as_columns(model.predict(X)) - as_columns(y)) ** 2
+        return np.average(squares.mean(axis=1), weights=sample_weight)
+
+
+class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
+    r"""Convex ReLU classification with the penalty chosen by cross-validation.
+
+    On every fold networks are computed for a decreasing sequence of penalties, each from the last,
+    and scored on the samples left out. The network of all data is then fitted with the penalty
+    `alpha_` of the best mean score, as by `ConvexReLUClassifier`. The outputs of more than two
+    classes have the same penalty.
+
+    Parameters
+    ----------
+    alphas : int or array-like of shape (n_alphas,), default=10
+        Penalties to try, > 0; or their number: evenly spaced in their logarithm from `alpha_max`
+        of all data down to `eps` times that.
+
+    eps : float, default=1e-3
+        The smallest penalty over the largest, when `alphas` is a number.
+
+    cv : int, cross-validation generator or iterable, default=None
+        How the data are split: a number of folds (None: 5 of them), a splitter, or pairs of
+        indices, such as ``list(GroupKFold().split(X, y, groups))``. `StratifiedKFold` is used where
+        a number is given.
+
+    scoring : str, callable or None, default=None
+        How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
+        also takes `sample_weight` when `fit` does. None: "neg_log_loss" for the logistic loss,
+        which sees differences where accuracies are equal (the default of
+        `sklearn.linear_model.LogisticRegressionCV` from scikit-learn 1.11 on); "accuracy" for
+        other losses, which estimate no probabilities. `score` is the accuracy in any case.
+
+    loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
+        Loss of a margin, as in `ConvexReLUClassifier`.
+
+    patterns : {"adaptive", "random", "all"}, default="adaptive"
+        Activation patterns that the neurons may have, as in `ConvexReLUClassifier`.
+
+    n_patterns : int, default=100
+        Number of random patterns; with "adaptive" those to start from.
+
+    fit_intercept : bool, default=True
+        Whether neurons have (penalised) biases and the output a (free) one.
+
+    tol : float, default=0.05
+        Relative duality gap to reach, in the fit on all data. Networks of folds are as good, but
+        with adaptive patterns nothing is proved about them; with others their gap is relative to
+        the objective of the constant network, see `convex_relu_path`.
+
+    max_iter : int, default=10000
+        Bound on the iterations of every fit.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied with the sample weights in the fits and, where
+        `scoring` is None, in the scores; "balanced" anew on every fold.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random patterns and searches. Pass an int for reproducible results.
+
+    n_jobs : int or None, default=None
+        Number of folds fitted at the same time, by joblib; in the fit on all data, of classes.
+        The result does not depend on it.
+
+    verbose : bool or int, default=False
+        Whether to print the score of every penalty, and a line per check of the duality gap in
+        the fit on all data.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The penalty chosen: the one with the best mean score, of equals the largest.
+
+    alphas_ : ndarray of shape (n_alphas,)
+        The penalties tried, the largest first.
+
+    scores_ : ndarray of shape (n_alphas, n_folds)
+        Score of every penalty on every fold; greater is better.
+
+    best_score_ : float
+        Mean score of `alpha_` over the folds.
+
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+
+    network_ : TwoLayerReLU
+        The network fitted on all data; its outputs are those of `decision_function`.
+
+    coefs_ : list of two ndarray
+        Hidden weights of shape (n_features, n_neurons) and output weights of shape
+        (n_neurons, n_outputs).
+
+    intercepts_ : list of two ndarray
+        Hidden biases of shape (n_neurons,) and output biases of shape (n_outputs,).
+
+    objective_ : float
+        Training objective of `network_`, summed over the outputs.
+
+    lower_bound_ : float
+        Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+
+    dual_gap_ : float
+        Relative gap between a feasible point of that program and its lower bound; the largest
+        of the outputs.
+
+    certificate_ : Certificate
+        What is known about `objective_` against all networks, or with several outputs all whose
+        outputs share no neuron; see `certificate`.
+
+    n_iter_ : int
+        Iterations of the descent and of the solver in the fit on all data; the largest of the
+        outputs.
+
+    n_neurons_ : int
+        Number of hidden neurons.
+
+    n_outputs_ : int
+        Number of outputs: 1 for two classes, else the number of classes.
+
+    patterns_ : ndarray of bool of shape (n_samples, n_patterns)
+        Patterns of the program on the training data.
+
+    history_ : list of dict
+        One entry per check in the fit on all data, as in `ConvexReLUClassifier`.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during `fit`, where X has string names.
+
+    See Also
+    --------
+    ConvexReLUClassifier : The same with a given penalty.
+    convex_relu_path : The networks of all penalties.
+    ConvexReLURegressorCV : The same for regression.
+
+    Notes
+    -----
+    Sample weights weight both the fits and the scores of the folds; the mean over the folds is not
+    weighted.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from sklearn_convexnet import ConvexReLUClassifierCV
+    >>> X, y = make_moons(n_samples=60, noise=0.1, random_state=0)
+    >>> model = ConvexReLUClassifierCV(alphas=5, eps=1e-2, cv=3, random_state=0).fit(X, y)
+    >>> model.scores_.shape
+    (5, 3)
+    >>> model.predict(X[:2])
+    array([0, 1])
+    """
+
+    _parameter_constraints = {
+        **_AlphaByCrossValidation._search_constraints,
+        "loss": ConvexReLUClassifier._parameter_constraints["loss"],
+        "class_weight": ConvexReLUClassifier._parameter_constraints["class_weight"],
+    }
+
+    alpha_: float
+
+    def __init__(
+        self,
+        *,
+        alphas: int | ArrayLike = 10,
+        eps: float = 1e-3,
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        loss: ClassificationLoss | Loss = "logistic",
+        patterns: Patterns = "adaptive",
+        n_patterns: int = 100,
+        fit_intercept: bool = True,
+        tol: float = 5e-2,
+        max_iter: int = 10_000,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.alphas = alphas
+        self.eps = eps
+        self.cv = cv
+        self.scoring = scoring
+        self.loss = loss
+        self.patterns = patterns
+        self.n_patterns = n_patterns
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Choose the penalty by cross-validation and fit the network of all data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the samples, in the fits and in the scores.
+
+        Returns
+        -------
+        self : ConvexReLUClassifierCV
+            The fitted estimator.
+        """
+        X, y, weights, classes = self._validate(X, y, sample_weight)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, X)
+        template = self._template(ConvexReLUClassifier)
+        template.classes_ = classes
+        attributes, _ = self._search(X, y, sample_weight, template)
+        return self._fit_network(
+            X, y, class_signs(y, classes), weights, self._loss(), classes_=classes, **attributes
+        )
+
+    def _encode(self, X, y, sample_weight, template):
+        weights = self._weights(sample_weight, X, y)
+        present = np.unique(y[weights > 0])
+        if len(present) < 2:
+            raise ValueError(
+                "cv: every training set must have samples of at least two classes of positive "
+                f"weight, got one with the classes {present.tolist()} only."
+            )
+        return class_signs(y, template.classes_), weights
+
+    def _default_score(self, model, X, y, sample_weight):
+        if self.class_weight is not None:
+            sample_weight = self._weights(sample_weight, X, y)
+        if self._loss().name == "logistic":
+            return _negative_log_loss(model, X, y, sample_weight)
+        return model.score(X, y, sample_weight=sample_weight)
+
+    def _extra_score(self, model, X, y, sample_weight):
+        return 0.0
+
+
+def _install(model, network):
+    """Make a network that of an estimator, as far as predictions need it."""
+    model.network_ = network
+    model.coefs_ = [network.hidden_weights, network.output_weights]
+    model.intercepts_ = [network.hidden_biases, network.output_biases]
+    model.n_neurons_ = network.n_neurons
+    model.n_outputs_ = len(network.output_biases)
+
+
+def _negative_log_loss(model, X, y, sample_weight):
+    # a fold may lack a class
+    probabilities = model.predict_proba(X)
+    return -log_loss(y, probabilities, labels=model.classes_, sample_weight=sample_weight)

@@ -1,0 +1,321 @@
+"""Convex ReLU regression."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from .._compat import StrOptions, fit_context
+from .._typing import ArrayLike, BoolArray, FloatArray, Patterns, RegressionLoss, Seed, Solver
+from ..core.losses import REGRESSION_LOSSES, Loss, get_loss
+from ..distributed import is_dask
+from ..proof.certificate import Certificate
+from ._base import BaseConvexReLU
+from ._dask import DaskFitMixin
+
+
+class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseConvexReLU):
+    r"""Two-layer ReLU network for regression, trained by convex optimisation.
+
+    The network :math:`f(x) = \sum_j (x^\top u_j + b_j)_+ a_j + c` minimises
+
+    .. math::
+
+        \sum_k \omega_k \ell(f(x_k), y_k)
+            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + a_j^2)
+
+    through an equivalent convex program over activation patterns of the data (Pilanci & Ergen [1]_;
+    Bai, Gautam & Sojoudi [2]_): no learning rate, and a duality gap that says how far the network
+    is from the optimum of that program. The sample weights
+    :math:`\omega_k` sum to one.
+
+    Parameters
+    ----------
+    alpha : float or "auto", default="auto"
+        Strength of the weight decay, > 0. It multiplies a penalty on the hidden weights and biases
+        and on the output weights; the output bias is free. The loss is a mean, so the same
+        `alpha` means the same at any number of samples. "auto":
+        ``min(0.02 * n_features / sqrt(n_samples), 0.2)``, equal samples counted once, times the
+        root mean squares of the centred features and of the slopes of the loss at the best constant
+        (for the squared loss the standard deviation of y), for every output.
+
+    loss : {"squared", "huber", "quantile"} or Loss instance, default="squared"
+        Loss of a prediction: half the squared error; `Huber` (with ``delta=1.35`` in units of the
+        target); `Quantile` (the pinball loss, the median by default). Pass an instance such as
+        ``Quantile(0.9)`` to set its parameter.
+
+    patterns : {"adaptive", "random", "all"} or array-like of bool, default="adaptive"
+        Activation patterns that the neurons may have on the training data. "adaptive": found by
+        descent from random ones and by pricing, which adds the neurons that the dual variables ask
+        for. "random": of `n_patterns` Gaussian directions in standardised feature space. "all": all
+        there are, which makes the fit globally optimal; possible for few features or few samples.
+        An array of shape (n_samples, n_patterns): these.
+
+    n_patterns : int, default=100
+        Number of random patterns, of the random directions that "scp" keeps, or of the neurons
+        from which adaptive patterns start.
+
+    solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"}, default="admm"
+        "admm": Kronecker-diagonalised ADMM polished by an interior point; any loss.
+        "admm-cholesky" (squared loss) and "admm-rbcd" (losses without kinks): the two steps of
+        [2]_, as baselines. "scp": their sampled convex program, in which the hidden layer is
+        fixed: to the random directions, or with adaptive patterns to the neurons that the descent
+        has found, whose own network is kept if it is better.
+
+    fit_intercept : bool, default=True
+        Whether neurons have (penalised) biases and the output a (free) one.
+
+    tol : float, default=0.05
+        Relative duality gap to reach in the convex program over the patterns. With adaptive
+        patterns the objective itself is usually far more accurate, because most of the gap comes
+        from the lower bound.
+
+    max_iter : int, default=10000
+        Bound on the iterations of the solver, and of the descent.
+
+    warm_start : bool, default=False
+        Whether `fit` starts from the last network, or for random patterns from the last solution
+        over the same patterns.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random patterns and of the search for better ones. Pass an int for reproducible
+        results.
+
+    n_jobs : int or None, default=None
+        Number of outputs fitted at the same time, by joblib. The result does not depend on it.
+
+    verbose : bool or int, default=False
+        Whether to print a line per check of the duality gap.
+
+    Attributes
+    ----------
+    network_ : TwoLayerReLU
+        The fitted network.
+
+    alpha_ : float or ndarray of shape (n_outputs,)
+        Strength of the weight decay; an array when "auto" chose several.
+
+    coefs_ : list of two ndarray
+        Hidden weights of shape (n_features, n_neurons) and output weights of shape
+        (n_neurons, n_outputs), as in `sklearn.neural_network.MLPRegressor`.
+
+    intercepts_ : list of two ndarray
+        Hidden biases of shape (n_neurons,) and output biases of shape (n_outputs,).
+
+    objective_ : float
+        Training objective of `network_`, summed over the outputs.
+
+    lower_bound_ : float
+        Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+
+    dual_gap_ : float
+        Relative gap between a feasible point of that program and its lower bound; the largest
+        of the outputs.
+
+    certificate_ : Certificate
+        What is known about `objective_` against all networks, or with several outputs all whose
+        outputs share no neuron; see `certificate`.
+
+    n_iter_ : int
+        Iterations of the descent and of the solver together; the largest of the outputs.
+
+    n_neurons_ : int
+        Number of hidden neurons.
+
+    n_outputs_ : int
+        Number of outputs.
+
+    patterns_ : ndarray of bool of shape (n_samples, n_patterns)
+        Patterns of the convex program on the training data; with adaptive patterns those of all
+        outputs, one output after the other. Not set by a fit on Dask collections.
+
+    history_ : list of dict
+        One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
+        and "time" in seconds.
+
+    communication_ : dict
+        Only after a fit on Dask collections: number of blocks of rows "n_blocks", passes over them
+        "n_passes", bytes "sent" and "received", and blocks "n_lost" with their workers.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during `fit`, where X has string names.
+
+    See Also
+    --------
+    ConvexReLUClassifier : The same for classification.
+
+    References
+    ----------
+    .. [1] M. Pilanci and T. Ergen, "Neural Networks are Convex Regularizers", ICML 2020,
+       arXiv:2002.10553.
+    .. [2] Y. Bai, T. Gautam and S. Sojoudi, "Efficient Global Optimization of Two-Layer ReLU
+       Networks: Quadratic-Time Algorithms and Adversarial Training", SIAM Journal on Mathematics
+       of Data Science 5(2), 2023, arXiv:2201.01965.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from sklearn_convexnet import ConvexReLURegressor
+    >>> X, y = make_friedman1(n_samples=100, random_state=0)
+    >>> model = ConvexReLURegressor(n_patterns=30, random_state=0).fit(X, y)
+    >>> bool(model.dual_gap_ <= model.tol)
+    True
+    >>> model.predict(X[:2]).shape
+    (2,)
+    """
+
+    _parameter_constraints = {
+        **BaseConvexReLU._parameter_constraints,
+        "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss],
+    }
+
+    _accept_sparse = "csr"
+
+    lower_bound_: float
+    dual_gap_: float
+    certificate_: Certificate
+    patterns_: BoolArray
+
+    def __init__(
+        self,
+        alpha: float | Literal["auto"] = "auto",
+        *,
+        loss: RegressionLoss | Loss = "squared",
+        patterns: Patterns | ArrayLike = "adaptive",
+        n_patterns: int = 100,
+        solver: Solver = "admm",
+        fit_intercept: bool = True,
+        tol: float = 5e-2,
+        max_iter: int = 10_000,
+        warm_start: bool = False,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.alpha = alpha
+        self.loss = loss
+        self.patterns = patterns
+        self.n_patterns = n_patterns
+        self.solver = solver
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. The rows of a Dask array or dataframe stay on the workers of its client.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the samples; a weight of two is a sample that occurs twice.
+
+        Returns
+        -------
+        self : ConvexReLURegressor
+            The fitted estimator.
+        """
+        if is_dask(X):
+            return self._fit_on_dask(
+                X,
+                y,
+                sample_weight,
+                lambda *arrays: arrays,
+                self._loss(),
+                _one_dimensional=len(np.shape(y)) == 1,
+            )
+        X, targets = self._validate(X, y, reset=True)
+        return self._fit_network(
+            X,
+            targets,
+            as_columns(targets),
+            sample_weight,
+            self._loss(),
+            _one_dimensional=targets.ndim == 1,
+        )
+
+    def predict(self, X: ArrayLike) -> FloatArray:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Outputs of the network.
+        """
+        outputs, dtype = self._outputs(X)
+        return (outputs[:, 0] if self._one_dimensional else outputs).astype(dtype, copy=False)
+
+    def certificate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        time_limit: float | None = None,
+        tol: float = 1e-2,
+    ) -> Certificate:
+        """State what is known about the network's objective on the given data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; on the training data this is `certificate_` (but for Dask collections).
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        time_limit : float, default=None
+            Seconds to spend on a better certificate than that of the fit: dual variables by column
+            generation, and a proof by branch and bound, whose work grows exponentially with the
+            number of features.
+        tol : float, default=0.01
+            Relative gap at which a proof within a time limit is good enough.
+
+        Returns
+        -------
+        Certificate
+            Prints as sentences and carries the numbers. What was proved of the network of a fit
+            on its data before is kept.
+        """
+        check_is_fitted(self, "network_")
+        X, targets = self._validate(X, y, reset=False)
+        return self._certify(X, as_columns(targets), sample_weight, self._loss(), time_limit, tol)
+
+    def _validate(self, X, y, *, reset):
+        if issparse(y):
+            raise TypeError(
+                "Sparse data was passed for y, but dense data is required: y.toarray()."
+            )
+        X, y = self._validate_data(X, y, multi_output=True, y_numeric=True, reset=reset)
+        return X, y.astype(np.float64)
+
+    def _loss(self):
+        loss = get_loss(self.loss)
+        if loss.target != "real":
+            raise ValueError(f"loss must be a loss for regression, got {self.loss!r}.")
+        return loss
+
+
+def as_columns(targets):
+    """Targets of one output or several, a column each."""
+    return targets.reshape(len(targets), -1)

@@ -1,0 +1,1 @@
+"""A fitted network turned into a statement about all networks."""

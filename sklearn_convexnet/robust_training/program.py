@@ -1,0 +1,304 @@
+r"""The convex program whose loss is the worst case over perturbed rows, exactly.
+
+A neuron v that satisfies the robust cone
+
+.. math:: (2 d_{ik} - 1)\, x_k^\top v \ge \|r_k \circ v\|_* \quad \text{for all } k
+
+keeps its activation all over the ball of every row. On the ball of row k the network is then the
+linear function :math:`f_k = x_k^\top G_k + c` with :math:`G_k = \sum_i d_{ik} (v_i - w_i)`, whose
+worst case is closed form:
+
+.. math::
+
+    \phi\big(y_k f_k - \|r_k \circ G_k\|_*\big) \quad \text{(losses of the margin)}, \qquad
+    \tfrac12 \big(|f_k - y_k| + \|r_k \circ G_k\|_*\big)^2 \quad \text{(squared loss)} .
+
+This is convex adversarial training of Bai, Gautam & Sojoudi (arXiv 2201.01965). At a feasible
+point the loss of the program is the worst-case loss of the network on its training rows. The
+optimum is an upper bound of adversarial training over all networks, no more: a network may do
+better with neurons that switch inside a ball.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from .._typing import ArrayLike, ClassificationLoss, FloatArray, RegressionLoss
+from ..core.losses import Loss
+from ..core.network import TwoLayerReLU, column_norms
+from ..core.rows import root_mean_square
+from ..program.pattern_program import Geometry, SampledProgram, check_data
+from ..program.patterns import check_patterns
+from ..program.perturbation import Perturbation, dual_norms
+from .living import free_face, largest_factors, slacks
+
+
+class RobustProgram:
+    r"""Convex adversarial training over given activation patterns.
+
+    .. math::
+
+        \min_{v, w, c} \sum_k \omega_k \max_{\tilde x \in B_k} \ell(f(\tilde x), y_k)
+            + \alpha \sum_i (\|v_i\|_2 + \|w_i\|_2), \qquad v_i, w_i \text{ in the robust cone } i.
+
+    The constant column of an intercept is never perturbed.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Data.
+    y : array-like of shape (n_samples,)
+        Targets; -1 or +1 for the losses of classification.
+    patterns : array-like of bool of shape (n_samples, n_patterns)
+        Activation patterns of the unperturbed rows, a column each.
+    perturbation : Perturbation
+        What may be done to a row of X.
+    loss : str or Loss, default="hinge"
+        A loss of classification, or "squared".
+    alpha : float
+        Strength of the weight decay, > 0.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights; normalised to sum to one. Rows of weight zero are dropped.
+    fit_intercept : bool, default=False
+        Whether neurons have a (penalised) bias and the output an unpenalised one.
+    gates : array-like of shape (d, n_patterns), default=None
+        Directions inside the robust cones of the patterns; found when omitted.
+
+    Attributes
+    ----------
+    sampled : SampledProgram
+        The program without perturbations on the centres of the balls.
+    radii : ndarray of shape (n_samples, d)
+        Radii of the balls, zero in the constant column.
+    perturbation : Perturbation
+    bounding : ndarray of bool of shape (n_samples, n_patterns)
+        Rows that bound the cones, those on which blocks need not be zero.
+    projections : ndarray of shape (n_patterns, d, d) or None
+        On the subspaces of the cones; None if all of them have an interior.
+
+    Raises
+    ------
+    ValueError
+        If `SampledProgram` would, the loss has no closed form of its worst case, or a pattern has
+        neither a robust cone with an interior nor a face of it in the features without radii.
+    """
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        patterns: ArrayLike,
+        *,
+        perturbation: Perturbation,
+        loss: ClassificationLoss | RegressionLoss | Loss = "hinge",
+        alpha: float,
+        sample_weight: ArrayLike | None = None,
+        fit_intercept: bool = False,
+        gates: ArrayLike | None = None,
+    ) -> None:
+        X, y, weights, loss = check_robust_data(X, y, loss, alpha, sample_weight, perturbation)
+        patterns = check_patterns(patterns, len(X))
+        self.perturbation = perturbation
+        centres, radii = perturbation.balls(X)
+        constant = np.ones((len(X), int(fit_intercept)))
+        radii = np.concatenate([radii, 0.0 * constant], axis=1)
+        rows = np.concatenate([centres, constant], axis=1)[weights > 0]
+        self.radii = np.ascontiguousarray(radii[weights > 0])
+        patterns = patterns[weights > 0]
+        name = "gates"
+        if gates is None:
+            name = "patterns"
+            gates, _ = largest_factors(rows, self.radii, patterns, perturbation.dual)
+        gates = np.array(gates, dtype=np.float64)
+        if gates.shape != (rows.shape[1], patterns.shape[1]) or not np.isfinite(gates).all():
+            raise ValueError(
+                f"gates must be finite and of shape {(rows.shape[1], patterns.shape[1])}, got "
+                f"shape {gates.shape}."
+            )
+        gates, bounding, bases = self._faces(rows, patterns, gates, name)
+        self.sampled = _Centres(
+            centres[weights > 0],
+            y[weights > 0],
+            patterns,
+            loss=loss,
+            alpha=alpha,
+            sample_weight=weights[weights > 0],
+            fit_intercept=fit_intercept,
+            gates=gates,
+        )
+        self.bounding = bounding[:, self.sampled.kept]
+        self.projections = None
+        if bases:
+            whole = np.eye(rows.shape[1])
+            kept = (bases.get(i, whole) for i in self.sampled.kept)
+            self.projections = np.stack([basis @ basis.T for basis in kept])
+        self._take_gate_slack()
+
+    def _faces(self, rows, patterns, gates, name):
+        """Gates in the cones, rows that bound them, and bases of the flat ones."""
+        dual = self.perturbation.dual
+        # a row of zeros that nothing moves has no side
+        sided = np.any((rows != 0) | (self.radii > 0), axis=1)
+        bounding, bases, dead = np.repeat(sided[:, None], patterns.shape[1], axis=1), {}, []
+        slack = slacks(rows, self.radii, patterns, gates, dual)
+        for i in np.flatnonzero(~(slack[sided].min(axis=0, initial=np.inf) > 0)):
+            _, factor = largest_factors(rows, self.radii, patterns[:, [i]], dual)
+            gates[:, i], held, bases[i] = free_face(rows, self.radii, patterns[:, i])
+            if not (np.isinf(factor[0]) and held[sided].any()):
+                dead.append(int(i))
+            bounding[held, i] = False
+        if dead:
+            raise ValueError(
+                f"{name}: {len(dead)} of {patterns.shape[1]} columns (first: {dead[:5]}) have no "
+                f"direction inside their robust cone for epsilon={self.perturbation.epsilon}. "
+                "Remove them, or lower epsilon."
+            )
+        return gates, bounding, bases
+
+    def _take_gate_slack(self):
+        self.gate_slack = np.where(self.bounding, self.slack(self.sampled.gates), np.inf)
+
+    def on_faces(self, blocks: FloatArray) -> FloatArray:
+        """The nearest blocks, shape (d, n_patterns), in the subspaces of the cones."""
+        if self.projections is None:
+            return blocks
+        return np.einsum("iab,bi->ai", self.projections, blocks)
+
+    @property
+    def n_patterns(self) -> int:
+        """Number of distinct patterns."""
+        return self.sampled.n_patterns
+
+    def slack(self, blocks: FloatArray) -> FloatArray:
+        """How far the balls stay inside the half-spaces of the patterns, shape (n, n_patterns)."""
+        return slacks(
+            self.sampled.rows, self.radii, self.sampled.patterns, blocks, self.perturbation.dual
+        )
+
+    def effective_weights(self, v: FloatArray, w: FloatArray) -> FloatArray:
+        """Weights of the linear function that the gated model is on every ball, shape (n, d)."""
+        return self.sampled.patterns.astype(np.float64) @ (v - w).T
+
+    def worst_case(self, effective: FloatArray, bias: float) -> FloatArray:
+        """Largest loss on every ball of its linear function.
+
+        Parameters
+        ----------
+        effective : ndarray of shape (n, d)
+            Weights of the linear functions.
+        bias : float
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        outputs = np.einsum("kj,kj->k", self.sampled.rows, effective) + bias
+        reach = dual_norms(self.radii * effective, self.perturbation.dual)
+        loss, y = self.sampled.loss, self.sampled.y
+        if loss.target == "sign":
+            return loss.value(outputs - y * reach, y)
+        return loss.value(y + np.abs(outputs - y) + reach, y)
+
+    def objective(self, v: FloatArray, w: FloatArray, bias: float) -> float:
+        """Value of the convex objective; meaningful where the robust cones hold."""
+        norms = column_norms(v).sum() + column_norms(w).sum()
+        losses = self.worst_case(self.effective_weights(v, w), bias)
+        return float(self.sampled.weights @ losses + self.sampled.alpha * norms)
+
+    def violation(self, v: FloatArray, w: FloatArray) -> float:
+        """Largest violation of a robust cone, relative to the largest ``|X v|``."""
+        worst, largest = 0.0, 0.0
+        for block in (v, w):
+            largest = max(largest, np.abs(self.sampled.rows @ block).max(initial=0.0))
+            worst = max(worst, -self.slack(block).min(initial=0.0))
+        return worst / largest if largest > 0 else 0.0
+
+    def feasible_point(self, v: FloatArray, w: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The blocks moved into their robust cones, along the gates."""
+        return self._feasible_blocks(v), self._feasible_blocks(w)
+
+    def _feasible_blocks(self, blocks):
+        blocks = self.on_faces(blocks)
+        # slack is concave and positively homogeneous: that of a sum is at least the sum of slacks
+        slack = self.slack(blocks)
+        used = np.any(blocks != 0, axis=0)
+        steps = np.max(-slack / self.gate_slack, axis=0, initial=0.0) * used
+        moves = (1.0 + 1e-9) * steps * self.sampled.gates
+        # a block that the move would bury is better dropped
+        kept = column_norms(moves) <= column_norms(blocks)
+        return np.where(kept, blocks + moves, 0.0)
+
+    def network(self, v: FloatArray, w: FloatArray, bias: float) -> TwoLayerReLU:
+        """The network of a point, see `TwoLayerReLU.from_blocks`."""
+        return self.sampled.network(v, w, bias)
+
+    def network_objective(self, network: TwoLayerReLU) -> float:
+        """Worst-case loss and penalty of a network whose neurons switch inside no ball.
+
+        On the network of a feasible point this is the exact worst case of its loss; on any other
+        network it is the worst case of the linear functions at the centres.
+        """
+        hidden = np.concatenate(
+            [network.hidden_weights, network.hidden_biases[None][: self.sampled.fit_intercept]]
+        )
+        active = self.sampled.rows @ hidden >= 0
+        effective = (active * network.output_weights[:, 0]) @ hidden.T
+        losses = self.worst_case(effective, network.output_biases[0])
+        return float(self.sampled.weights @ losses + self.sampled.alpha * network.penalty())
+
+    def normalised(self) -> tuple[RobustProgram, float, float, float]:
+        """The same program in units where rows and targets are of size one.
+
+        Returns
+        -------
+        program : RobustProgram
+        block_scale, target_scale, objective_scale : float
+            What blocks, biases and objectives of the normalised program are multiplied by to be
+            those of this one.
+        """
+        sampled = self.sampled
+        row_scale = sampled.geometry.row_scale
+        target_scale = 1.0
+        if sampled.loss.target == "real":
+            target_scale = root_mean_square(sampled.y, sampled.weights)
+            target_scale = target_scale if target_scale > 1e-150 else 1.0
+        program, scaled = copy.copy(self), copy.copy(sampled)
+        scaled.geometry = Geometry(
+            sampled.rows / row_scale,
+            sampled.weights,
+            sampled.patterns,
+            sampled.gates,
+            sampled.geometry.directions,
+        )
+        degree = sampled.loss.degree
+        scaled.y = sampled.y / target_scale
+        scaled.loss = sampled.loss.scaled(target_scale)
+        scaled.alpha = sampled.alpha * target_scale ** (1.0 - degree) / row_scale
+        if sampled.loss.target == "sign":
+            scaled.alpha = sampled.alpha / row_scale
+        program.sampled, program.radii = scaled, self.radii / row_scale
+        program._take_gate_slack()
+        return program, target_scale / row_scale, target_scale, target_scale**degree
+
+
+class _Centres(SampledProgram):
+    """The program of the centres; what is asked of the gates is asked of the balls."""
+
+    def _strict_gates(self, gates, rows, patterns):
+        gates = np.ascontiguousarray(gates[:, self.kept])
+        return gates, gates
+
+
+def check_robust_data(X, y, loss, alpha, sample_weight, perturbation):
+    """`check_data` for losses with a closed form of the worst case."""
+    if not isinstance(perturbation, Perturbation):
+        raise TypeError(f"perturbation must be a Perturbation, got {perturbation!r}.")
+    X, y, weights, loss = check_data(X, y, loss, alpha, sample_weight)
+    if loss.target != "sign" and loss.name != "squared":
+        raise ValueError(
+            "loss must be 'hinge', 'logistic', 'squared_hinge' or 'squared' for a closed form of "
+            f"the worst case, got {loss.name!r}."
+        )
+    return X, y, weights, loss

@@ -1,0 +1,169 @@
+r"""Certified bounds of convex adversarial training from any primal-dual point.
+
+Upper: the objective at a point moved into the robust cones. Lower: the loss of a row is at least
+that at one perturbed row, or at a mixture of two, so that for slopes and amounts
+:math:`|p_k| \le e_k` (for losses of the margin :math:`e_k = |p_k|`) and moves
+:math:`|\eta_k|_p \le e_k` the vectors :math:`h_k = p_k x_k + r_k \circ \eta_k` are dual feasible if
+:math:`\sum_k \omega_k p_k = 0` (intercept) and
+
+.. math::
+
+    \Big\| \mp \sum_k \omega_k d_{ik} h_k + \sum_k a_{ik} s_{ik} x_k + \mu_i \Big\|_2 \le \alpha
+    \quad\text{for some } a_i \ge 0, \;
+    \mu_i \in \Big\{\textstyle\sum_k a_{ik}\, r_k \circ \eta : \|\eta\|_p \le 1\Big\} .
+
+The value is :math:`-\sum_k \omega_k \ell^*(p_k, y_k)` for losses of the margin, and
+:math:`-\sum_k \omega_k (e_k^2 / 2 + p_k y_k)` for the squared loss. Dividing everything by the
+largest norm over :math:`\alpha` makes any point feasible.
+
+The condition of a pattern that is left out of the program because rounding hides whether its cone
+is more than zero is one more such norm: the bound then holds for its blocks as well.
+"""
+
+import numpy as np
+from scipy.optimize import Bounds, brentq, minimize
+
+from ..bounds.dual import Certified, balance, resolution
+from ..program.perturbation import dual_norms
+from ..program.units import Solution
+
+
+def certify_robust(program, blocks, bias, dual_point, *, left_out=None):
+    """Bounds from any point: move the blocks into the cones, scale the multipliers.
+
+    Parameters
+    ----------
+    program : RobustProgram
+    blocks : ndarray of shape (2, d, n_patterns)
+    bias : float
+    dual_point : tuple
+        Slopes, amounts, gradients, cone multipliers and moves, see `RobustADMM.multipliers`.
+    left_out : ndarray of bool of shape (n, m), default=None
+        More patterns, whose blocks the lower bound has to hold for.
+
+    Returns
+    -------
+    Certified
+    """
+    slopes, amounts, gradients, cones, moves = dual_point
+    sampled = program.sampled
+    slopes, amounts, gradients = _admissible(program, slopes, amounts, gradients)
+    pull = (sampled.weights[:, None] * gradients).T @ sampled.patterns
+    signs = np.where(sampled.patterns, 1.0, -1.0)
+    cones = np.maximum(cones, 0.0)
+    points = np.concatenate([-pull, pull], axis=1)
+    points += sampled.rows.T @ (np.concatenate([signs, signs], axis=1) * cones)
+    points += _admissible_moves(program, points, moves, program.radii.T @ cones)
+    # blocks of a face pull in its subspace only
+    points = np.stack([program.on_faces(side) for side in np.split(points, 2, axis=1)])
+    largest = np.sqrt(np.einsum("sji,sji->si", points, points).max(initial=0.0))
+    if left_out is not None:
+        pull = (sampled.weights[:, None] * gradients).T @ left_out
+        dual = program.perturbation.dual
+        norm = largest_projection(sampled.rows, program.radii, left_out, pull, dual)
+        largest = max(largest, norm)
+    kappa = max(1.0, largest / sampled.alpha)
+    slopes, amounts = slopes / kappa, amounts / kappa
+    if sampled.loss.target == "sign":
+        values = sampled.loss.conjugate(slopes, sampled.y)
+    else:
+        values = 0.5 * amounts**2 + slopes * sampled.y
+    v, w = program.feasible_point(*blocks)
+    return Certified(
+        Solution(v, w, bias, slopes),
+        program.objective(v, w, bias),
+        max(0.0, -float(sampled.weights @ values)),
+        resolution(sampled),
+    )
+
+
+def constant_point(program, bias, slopes):
+    """Arguments of `certify_robust` for the network without neurons."""
+    d, P = program.sampled.gates.shape
+    gradients = slopes[:, None] * program.sampled.rows
+    zero = np.zeros((len(slopes), 2 * P)), np.zeros((d, 2 * P))
+    return np.zeros((2, d, P)), bias, (slopes, np.abs(slopes), gradients, *zero)
+
+
+def _admissible(program, slopes, amounts, gradients):
+    """Slopes that sum to zero if there is an intercept; the rest shrinks along."""
+    if not program.sampled.fit_intercept:
+        return slopes, amounts, gradients
+    balanced = balance(slopes, program.sampled.weights)
+    share = np.divide(balanced, slopes, out=np.ones_like(slopes), where=slopes != 0)
+    return balanced, share * amounts, share[:, None] * gradients
+
+
+def _admissible_moves(program, points, moves, radii):
+    """Moves within the radii, close to the given ones or better."""
+    dual = program.perturbation.dual
+    if dual == 1:
+        # the best move of all: a box lets every entry come as close to zero as it can
+        return -np.clip(points, -radii, radii)
+    units = np.divide(moves, radii, out=np.zeros_like(moves), where=radii > 0)
+    sizes = np.linalg.norm(units, ord=2 if dual == 2 else 1, axis=0)
+    return radii * units / np.maximum(sizes, 1.0)
+
+
+def largest_projection(rows, radii, patterns, points, dual):
+    """An upper bound on the norms of points, of both signs, projected on the robust cones.
+
+    Parameters
+    ----------
+    rows, radii : ndarray of shape (n, d)
+    patterns : ndarray of bool of shape (n, P)
+    points : ndarray of shape (d, P)
+    dual : {1, 2, inf}
+
+    Returns
+    -------
+    float
+    """
+    largest, scale = 0.0, np.abs(rows).max(initial=1e-150)
+    rows, radii = rows / scale, radii / scale
+    for pattern, point in zip(patterns.T, points.T, strict=True):
+        signed = np.where(pattern, 1.0, -1.0)[:, None] * rows
+        size = float(np.sqrt(point @ point)) or 1.0
+        for target in (point / size, -point / size):
+
+            def half_square(multipliers, signed=signed, target=target):
+                near = _nearest(target + signed.T @ multipliers, radii, multipliers, dual)
+                slack = signed @ near - dual_norms(radii * near, dual)
+                return 0.5 * float(near @ near), slack
+
+            found = minimize(
+                half_square,
+                np.zeros(len(rows)),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=Bounds(0.0, np.inf),
+                options={"maxiter": 1000, "maxfun": 2000, "ftol": 1e-12, "gtol": 1e-10},
+            )
+            value, _ = half_square(np.maximum(found.x, 0.0))
+            largest = max(largest, size * float(np.sqrt(2.0 * value)))
+    return largest
+
+
+def _nearest(point, radii, multipliers, dual):
+    """The point less what of it the perturbations of the rows, times multipliers, can take."""
+    if dual == 1:
+        reach = radii.T @ multipliers
+        return point - np.clip(point, -reach, reach)
+    reach = multipliers.sum() * radii[0]
+    moved = reach > 0
+    z, r = point[moved], reach[moved]
+
+    def move(price):
+        # nearest to the point, at a price for the norm of the move in units of the reach
+        if dual == 2:
+            return r * z / (r**2 + price)
+        return np.sign(z) * np.maximum(np.abs(z) * r - price, 0.0) / r**2
+
+    def norm(price):
+        return np.linalg.norm(move(price), ord=2 if dual == 2 else 1)
+
+    high = np.linalg.norm(r * z)
+    price = brentq(lambda price: norm(price) - 1.0, 0.0, high) if norm(0.0) > 1.0 else 0.0
+    nearest = point.copy()
+    nearest[moved] -= r * move(price) / max(norm(price), 1.0)
+    return nearest

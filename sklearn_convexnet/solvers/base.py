@@ -1,0 +1,111 @@
+"""What a solver returns, and what it records on the way."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.network import TwoLayerReLU
+from ..program.units import Solution
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of `solve`.
+
+    Attributes
+    ----------
+    network : TwoLayerReLU
+        The recovered network.
+    objective : float
+        Non-convex training objective of `network`, with real ReLUs.
+    upper_bound : float
+        Value of the convex program at a feasible point.
+    lower_bound : float
+        Value of its dual at a feasible point.
+    gap : float
+        ``(upper_bound - lower_bound) / upper_bound``.
+    bounds_of : {"global", "sampled", "scp", "relaxed"}
+        What the bounds enclose: the optimum over all networks (every pattern is in the
+        program), the optimum of the sampled program, or that of the sampled convex program
+        with a fixed first layer. "relaxed": robust training by descent, where nothing is known
+        from below.
+    n_iter : int
+        Iterations of the solver (of the polish included).
+    status : {"optimal", "converged", "max_iter", "stalled", "too_large", "stopped"}
+        "optimal": ``gap <= tol``. "converged": the descent on certified margins came to rest, and
+        nothing is known of the optimum. "max_iter": the iterations ran out. "stalled": rounding
+        errors stopped further progress. "too_large": the descent came to rest, and sparse rows
+        are too large to be made dense for the convex solver. "stopped": `on_check` asked for it.
+    history : list of dict
+        One entry per check: "iteration", "phase", "upper_bound", "lower_bound", "gap",
+        "time" (seconds since the start).
+    solution : Solution
+        The feasible primal-dual point behind the bounds; pass the result as `warm_start`.
+    """
+
+    network: TwoLayerReLU
+    objective: float
+    upper_bound: float
+    lower_bound: float
+    gap: float
+    bounds_of: str
+    n_iter: int
+    status: str
+    history: list[dict[str, Any]] = field(repr=False)
+    solution: Solution = field(repr=False)
+
+
+class Record:
+    """History of a solve, in the user's units.
+
+    Parameters
+    ----------
+    objective_scale : float
+        Factor from normalised objectives to the user's.
+    on_check : callable or None
+        Called with every new entry; a true value asks to stop.
+
+    Attributes
+    ----------
+    history : list of dict
+    stopped : bool
+        Whether it was asked to stop.
+    """
+
+    def __init__(self, objective_scale, on_check=None):
+        self.objective_scale, self.on_check = objective_scale, on_check
+        self.history, self.stopped, self._begin = [], False, time.perf_counter()
+
+    def __call__(self, phase, n_iter, certified):
+        """Append what is certified in normalised units after `n_iter` iterations.
+
+        Returns whether to stop.
+        """
+        return self.append(
+            {
+                "iteration": n_iter,
+                "phase": phase,
+                "upper_bound": self.objective_scale * certified.upper_bound,
+                "lower_bound": self.objective_scale * certified.lower_bound,
+                "gap": certified.gap,
+                "time": self.elapsed,
+            }
+        )
+
+    @property
+    def elapsed(self):
+        """Seconds since the start."""
+        return time.perf_counter() - self._begin
+
+    def append(self, entry):
+        """Append an entry; returns whether to stop."""
+        self.history.append(entry)
+        if self.on_check is not None and self.on_check(entry):
+            self.stopped = True
+        return self.stopped
+
+    def status(self, gap, tol, otherwise):
+        """Status of a result that is not to blame on the method alone."""
+        if gap <= tol:
+            return "optimal"
+        return "stopped" if self.stopped else otherwise
