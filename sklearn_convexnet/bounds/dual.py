@@ -30,6 +30,7 @@ from ..program.units import Solution
 _WITHIN_REACH = 3.0
 # rounds of a projection, after which the steps along the gates do the rest
 _MOST_ROUNDS = 60
+_EPS = np.finfo(np.float64).eps
 
 
 def admissible_slopes(program, slopes):
@@ -83,8 +84,10 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
     for k in np.flatnonzero(norms > exact_above):
         signs = 2.0 * cone_patterns[:, columns[k]] - 1.0
         constraints = by_row(np.multiply, rows, signs)
-        projection, _ = project_on_cone(constraints, points[:, k], stop_below=exact_above)
-        norms[k] = min(norms[k], float(np.sqrt(projection @ projection)))
+        projection, pulled = project_on_cone(constraints, points[:, k], stop_below=exact_above)
+        # rows that are nearly opposite pull hard, and what is left of that is rounded
+        rounding = _EPS * len(projection) * pulled.sum()
+        norms[k] = min(norms[k], float(np.sqrt(projection @ projection)) + rounding)
     return norms
 
 
@@ -95,6 +98,23 @@ def dual_value(program, slopes, largest_norm):
     return max(0.0, -float(program.weights @ program.loss.conjugate(slopes / kappa, program.y)))
 
 
+def less_rounding(value, size, n_terms):
+    """A proved dual value: the negative sum of terms, less what rounding may have added.
+
+    Parameters
+    ----------
+    value, size : float
+        Sum of the terms, and a bound on what they are made of.
+    n_terms : int
+
+    Returns
+    -------
+    float
+        At least 0, as every objective is.
+    """
+    return max(0.0, -float(value) - (n_terms + 16.0) * _EPS * float(size))
+
+
 def resolution(program):
     """What rounding makes of an objective that is zero: squares of rounded predictions."""
     scale = float(program.weights @ program.loss.value(np.zeros(program.n_samples), program.y))
@@ -103,12 +123,18 @@ def resolution(program):
 
 @dataclass(frozen=True)
 class Certified:
-    """A feasible primal-dual point, its bounds, and the resolution of the objective."""
+    """A feasible primal-dual point, its bounds, and the resolution of the objective.
+
+    Where both are the optimum, rounding decides which bound is larger: the lower one is not.
+    """
 
     solution: Solution
     upper_bound: float
     lower_bound: float
     resolution: float
+
+    def __post_init__(self):
+        object.__setattr__(self, "lower_bound", min(self.lower_bound, self.upper_bound))
 
     @property
     def gap(self):
@@ -213,7 +239,8 @@ def certify_shards(admm, gates, *, reach, faces, tol, thorough):
 
 def _dual_value(shards, norms, alpha):
     """Dual value of the slopes, shrunk until no dual norm exceeds alpha."""
-    return max(0.0, -shards.total("conjugate", max(1.0, norms.max() / alpha)))
+    value, _ = shards.total("conjugate", max(1.0, norms.max() / alpha))
+    return max(0.0, -value)
 
 
 def _value(shards, alpha, columns, blocks, bias):

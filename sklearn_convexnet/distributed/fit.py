@@ -4,7 +4,7 @@ from numbers import Number
 
 import numpy as np
 
-from ..bounds.dual import Certified, balance_slopes
+from ..bounds.dual import Certified, balance_slopes, less_rounding
 from ..bounds.pricing import bound_of_sums
 from ..core.network import TwoLayerReLU
 from ..program.shard import ShardsLostError
@@ -16,6 +16,7 @@ from .shards import DaskShards
 
 # rows that come here, for the patterns and the automatic penalty
 SAMPLE = 20_000
+_EPS = np.finfo(np.float64).eps
 
 
 class Distributed:
@@ -196,7 +197,9 @@ class Distributed:
                 linear, *parts = shards.total("pricing_sums")
                 singular = [np.sqrt(max(np.linalg.eigvalsh(gram)[-1], 0.0)) for gram in parts[1::2]]
                 excess = bound_of_sums(linear, parts[::2], singular) / alpha
-                return max(0.0, -shards.total("conjugate", max(1.0, excess))), excess
+                excess *= 1.0 + _EPS * (self.n_rows * len(linear) + 16.0)
+                value, size = shards.total("conjugate", max(1.0, excess))
+                return less_rounding(value, size, self.n_rows), excess
             except ShardsLostError:
                 continue
 

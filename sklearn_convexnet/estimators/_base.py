@@ -408,6 +408,11 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
                 f"y has {targets.shape[1]} outputs, but {type(self).__name__} was fitted with "
                 f"{self.n_outputs_}."
             )
+        if not self.fit_intercept and any(biases.any() for biases in self.intercepts_):
+            raise ValueError(
+                "fit_intercept was set to False after the fit of a network with biases: what holds "
+                "of networks without says nothing about it. Set it to True, or fit again."
+            )
         data, first, weights = canonical_data(X, targets, sample_weight, self._accept_sparse)
         rows, outputs = data[first], targets[first]
         of_the_fit = self._problem(rows, outputs, weights, loss, self._penalties)

@@ -97,8 +97,11 @@ class Shard:
         return total
 
     def conjugate(self, kappa):
-        r""":math:`\sum_k \omega_k \ell^*(p_k / \kappa)`."""
-        return float(self.weights @ self.loss.conjugate(self.slopes / kappa, self.y))
+        r""":math:`\sum_k \omega_k \ell^*(p_k / \kappa)`, and the size of what is summed."""
+        slopes = self.slopes / kappa
+        terms = self.weights * self.loss.conjugate(slopes, self.y)
+        sizes = np.abs(terms) + 2.0 * self.weights * np.abs(slopes * self.y)
+        return float(terms.sum()), float(sizes.sum())
 
     def pricing_sums(self):
         r"""What bounds :math:`\max_u |\lambda^\top (X u)_+|` for :math:`\lambda = \Omega p`.

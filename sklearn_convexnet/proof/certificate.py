@@ -40,11 +40,12 @@ where a shared neuron is charged as `TwoLayerReLU.objective` does.
 import math
 import time
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
 import numpy as np
 
-from ..bounds.dual import admissible_slopes, dual_norms, dual_value, relative_gap
+from ..bounds.dual import admissible_slopes, dual_norms, dual_value, less_rounding, relative_gap
 from ..bounds.pricing import bound_of_sums
 from ..bounds.search import SearchedDual, search_dual
 from ..core.parallel import ALONE, Workers, one_blas_pool
@@ -77,6 +78,8 @@ _FIRST_TURN = 2.0
 # doublings of the work that more time may bring
 _WITHIN_REACH = 8.0
 _EPS = np.finfo(np.float64).eps
+# what cells that `enumerate_gates` leaves out may gain, next to the sizes of the terms
+_NARROWEST = 1e-12
 
 
 # what the lower bound and the gap of a certificate speak of: two-layer ReLU networks of any width
@@ -140,21 +143,21 @@ class Certificate:
         )
         if self.kind == "exact":
             lines.append(
-                f"Proved: the objective {self.objective:.6g} is within {100 * self.gap:.2g} % of "
+                f"Proved: the objective {self.objective:.6g} is within {_up(self.gap)} % of "
                 f"{optimum}."
             )
             if "known_objective" in detail:
                 lines[-1] = (
-                    f"{lines[-1][:-1]}, which is at least {self.lower_bound:.6g} and at most "
-                    f"{detail['known_objective']:.6g}."
+                    f"{lines[-1][:-1]}, which is at least {_down(self.lower_bound)} and at most "
+                    f"{_down(detail['known_objective'], ROUND_CEILING)}."
                 )
         else:
             # a fit on many machines does not search
             if "searched_lower_bound" in detail:
                 searched = relative_gap(self.objective, detail["searched_lower_bound"])
                 lines.append(
-                    f"Searched: the objective {self.objective:.6g} is within {100 * searched:.2g} "
-                    f"% of {optimum}, if the search has missed no neuron (with "
+                    f"Searched: the objective {self.objective:.6g} is within {_up(searched)} % "
+                    f"of {optimum}, if the search has missed no neuron (with "
                     f"{100 * detail['confidence']:.0f} % confidence, at most "
                     f"{100 * detail['share']:.1f} % of random starts would find a better one)."
                 )
@@ -170,9 +173,19 @@ class Certificate:
         gap = relative_gap(self.objective, bound)
         return (
             f"Proved: no two-layer ReLU network of any width{which} has an objective below "
-            f"{bound:.6g} (this one has {self.objective:.6g}: a gap of {100 * gap:.2g} %); the "
+            f"{_down(bound)} (this one has {self.objective:.6g}: a gap of {_up(gap)} %); the "
             "bound is valid but need not be tight."
         )
+
+
+def _down(value, rounding=ROUND_FLOOR):
+    """A number in six digits that is not above it: what is printed is proved as well."""
+    return f"{float(Context(6, rounding).create_decimal_from_float(float(value))):.6g}"
+
+
+def _up(gap):
+    """A gap in percent, in two digits that are not below it."""
+    return f"{float(Context(2, ROUND_CEILING).create_decimal_from_float(100.0 * gap)):.2g}"
 
 
 def pricing_bound(rows, multipliers):
@@ -197,7 +210,7 @@ def pricing_bound(rows, multipliers):
     roots = [by_row(np.multiply, rows, np.sqrt(part)) for part in parts]
     singular = [largest_singular_value(root) for root in roots]
     bound = scale * bound_of_sums(transposed_times(rows, multipliers), totals, singular)
-    return bound * (1.0 + _EPS * np.prod(rows.shape, dtype=float))
+    return bound * (1.0 + _EPS * (np.prod(rows.shape, dtype=float) + 16.0))
 
 
 @dataclass(frozen=True)
@@ -224,9 +237,11 @@ class ProvedDual:
     def at(self, kappa):
         """Lower bound by the slopes over kappa, less what rounding may have added."""
         program, kappa = self.program, kappa * (1.0 + 4.0 * _EPS)
-        terms = program.weights * program.loss.conjugate(self.slopes / kappa, program.y)
-        rounding = (len(terms) + 16.0) * _EPS * np.abs(terms).sum()
-        return self.objective_scale * max(0.0, -float(terms.sum()) - rounding)
+        slopes = self.slopes / kappa
+        terms = program.weights * program.loss.conjugate(slopes, program.y)
+        # a term may be small next to the product that it has in it
+        sizes = np.abs(terms) + 2.0 * program.weights * np.abs(slopes * program.y)
+        return self.objective_scale * less_rounding(terms.sum(), sizes.sum(), len(terms))
 
     @property
     def lower_bound(self):
@@ -302,25 +317,28 @@ def certify_network(
     tol : float, default=0.01
         Relative gap at which they are good enough.
     known : Certificate, default=None
-        Of the same network on the same data: what is proved there stays proved.
+        Of the same network on the same data: what is known there stays known.
 
     Returns
     -------
     Certificate
     """
     detail, objective = dict(detail or {}), sum(objectives)
-    tol = min(tol, _EXACT)
-    proved = _proved(bounds, objective, known.detail if known else {})
+    tol, known = min(tol, _EXACT), known.detail if known else {}
+    proved = _proved(bounds, objective, known)
     if time_limit is not None and relative_gap(objective, proved["proved_lower_bound"]) > tol:
         share = time_limit / len(programs)
         bounds = [
             _enclose(program, bound, part, share, tol)
             for program, bound, part in zip(programs, bounds, objectives, strict=True)
         ]
-        proved = _proved(bounds, objective, proved)
+    least = min(
+        objective, sum(bound.upper for bound in bounds), known.get("known_objective", np.inf)
+    )
+    # no more than the objective of any network: where both are optimal, rounding decides
+    proved = _proved(bounds, least, proved)
     detail |= proved
     lower = proved["proved_lower_bound"]
-    least = min(objective, sum(bound.upper for bound in bounds))
     gap = relative_gap(least, lower)
     kind = "exact" if gap <= tol else "bound"
     if any(bound.dual is None for bound in bounds):
@@ -328,7 +346,7 @@ def certify_network(
     else:
         n_starts = min(bound.dual.n_starts for bound in bounds)
         searched = sum(bound.dual.lower_bound for bound in bounds)
-        searched = detail["searched_lower_bound"] = min(max(searched, lower), objective)
+        searched = detail["searched_lower_bound"] = min(max(searched, lower), least)
         detail |= {
             "n_starts": n_starts,
             "confidence": CONFIDENCE,
@@ -336,10 +354,10 @@ def certify_network(
         }
         if time_limit is None and kind == "bound":
             lower, kind = searched, "searched"
+    if least < objective:
+        detail["known_objective"] = least
     if time_limit is not None:
         detail["n_cones"] = sum(bound.n_cones for bound in bounds)
-        if least < objective:
-            detail["known_objective"] = least
         if any(bound.doublings != 0.0 for bound in bounds):
             detail["out_of_time"] = _out_of_time(programs[0], bounds, time_limit, gap, tol)
     gap = relative_gap(objective, lower)
@@ -365,12 +383,12 @@ def certificate_of_bounds(objective, bounds, detail):
     -------
     Certificate
     """
-    lower = min(sum(lower for lower, _ in bounds), objective)
+    lower = min((1.0 - _EPS * len(bounds)) * sum(lower for lower, _ in bounds), objective)
     detail = {**detail, "proved_lower_bound": lower}
     if len(bounds) > 1:
         kappa = max(1.0, math.hypot(*(excess for _, excess in bounds)))
         shares = [max(1.0, excess) / kappa * bound for bound, excess in bounds]
-        detail["shared_lower_bound"] = min(sum(shares), lower)
+        detail["shared_lower_bound"] = min((1.0 - 8.0 * _EPS) * sum(shares), lower)
     gap = relative_gap(objective, lower)
     kind = "exact" if gap <= _EXACT else "bound"
     return Certificate(kind, objective, lower, gap, detail, _networks(bounds))
@@ -388,7 +406,6 @@ def _proved(bounds, objective, known):
     proved = max(
         sum(dual.lower_bound for dual in duals), shared, known.get("proved_lower_bound", 0.0)
     )
-    # where both are optimal, rounding decides which is larger
     detail = {"proved_lower_bound": float(min(proved, objective))}
     if len(duals) > 1:
         detail["shared_lower_bound"] = float(min(shared, objective))
@@ -398,7 +415,7 @@ def _proved(bounds, objective, known):
 def _out_of_time(program, bounds, time_limit, gap, tol):
     """What was tried, what is known, and whether more time would help."""
     n_features = program.rows.shape[1] - program.fit_intercept
-    doublings = max(bound.doublings for bound in bounds)
+    doublings = _largest(bound.doublings for bound in bounds)
     features = f"{n_features} feature{'s' * (n_features != 1)}"
     if program.fit_intercept:
         features += " and a constant"
@@ -418,8 +435,13 @@ def _out_of_time(program, bounds, time_limit, gap, tol):
         outlook = "a proof is out of reach at this pace: the work grows exponentially with features"
     return (
         f"{tried} ({features}; {n_cones} cones in {time_limit:g} s) has proved a gap of "
-        f"{100 * gap:.2g} %, and {100 * tol:.2g} % was asked for; {outlook}."
+        f"{_up(gap)} %, and {100 * tol:.2g} % was asked for; {outlook}."
     )
+
+
+def _largest(doublings):
+    """The largest number; NaN where one is, since too little is known then; inf of none."""
+    return float(np.max(list(doublings) or [np.inf]))
 
 
 def _searched(program, slopes, workers=ALONE):
@@ -433,9 +455,9 @@ def _over_all_patterns(program, slopes):
     normalised = units.normalised
     slopes = admissible_slopes(normalised, slopes / units.slope_scale)
     norms = dual_norms(normalised, slopes, exact_above=normalised.alpha)
-    # what the sums over the rows may have lost
+    # what the sums over the rows may have lost, and cells too narrow to be told from rounding
     sizes = normalised.weights * np.abs(slopes) * row_norms(normalised.rows)
-    largest = norms.max() + (len(sizes) + 16.0) * _EPS * sizes.sum()
+    largest = norms.max() + ((len(sizes) + 16.0) * _EPS + _NARROWEST) * sizes.sum()
     return ProvedDual(normalised, units.objective_scale, slopes, largest / normalised.alpha)
 
 
@@ -526,6 +548,7 @@ def _enclose(program, known, objective, time_limit, tol):
         if proved.lower_bound >= wanted or (nothing_left and finished):
             return OutputBounds(proved, dual, n_cones, 0.0, upper)
         if nothing_left or time.perf_counter() >= deadline:
-            doublings = max((part.doublings for part in enclosures), default=np.inf)
+            # where every cone is settled, it is the dual variables that are not good enough
+            doublings = np.nan if finished else _largest(part.doublings for part in enclosures)
             return OutputBounds(proved, dual, n_cones, doublings, upper)
         turn *= 4.0

@@ -283,8 +283,6 @@ def _reduce(rows, multipliers):
     norms = np.linalg.norm(points, axis=1)
     points, multipliers = points[norms > 0.0], (multipliers * norms)[norms > 0.0]
     points /= norms[norms > 0.0, None]
-    rounding = max(ROUNDING, len(points) * np.finfo(np.float64).eps)
-    slack = float(rounding * np.abs(multipliers).sum() + lost)
     # One of the two directions of each line: (-z)_+ = (z)_+ - z. Equal ones are neighbours in the
     # order of almost any linear function.
     keys = points @ np.random.RandomState(0).standard_normal(points.shape[1])
@@ -294,6 +292,11 @@ def _reduce(rows, multipliers):
     points, multipliers = points[order], multipliers[order]
     new = (np.abs(np.diff(points, axis=0)) > 0.01 * ROUNDING).any(axis=1)
     first = np.flatnonzero(np.append(True, new))
+    # many neighbours may be far from the first of them
+    moved = points - points[first][np.cumsum(np.append(0, new))]
+    lost += np.abs(multipliers) @ np.linalg.norm(moved, axis=1)
+    rounding = max(ROUNDING, len(points) * np.finfo(np.float64).eps)
+    slack = float(rounding * np.abs(multipliers).sum() + lost)
     multipliers = np.add.reduceat(multipliers, first)
     columns = (np.abs(multipliers)[:, None] * points[first]).T
     pricing = _Pricing(linear, columns[:, multipliers > 0], columns[:, multipliers < 0])

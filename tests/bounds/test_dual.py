@@ -1,5 +1,8 @@
 """Bounds hold whatever the point: at random, and with anything for multipliers."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,8 +16,10 @@ from sklearn_convexnet.bounds.dual import (
     certify,
     dual_norms,
     dual_value,
+    less_rounding,
     relative_gap,
     resolution,
+    tighter,
 )
 from sklearn_convexnet.solvers import solve
 from sklearn_convexnet.solvers.descent import constant_network
@@ -70,7 +75,8 @@ def test_any_point_gives_bounds(loss, data, seed):
         value = program.objective(solution.v, solution.w, solution.bias)
         assert certified.upper_bound == value
         assert program.violation(solution.v, solution.w) <= 1e-12
-        assert certified.lower_bound == dual_value(program, solution.slopes, norms.max())
+        dual = dual_value(program, solution.slopes, norms.max())
+        assert certified.lower_bound == min(dual, value)
         network = program.network(solution.v, solution.w, solution.bias)
         assert program.network_objective(network) <= value * (1 + 1e-9)
 
@@ -135,6 +141,31 @@ def test_the_constant_network_is_the_best_constant(loss, data):
     others = bias + np.linspace(-1.0, 1.0, 21)[:, None]
     above = program.loss.value(others, y) - program.loss.value(np.full_like(y, bias), y)
     assert (above - slopes * (others - bias) >= -1e-7).all()
+
+
+@pytest.mark.parametrize("loss", VARIANTS, ids=repr)
+def test_rounding_does_not_cross_bounds_that_are_both_the_optimum(loss):
+    for seed in range(25):
+        program = draw_program(seed, loss=loss, n=7 + seed, alpha=10.0).normalised()[0]
+        bias, slopes = constant_network(
+            program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
+        )
+        zero = np.zeros((program.rows.shape[1], program.n_patterns))
+        certified, _ = certify(program, zero, zero, bias, slopes, tol=1e-9)
+        assert certified.lower_bound <= certified.upper_bound
+        better = replace(certified, upper_bound=0.5 * certified.upper_bound)
+        both = tighter(certified, better)
+        assert both.lower_bound <= both.upper_bound
+
+
+def test_a_dual_value_less_rounding_is_below_the_exact_one():
+    rng = np.random.RandomState(0)
+    for n in (1, 2, 7, 30):
+        terms = 10.0 ** rng.uniform(-8, 8, n) * rng.choice([-1.0, 1.0], n)
+        exact = -sum(map(Fraction, terms))
+        proved = Fraction(less_rounding(terms.sum(), np.abs(terms).sum(), n))
+        assert proved == 0 or proved <= exact
+        assert proved >= exact - Fraction(1e-13) * sum(abs(Fraction(term)) for term in terms)
 
 
 def test_relative_gap():

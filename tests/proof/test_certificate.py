@@ -3,7 +3,10 @@
 import dataclasses
 import importlib
 import pickle
+import re
 import tracemalloc
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -38,12 +41,25 @@ from sklearn_convexnet.proof.certificate import (
     certify_network,
     pricing_bound,
 )
-from sklearn_convexnet.proof.pricing_tree import pricing_maximum
+from sklearn_convexnet.proof.pricing_tree import PricingBounds, pricing_maximum
 
 LOSSES = [Squared(), Huber(0.5), Quantile(0.3), Logistic(), Hinge(), SquaredHinge()]
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
 BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+
+
+def down(value, rounding=ROUND_FLOOR):
+    """Six digits of a positive number, in a direction."""
+    last = Decimal(value).adjusted() - 5
+    return f"{float(Decimal(value).quantize(Decimal(1).scaleb(last), rounding)):.6g}"
+
+
+def up(gap):
+    """A gap in percent, in two digits that are not below it."""
+    percent = Decimal(100.0 * gap)
+    last = percent.adjusted() - 1
+    return f"{float(percent.quantize(Decimal(1).scaleb(last), ROUND_CEILING)):.2g}"
 
 
 def data(make, n=30, d=2, seed=0):
@@ -154,6 +170,13 @@ def test_pricing_bound_is_above_every_direction(rows, seed, scale):
     assert bound <= scale * norms * 2 + 1e-300
 
 
+def test_pricing_bound_of_one_row_is_above_what_it_is():
+    for seed in range(200):
+        row, multiplier = np.random.RandomState(seed).standard_normal(2)
+        bound = pricing_bound(np.array([[row]]), np.array([multiplier]))
+        assert Fraction(bound) >= abs(Fraction(row) * Fraction(multiplier))
+
+
 # ------------------------------------------------------------------------------------------------
 # Of an estimator
 
@@ -216,6 +239,21 @@ def test_certificate_on_other_data_is_valid(make, patterns, fit_intercept):
     assert model.certificate(X[:1], y[:1]).objective > 0
 
 
+def test_a_network_with_biases_is_not_judged_by_those_without():
+    X, y = data(Regressor)
+    y += 3.0
+    worse = Regressor(alpha=1.0).fit(X, -y)
+    best = Regressor(alpha=1.0).fit(X, y).objective_
+    without = Regressor(alpha=1.0, fit_intercept=False).fit(X, y)
+    assert best < without.certificate(X, y).detail["proved_lower_bound"]
+    assert worse.certificate(X, y).detail["proved_lower_bound"] <= best
+    worse.set_params(fit_intercept=False)
+    with pytest.raises(ValueError, match="fit_intercept was set to False after the fit"):
+        worse.certificate(X, y)
+    # those with biases are more
+    assert without.set_params(fit_intercept=True).certificate(X, y).lower_bound <= best
+
+
 def test_certificate_of_several_outputs():
     X, y = data(Regressor)
     Y = np.stack([y, X[:, 0] ** 2], axis=1)
@@ -270,7 +308,7 @@ def test_certificate_with_time_is_exact(make):
     assert detail["share"] == pytest.approx(1 - 0.01 ** (1 / detail["n_starts"]))
     # tighter by far than without time
     assert certificate.lower_bound > model.certificate_.detail["proved_lower_bound"]
-    assert f"within {100 * certificate.gap:.2g} %" in str(certificate)
+    assert f"within {up(certificate.gap)} %" in str(certificate)
     assert str(certificate).startswith("Proved: ")
     # what is wanted now is not what the fit knew
     model.set_params(patterns="all")
@@ -298,8 +336,8 @@ def test_certificate_without_the_time_for_it(make):
         assert certificate.lower_bound >= closed * (1 - 1e-9)
         searched, proved, late = str(certificate).splitlines()
         assert searched.startswith("Searched: ") and proved.startswith("Proved: no two-layer")
-        assert f"{certificate.lower_bound:.6g}" in proved
-        assert f"a gap of {100 * certificate.gap:.2g} %" in proved
+        assert f"{down(certificate.lower_bound)}" in proved
+        assert f"a gap of {up(certificate.gap)} %" in proved
         assert late.startswith("Out of time: ") and "2 features and a constant" in late
         assert f"{certificate.detail['n_cones']} cones" in late and "1 % was asked for" in late
 
@@ -383,7 +421,7 @@ def test_certificate_with_time_on_other_data(make):
     detail = certificate.detail
     assert certificate.gap > 1e-2 and "out_of_time" not in detail
     assert certificate.lower_bound >= (1 - 1e-2) * detail["known_objective"]
-    assert f"and at most {detail['known_objective']:.6g}." in str(certificate)
+    assert f"and at most {down(detail['known_objective'], ROUND_CEILING)}." in str(certificate)
     # over all patterns there is nothing to spend time on
     assert best.certificate(Z, z, time_limit=ENOUGH, tol=0.5).detail["n_cones"] == 0
 
@@ -411,7 +449,7 @@ def test_certificate_reads_as_sentences(make):
         f"Solved: the convex program over all {exact.patterns_.shape[1]} activation patterns, to "
         f"a relative duality gap of {exact.dual_gap_:.1e}.\n"
         f"Proved: the objective {exact.objective_:.6g} is within "
-        f"{100 * exact.certificate_.gap:.2g} % of the optimum over all two-layer ReLU networks of "
+        f"{up(exact.certificate_.gap)} % of the optimum over all two-layer ReLU networks of "
         "any width."
     )
     chosen = make().fit(X, y)
@@ -421,9 +459,9 @@ def test_certificate_reads_as_sentences(make):
         f"Solved: the convex program over the chosen {chosen.patterns_.shape[1]}"
     )
     assert searched.startswith(f"Searched: the objective {chosen.objective_:.6g} is within ")
-    assert f"{100 * chosen.certificate_.gap:.2g} % of the optimum" in searched
+    assert f"{up(chosen.certificate_.gap)} % of the optimum" in searched
     assert "99 % confidence" in searched and f"{100 * detail['share']:.1f} %" in searched
-    assert f"an objective below {detail['proved_lower_bound']:.6g}" in proved
+    assert f"an objective below {down(detail['proved_lower_bound'])}" in proved
     # on other data nothing was solved
     assert str(chosen.certificate(-X, y)).startswith("Searched: ")
 
@@ -587,7 +625,7 @@ def test_outputs_that_share_neurons_are_below_a_bound_on_those_that_do_not():
         )
         assert among_all.startswith(
             "Proved: no two-layer ReLU network of any width, with shared neurons or without, has "
-            f"an objective below {bound:.6g} "
+            f"an objective below {down(bound)} "
         )
 
 
@@ -693,10 +731,59 @@ def test_more_time_proves_no_less(make):
         certificate = model.certificate(X, y, time_limit=time_limit)
         assert certificate.detail["proved_lower_bound"] >= bounds[-1]
         bounds.append(certificate.detail["proved_lower_bound"])
+    # nor after a journey
+    there = pickle.loads(pickle.dumps(model)).certificate(X, y, time_limit=0.0)
+    assert there.detail["proved_lower_bound"] == bounds[-1]
     # but for another network, or other data, nothing is known
     assert model.certificate(X, y, sample_weight=np.arange(60), time_limit=0).lower_bound > 0
     again = make(patterns="adaptive", alpha=0.02).fit(X, y)
     assert again.certificate(X, y, time_limit=0).lower_bound <= bounds[-1]
+
+
+def test_what_was_known_stays_known():
+    X, y = data(Regressor, n=15)
+    model = Regressor(patterns="random", n_patterns=2, alpha=0.05).fit(X, y)
+    first = model.certificate(X, y, time_limit=ENOUGH)
+    assert first.kind == "exact" and first.gap > 1e-2
+    again = model.certificate(X, y, time_limit=0.0)
+    known = again.detail["known_objective"]
+    assert again.kind == "exact" and known == first.detail["known_objective"]
+    assert first.lower_bound <= again.lower_bound <= known < model.objective_
+
+
+@pytest.mark.parametrize(
+    ("doublings", "finished", "outlook"),
+    [
+        ((0.0, np.nan), (True, False), "too short to tell"),
+        ((np.nan, 9.0), (False, False), "too short to tell"),
+        ((0.0, 0.0), (True, True), "too short to tell"),
+        ((0.0, 1.5), (True, False), "4 times as much"),
+    ],
+)
+def test_what_is_out_of_time_is_told(monkeypatch, doublings, finished, outlook):
+    """Whichever of the two signs it is, or if it is the dual variables."""
+    X, y = data(Regressor, n=15)
+    model = Regressor(alpha=0.05).fit(X, y)
+    told = zip(doublings, finished, strict=True)
+
+    def pricing_maximum(rows, *arguments, **how):
+        each, done = next(told)
+        return PricingBounds(0.0, 1e3, np.zeros(rows.shape[1]), 9, done, each)
+
+    module = importlib.import_module("sklearn_convexnet.proof.certificate")
+    monkeypatch.setattr(module, "pricing_maximum", pricing_maximum)
+    assert outlook in model.certificate(X, y, time_limit=0.0).detail["out_of_time"]
+
+
+@given(value=st.floats(1e-12, 1e6), share=st.floats(0.0, 1.0))
+@settings(max_examples=50)
+def test_what_is_printed_is_proved(value, share):
+    bound = share * value
+    detail = {"proved_lower_bound": bound}
+    text = str(Certificate("bound", value, bound, (value - bound) / value, detail))
+    printed = re.search(r"below (\S+) \(.* a gap of (\S+) %\)", text)
+    assert Decimal(printed[1]) <= Decimal(bound)
+    assert Decimal(printed[2]) >= Decimal(100.0 * ((value - bound) / value))
 
 
 def test_a_proof_out_of_reach_is_said_to_be():
@@ -734,4 +821,4 @@ def test_kind_follows_the_gap(make):
         model = make(patterns="all", alpha=1e-3, solver="admm-rbcd", max_iter=3, tol=1e-3).fit(X, y)
     certificate = model.certificate_
     assert certificate.gap > 0.05 and certificate.kind == "bound"
-    assert f"a gap of {100 * certificate.gap:.2g} %" in str(certificate)
+    assert f"a gap of {up(certificate.gap)} %" in str(certificate)

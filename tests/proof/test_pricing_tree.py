@@ -124,6 +124,19 @@ def test_nothing_to_gain(shape):
         assert found.direction.tolist() == [0.0] * shape[1]
 
 
+def test_neighbours_that_are_merged_may_be_far_apart():
+    """Each of many rows equals the next one but for rounding, and the last is not the first."""
+    angles = 0.9e-14 * np.arange(4000)
+    rows = np.stack([np.ones(4000), angles], axis=1)
+    multipliers = np.repeat([1.0, -1.0, 1.0], [1000, 2000, 1000])
+    for sign in (1.0, -1.0):
+        # of the rows, half are on either side
+        point = sign * np.array([-angles[2000], 1.0])
+        there = value(rows, multipliers, point / np.linalg.norm(point))
+        assert there > 5e-9
+        assert pricing_maximum(rows, multipliers).upper >= there
+
+
 def test_multipliers_of_one_sign():
     rows, multipliers = draw(3, 40, 3)
     negative = pricing_maximum(rows, -np.abs(multipliers))
