@@ -118,7 +118,7 @@ API = [
     (
         "Export",
         "Fitted networks for use elsewhere; `to_onnx` needs the package onnx.",
-        ["export.to_mlp", "export.to_onnx", "export.to_dict", "export.to_json"],
+        ["export.to_mlp", "export.to_onnx", "export.to_dict"],
     ),
     (
         "Environment",

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_convexnet import ConvexReLUClassifier
-from sklearn_convexnet.export import to_dict, to_json, to_mlp, to_onnx
+from sklearn_convexnet.export import to_dict, to_mlp, to_onnx
 
 X, y = load_breast_cancer(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
@@ -62,7 +62,7 @@ for dtype in (np.float64, np.float32):
 # %%
 # Arrays
 # ------
-# The arrays of `to_dict` go into a file with ``numpy.savez``, those of `to_json` into a text.
+# The arrays of `to_dict` go into a file with ``numpy.savez``, or as lists into a text.
 # Whoever reads them needs two lines. With a `StandardScaler` in front, its means and scales can be
 # folded into the first layer, so that the network takes features in the units of the data.
 
@@ -70,7 +70,8 @@ part = to_dict(model)
 folded = dict(part)
 folded["hidden_weights"] = part["hidden_weights"] / scaler.scale_[:, None]
 folded["hidden_biases"] = part["hidden_biases"] - scaler.mean_ @ folded["hidden_weights"]
-read = {name: np.array(one) for name, one in json.loads(to_json(model)).items()}
+text = json.dumps({name: array.tolist() for name, array in part.items()})
+read = {name: np.array(one) for name, one in json.loads(text).items()}
 
 
 def predict_proba(arrays, X):

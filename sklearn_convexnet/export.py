@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from .core.network import TwoLayerReLU
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["to_dict", "to_json", "to_mlp", "to_onnx"]
+__all__ = ["to_dict", "to_mlp", "to_onnx"]
 
 # what ONNX and the runtimes of these years understand
 _OPSET, _IR_VERSION = 18, 10
@@ -149,28 +148,12 @@ def to_dict(estimator: Any) -> dict[str, Array]:
         (n_neurons,), ``output_weights`` of shape (n_neurons, n_outputs), ``output_biases`` of
         shape (n_outputs,), and ``classes`` of a classifier: outputs are
         ``maximum(X @ hidden_weights + hidden_biases, 0) @ output_weights + output_biases``.
-        ``numpy.savez(file, **to_dict(model))`` stores it.
+        ``numpy.savez(file, **to_dict(model))`` stores it; lists of it, `array.tolist()`, are ready
+        for JSON, and floats are read back from there exactly.
     """
     network, classes = _fitted(estimator)
     arrays = {name: np.array(getattr(network, name)) for name in TwoLayerReLU.__dataclass_fields__}
     return arrays if classes is None else {**arrays, "classes": np.array(classes)}
-
-
-def to_json(estimator: Any) -> str:
-    """Convert a fitted estimator to JSON: the arrays of `to_dict` as nested lists.
-
-    Parameters
-    ----------
-    estimator : object
-        Fitted estimator of this package, but no autoencoder.
-
-    Returns
-    -------
-    str
-        Floats are written such that they are read back exactly.
-    """
-    lists = {name: array.tolist() for name, array in to_dict(estimator).items()}
-    return json.dumps({"sklearn_convexnet": __version__, **lists})
 
 
 def _fitted(estimator):

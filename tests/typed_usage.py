@@ -23,7 +23,7 @@ from sklearn_convexnet import (
     convex_relu_path,
     solve,
 )
-from sklearn_convexnet.export import to_dict, to_json
+from sklearn_convexnet.export import to_dict
 from sklearn_convexnet.robustness import certified_radius, robust_accuracy
 
 Floats = NDArray[np.floating[Any]]
@@ -59,7 +59,6 @@ def regression() -> None:
     assert_type(model, ConvexReLURegressor)
     assert_type(model.predict(X), Floats)
     assert_type(to_dict(model), dict[str, NDArray[Any]])
-    assert_type(to_json(model), str)
 
 
 def selection() -> None:
