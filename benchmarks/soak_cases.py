@@ -293,7 +293,6 @@ def _autoencoder(rng, X):
 
 def _sign_aware(rng, X):
     return _autoencoder(rng, X) | {
-        "two_sided": rng.uniform() < 0.8,
         "tied": rng.uniform() < 0.5,
         "threshold": rng.uniform(0, 0.2),
     }

@@ -498,10 +498,6 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
         Weight of the penalty, >= 0: the larger, the sparser. It has no unit: in training the data
         is centred, and scaled to rows of mean squared length one.
 
-    two_sided : bool, default=True
-        Whether there are gates on both sides. Without the negative one this is a
-        `GatedSparseAutoencoder`, but for the values of `threshold` and `dead_latents`.
-
     tied : bool, default=True
         Whether the two sides of a latent share threshold, gain and offset.
 
@@ -557,7 +553,7 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
 
     thresholds_ : ndarray of shape (1, n_components) or (2, n_components)
         :math:`\theta`, in the units of X: of the positive and of the negative side, or one row for
-        all there are.
+        both.
 
     gains_ : ndarray of shape (1, n_components) or (2, n_components)
         :math:`e^r`.
@@ -604,7 +600,6 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
 
     _parameter_constraints = {
         **BaseGatedAutoencoder._parameter_constraints,
-        "two_sided": ["boolean"],
         "tied": ["boolean"],
         "threshold": [Interval(Real, 0, None, closed="left")],
     }
@@ -614,7 +609,6 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
         n_components: int | None = None,
         *,
         alpha: float = 0.2,
-        two_sided: bool = True,
         tied: bool = True,
         threshold: float = 0.05,
         auxiliary: bool = True,
@@ -630,7 +624,6 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
     ) -> None:
         self.n_components = n_components
         self.alpha = alpha
-        self.two_sided = two_sided
         self.tied = tied
         self.threshold = threshold
         self.auxiliary = auxiliary
@@ -645,4 +638,4 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
         self.verbose = verbose
 
     def _gates(self):
-        return self.two_sided, self.tied, float(self.threshold)
+        return True, self.tied, float(self.threshold)

@@ -70,22 +70,6 @@ def test_penalty_makes_codes_sparse(make):
     assert l0(sparse) < 0.7 * l0(dense)
 
 
-def test_one_sided_sign_aware_is_the_gated_autoencoder():
-    X = data()
-    gated = Gated(dead_after=10).fit(X)
-    options = {"two_sided": False, "threshold": 0.0, "dead_latents": "resample", "dead_after": 10}
-    for tied in (True, False):
-        signed = Signed(**options, tied=tied).set_params(n_components=12).fit(X)
-        assert_same(signed, gated)
-        np.testing.assert_array_equal(signed.transform(X), gated.transform(X))
-        assert [entry["reconstruction"] for entry in signed.history_] == [
-            entry["reconstruction"] for entry in gated.history_
-        ]
-    # and with both gates it is not
-    two = Signed(**options | {"two_sided": True}).set_params(n_components=12).fit(X)
-    assert (two.components_ != gated.components_).any()
-
-
 def test_untied_sides_have_parameters_of_their_own():
     model = Signed(tied=False).fit(np.abs(data()) ** 2)  # opposite sides that differ
     assert model.thresholds_.shape == model.gains_.shape == model.offsets_.shape == (2, 6)
