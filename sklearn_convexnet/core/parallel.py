@@ -2,10 +2,9 @@
 
 import os
 import threading
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 from threadpoolctl import ThreadpoolController
@@ -124,9 +123,7 @@ class Workers:
     """
 
     def __init__(self, n_threads=1):
-        # who asks works, too: a thread that only waited would be woken whenever a call ends
-        self._n_others = n_threads - 1
-        self._pool = ThreadPoolExecutor(self._n_others) if n_threads > 1 else None
+        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
 
     def __enter__(self):
         return self
@@ -137,26 +134,8 @@ class Workers:
 
     def map(self, call, items):
         """List of what `call` returns for every item."""
-        if self._pool is None or len(items) == 1:
-            return [call(item) for item in items]
-        found, left = [None] * len(items), deque(enumerate(items))
-
-        def work():
-            try:
-                for place, item in iter(partial(_popped, left), None):
-                    found[place] = call(item)
-            finally:
-                # the others need not go on after a failure
-                left.clear()
-
-        others = [self._pool.submit(work) for _ in range(min(self._n_others, len(items) - 1))]
-        try:
-            work()
-        finally:
-            wait(others)
-        for other in others:
-            other.result()
-        return found
+        alone = self._pool is None or len(items) == 1
+        return list(map(call, items) if alone else self._pool.map(call, items))
 
     def total(self, call, items):
         """The sum of what `call` returns; of tuples, the tuple of sums."""
@@ -164,14 +143,6 @@ class Workers:
 
 
 ALONE = Workers()
-
-
-def _popped(left):
-    """The next of those left, or None."""
-    try:
-        return left.popleft()
-    except IndexError:
-        return None
 
 
 def add_up(parts):
