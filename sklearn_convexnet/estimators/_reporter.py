@@ -4,7 +4,7 @@
 class Reporter:
     """Tells of the checks of one output, on the terminal and to callbacks."""
 
-    def __init__(self, estimator, k, n_outputs, task):
+    def __init__(self, estimator, n_outputs, task, k):
         self.estimator, self.task = estimator, task
         self.label = f"[{type(estimator).__name__}] "
         if n_outputs > 1:

@@ -71,10 +71,10 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             The fitted estimator.
         """
         if self._accepts_dask and is_dask(X):
-            return self._fit_on_dask(X, y, sample_weight, self._on_dask, self._loss())
+            return self._fit_on_dask(X, y, sample_weight, self._on_dask)
         X, y, weights, classes = self._validate(X, y, sample_weight)
         return self._fit_network(
-            X, y, class_signs(y, classes), weights, self._loss(), classes_=classes
+            X, y, class_signs(y, classes), weights, self._options(), classes_=classes
         )
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
@@ -463,9 +463,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         unknown = np.setdiff1d(y[weights > 0], self.classes_)
         if unknown.size:
             raise ValueError(f"y holds labels not seen in fit: {unknown[:5].tolist()}.")
-        return self._certify(
-            X, class_signs(y, self.classes_), weights, self._loss(), time_limit, tol
-        )
+        return self._certify(X, class_signs(y, self.classes_), weights, time_limit, tol)
 
 
 def class_signs(y, classes):

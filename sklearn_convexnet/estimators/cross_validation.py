@@ -27,8 +27,9 @@ from .._typing import (
 from ..core.losses import Loss
 from ..core.parallel import serial_blas
 from ._base import BaseConvexReLU
+from ._fit import canonical_problem, draw_seed, network_attributes, prepare
 from .classifier import ConvexReLUClassifier, class_signs
-from .path import alpha_grid, check_alphas, draw_seed, path_programs, solve_path
+from .path import alpha_grid, check_alphas, solve_path
 from .regressor import ConvexReLURegressor, as_columns
 
 _BASE = BaseConvexReLU._parameter_constraints
@@ -38,6 +39,7 @@ class _AlphaByCrossValidation:
     """What the two estimators share; a subclass also inherits from the one it refits."""
 
     # what the base estimators would take as parameters
+    alpha: float | Literal["auto"] = "auto"
     solver: Solver = "admm"
     warm_start = False
 
@@ -66,7 +68,7 @@ class _AlphaByCrossValidation:
     }
 
     def _search(self, X, y, sample_weight, template):
-        """Choose the penalty; returns the attributes that say how.
+        """Choose the penalty; returns it, the attributes that say how, and what else was measured.
 
         `template` is a base estimator with the fitted attributes that are no outcome of a fit.
         """
@@ -74,10 +76,8 @@ class _AlphaByCrossValidation:
         # one seed: the penalties of a fold do not depend on the other folds
         seed = draw_seed(rng)
         if isinstance(self.alphas, Integral):
-            programs = self._fold_programs(
-                X, y, sample_weight, np.arange(len(y)), template, np.random.RandomState(seed)
-            )
-            alphas = alpha_grid(programs, self.alphas, self.eps, seed)
+            prepared = self._prepare(X, y, sample_weight, template, np.random.RandomState(seed))
+            alphas = alpha_grid(prepared.programs, self.alphas, self.eps, seed)
         else:
             alphas = check_alphas(self.alphas)
         cv = check_cv(self.cv, y, classifier=is_classifier(self))
@@ -89,7 +89,7 @@ class _AlphaByCrossValidation:
                         f"cv: the {name} set of fold {k} has no sample of positive weight."
                     )
         measured = Parallel(n_jobs=self.n_jobs)(
-            delayed(_measure_fold)(self, X, y, sample_weight, train, test, template, alphas, seed)
+            delayed(self._measure_fold)(X, y, sample_weight, train, test, template, alphas, seed)
             for train, test in folds
         )
         # a row per penalty, a column per fold
@@ -105,19 +105,38 @@ class _AlphaByCrossValidation:
         if self.verbose:
             for alpha, mean, std in zip(alphas, means, scores.std(axis=1), strict=True):
                 print(f"[{type(self).__name__}] alpha {alpha:.3e}  score {mean:.6g} +- {std:.2g}")
-        self._chosen_alpha = float(alphas[best])
         attributes = {"alphas_": alphas, "scores_": scores, "best_score_": float(means[best])}
-        return attributes, extra
+        return float(alphas[best]), attributes, extra
 
-    def _fold_programs(self, X, y, sample_weight, train, template, rng):
-        """The programs of the rows `train`."""
-        X, y = X[train], y[train]
+    def _prepare(self, X, y, sample_weight, template, rng):
+        """The programs of the rows; their penalties are set on the path."""
+        targets, weights = self._encode(X, y, sample_weight, template)
+        return prepare(canonical_problem(X, targets, weights, self._options(alpha=1.0)), rng)
+
+    @serial_blas()
+    def _measure_fold(self, X, y, sample_weight, train, test, model, alphas, seed):
+        """Scores, and what else the estimator wants to know, of all penalties on one fold."""
+        # folds may be measured in threads of one process
+        model = copy.copy(model)
+        rng = np.random.RandomState(seed)
+        seed = draw_seed(rng)
         weights = None if sample_weight is None else sample_weight[train]
-        targets, weights = self._encode(X, y, weights, template)
-        return path_programs(self, X, targets, weights, self._loss(), rng)
-
-    def _choose_alphas(self, rows, outputs, weights, loss, n_rows=None):
-        return np.full(outputs.shape[1], self._chosen_alpha)
+        prepared = self._prepare(X[train], y[train], weights, model, rng)
+        test, weights = np.arange(len(y))[test], None
+        # a row without weight, or of a class without, does not exist
+        if hasattr(model, "classes_"):
+            test = test[np.isin(y[test], model.classes_)]
+        if sample_weight is not None:
+            test = test[sample_weight[test] > 0]
+            weights = sample_weight[test]
+        scores, extra = [], []
+        fits = solve_path(prepared, alphas, seed, certified=False)
+        for alpha, fit in zip(alphas, fits, strict=True):
+            model.alpha = model.alpha_ = alpha
+            vars(model).update(network_attributes(fit.network))
+            scores.append(self._score(model, X[test], y[test], weights))
+            extra.append(self._extra_score(model, X[test], y[test], weights))
+        return np.array(scores, dtype=float), np.array(extra, dtype=float)
 
     def _score(self, model, X, y, sample_weight):
         """Score of a network on the rows left out."""
@@ -138,31 +157,6 @@ class _AlphaByCrossValidation:
         model = base(**params | {"n_jobs": None})
         model.n_features_in_ = self.n_features_in_
         return model
-
-
-@serial_blas()
-def _measure_fold(estimator, X, y, sample_weight, train, test, model, alphas, seed):
-    """Scores, and what else the estimator wants to know, of all penalties on one fold."""
-    # folds may be measured in threads of one process
-    model = copy.copy(model)
-    rng = np.random.RandomState(seed)
-    seed = draw_seed(rng)
-    programs = estimator._fold_programs(X, y, sample_weight, train, model, rng)
-    test, weights = np.arange(len(y))[test], None
-    # a row without weight, or of a class without, does not exist
-    if hasattr(model, "classes_"):
-        test = test[np.isin(y[test], model.classes_)]
-    if sample_weight is not None:
-        test = test[sample_weight[test] > 0]
-        weights = sample_weight[test]
-    scores, extra = [], []
-    fits = solve_path(estimator, programs, alphas, seed, certified=False)
-    for alpha, fit in zip(alphas, fits, strict=True):
-        model.alpha = model.alpha_ = alpha
-        _install(model, fit.network)
-        scores.append(estimator._score(model, X[test], y[test], weights))
-        extra.append(estimator._extra_score(model, X[test], y[test], weights))
-    return np.array(scores, dtype=float), np.array(extra, dtype=float)
 
 
 class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
@@ -372,13 +366,13 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
             sample_weight = check_sample_weight(sample_weight, X)
         template = self._template(ConvexReLURegressor)
         template._one_dimensional = y.ndim == 1
-        attributes, errors = self._search(X, y, sample_weight, template)
+        alpha, attributes, errors = self._search(X, y, sample_weight, template)
         return self._fit_network(
             X,
             y,
             as_columns(y),
             sample_weight,
-            self._loss(),
+            self._options(alpha=alpha),
             _one_dimensional=y.ndim == 1,
             mse_path_=errors,
             **attributes,
@@ -614,9 +608,10 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
             sample_weight = check_sample_weight(sample_weight, X)
         template = self._template(ConvexReLUClassifier)
         template.classes_ = classes
-        attributes, _ = self._search(X, y, sample_weight, template)
+        alpha, attributes, _ = self._search(X, y, sample_weight, template)
+        options = self._options(alpha=alpha)
         return self._fit_network(
-            X, y, class_signs(y, classes), weights, self._loss(), classes_=classes, **attributes
+            X, y, class_signs(y, classes), weights, options, classes_=classes, **attributes
         )
 
     def _encode(self, X, y, sample_weight, template):
@@ -638,15 +633,6 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
 
     def _extra_score(self, model, X, y, sample_weight):
         return 0.0
-
-
-def _install(model, network):
-    """Make a network that of an estimator, as far as predictions need it."""
-    model.network_ = network
-    model.coefs_ = [network.hidden_weights, network.output_weights]
-    model.intercepts_ = [network.hidden_biases, network.output_biases]
-    model.n_neurons_ = network.n_neurons
-    model.n_outputs_ = len(network.output_biases)
 
 
 def _negative_log_loss(model, X, y, sample_weight):

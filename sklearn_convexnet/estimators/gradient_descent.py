@@ -16,8 +16,10 @@ from .._typing import ArrayLike, ClassificationLoss, Seed
 from ..core.losses import Loss
 from ..core.network import TwoLayerReLU
 from ..core.parallel import one_blas_pool
+from ..core.rows import with_constant
 from ..solvers import FeatureForm, GradientDescent, RowForm
 from ._data import canonical_data, check_size
+from ._fit import network_attributes
 from .classifier import BaseConvexReLUClassifier, class_signs
 
 # multiplications of a step from which threads pay off
@@ -357,14 +359,15 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
             objective = descent.objective()
             self._check_finite(objective, iteration)
             network = self._network(descent)
-        self.network_ = network
-        self.coefs_ = [network.hidden_weights, network.output_weights]
-        self.intercepts_ = [network.hidden_biases, network.output_biases]
+        vars(self).update(network_attributes(network))
         self.objective_, self.n_iter_, self.history_ = objective, iteration, history
-        self.n_neurons_, self.n_outputs_ = network.n_neurons, targets.shape[1]
         self.classes_ = classes
         self._end_task(task, X, y, sample_weight)
         return self
+
+    def _rows(self, X):
+        """What the hidden neurons see."""
+        return with_constant(X) if self.fit_intercept else X
 
     def _marks(self, done):
         """The numbers of steps after which something is recorded in this call."""

@@ -35,9 +35,9 @@ from ..program.units import Units
 from ..solvers import solve, solve_adaptive
 from ..solvers.descent import constant_network
 from ._base import BaseConvexReLU
-from ._data import canonical_data, check_size
+from ._fit import canonical_problem, draw_seed, prepare
+from ._options import FitOptions
 from .classifier import class_signs
-from .regressor import ConvexReLURegressor
 
 # random directions to climb from in search of the largest alpha
 _STARTS = 200
@@ -147,11 +147,11 @@ def alpha_max(
     >>> ConvexReLURegressor(alpha=0.9 * largest, random_state=0).fit(X, y).n_neurons_ > 0
     True
     """
-    X, targets, weights, loss = _prepare(X, y, loss, sample_weight)
-    model = ConvexReLURegressor(n_patterns=1, fit_intercept=fit_intercept)
+    X, targets, weights, loss = _validate(X, y, loss, sample_weight)
+    options = FitOptions(loss=loss, alpha=1.0, n_patterns=1, fit_intercept=fit_intercept)
     rng = check_random_state(random_state)
     seed = draw_seed(rng)
-    programs = path_programs(model, X, targets, weights, loss, rng)
+    programs = prepare(canonical_problem(X, targets, weights, options), rng).programs
     return max(largest_alpha(program, seed) for program in programs)
 
 
@@ -249,10 +249,12 @@ def convex_relu_path(
     >>> bool((path.objectives[1:] < path.objectives[:-1]).all())
     True
     """
-    X, targets, weights, loss = _prepare(X, y, loss, sample_weight)
+    X, targets, weights, loss = _validate(X, y, loss, sample_weight)
     if alphas is not None:
         alphas = check_alphas(alphas)
-    model = ConvexReLURegressor(
+    options = FitOptions(
+        loss=loss,
+        alpha=1.0,
         patterns=patterns,
         n_patterns=n_patterns,
         fit_intercept=fit_intercept,
@@ -261,10 +263,10 @@ def convex_relu_path(
     )
     rng = check_random_state(random_state)
     seed = draw_seed(rng)
-    programs = path_programs(model, X, targets, weights, loss, rng)
+    prepared = prepare(canonical_problem(X, targets, weights, options), rng)
     if alphas is None:
-        alphas = alpha_grid(programs, n_alphas, eps, seed)
-    solved = solve_path(model, programs, alphas, seed, verbose=verbose)
+        alphas = alpha_grid(prepared.programs, n_alphas, eps, seed)
+    solved = solve_path(prepared, alphas, seed, verbose=verbose)
     unsolved = sum(not fit.converged for fit in solved)
     if unsolved:
         warnings.warn(
@@ -291,23 +293,6 @@ class PathFit:
     gap: float
     n_iter: int
     converged: bool
-
-
-def draw_seed(rng):
-    """A seed for all outputs: each is treated as it would be alone."""
-    return int(rng.randint(2**31 - 1))
-
-
-@serial_blas()
-def path_programs(model, X, targets, weights, loss, rng):
-    """Programs of the outputs, on canonical rows; their penalty is not set yet."""
-    data, first, weights = canonical_data(X, targets, weights, model._accept_sparse)
-    rows, outputs = data[first], np.asfortranarray(targets[first])
-    check_size("X", rows)
-    check_size("y", outputs)
-    gates, patterns = model._patterns(data, first, weights, rng)
-    ones = np.ones(outputs.shape[1])
-    return model._programs(rows, outputs, weights, gates, patterns, loss, ones)
 
 
 @serial_blas()
@@ -357,15 +342,13 @@ def check_alphas(alphas):
 
 
 @serial_blas()
-def solve_path(model, programs, alphas, seed, *, certified=True, verbose=False):
+def solve_path(prepared, alphas, seed, *, certified=True, verbose=False):
     """Fits of decreasing penalties, each from the last.
 
     Parameters
     ----------
-    model : BaseConvexReLU
-        For its parameters `patterns`, `tol` and `max_iter`.
-    programs : list of SampledProgram
-        One per output, see `path_programs`.
+    prepared : Prepared
+        With any penalty.
     alphas : ndarray of shape (n_alphas,)
         Decreasing.
     seed : int
@@ -378,7 +361,8 @@ def solve_path(model, programs, alphas, seed, *, certified=True, verbose=False):
     -------
     list of PathFit
     """
-    walks = [_Walk(program, model, seed, certified) for program in programs]
+    options = prepared.problem.options
+    walks = [_Walk(program, options, seed, certified) for program in prepared.programs]
     fits = []
     for i, alpha in enumerate(alphas):
         steps = [walk.step(alpha) for walk in walks]
@@ -402,11 +386,12 @@ def solve_path(model, programs, alphas, seed, *, certified=True, verbose=False):
 class _Walk:
     """One output on its way from large to small penalties."""
 
-    def __init__(self, program, model, seed, certified):
-        self.program, self.model, self.seed = program, model, seed
-        self.certified = certified or not model._adaptive
+    def __init__(self, program, options, seed, certified):
+        self.program, self.max_iter, self.seed = program, options.max_iter, seed
+        self.adaptive = options.kind == "adaptive"
+        self.certified = certified or not self.adaptive
         # else any gap will do
-        self.tol = model.tol if self.certified else 1.0
+        self.tol = options.tol if self.certified else 1.0
         self.largest = largest_alpha(program, seed, _FEW_STARTS)
         bias, _ = _constant(program)
         losses = program.loss.value(np.full_like(program.y, bias), program.y)
@@ -421,10 +406,10 @@ class _Walk:
         tol = self.tol
         if objective < self.constant:
             tol = max(tol, min(tol * self.constant / objective, _LARGEST_GAP))
-        options = {"tol": tol, "max_iter": self.model.max_iter, "random_state": self.seed}
+        options = {"tol": tol, "max_iter": self.max_iter, "random_state": self.seed}
         if self.last is not None and not self.certified:
-            options["max_iter"] = min(self.model.max_iter, _UNCERTIFIED)
-        if alpha >= self.largest or not self.model._adaptive:
+            options["max_iter"] = min(self.max_iter, _UNCERTIFIED)
+        if alpha >= self.largest or not self.adaptive:
             self.last = solve(program, warm_start=self._same_patterns(), **options)
         else:
             _, self.last = solve_adaptive(program, warm_start=self.last, **options)
@@ -432,7 +417,7 @@ class _Walk:
 
     def _same_patterns(self):
         """The last result, where it is one on the patterns of the program."""
-        return None if self.model._adaptive else self.last
+        return None if self.adaptive else self.last
 
 
 def _constant(program):
@@ -441,7 +426,7 @@ def _constant(program):
     )
 
 
-def _prepare(X, y, loss, sample_weight):
+def _validate(X, y, loss, sample_weight):
     """Validated data, targets (a column per output), weights and the loss."""
     loss = get_loss(loss)
     real = loss.target == "real"

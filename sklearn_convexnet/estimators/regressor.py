@@ -236,7 +236,6 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
                 y,
                 sample_weight,
                 lambda *arrays: arrays,
-                self._loss(),
                 _one_dimensional=len(np.shape(y)) == 1,
             )
         X, targets = self._validate(X, y, reset=True)
@@ -245,7 +244,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
             targets,
             as_columns(targets),
             sample_weight,
-            self._loss(),
+            self._options(),
             _one_dimensional=targets.ndim == 1,
         )
 
@@ -299,7 +298,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         """
         check_is_fitted(self, "network_")
         X, targets = self._validate(X, y, reset=False)
-        return self._certify(X, as_columns(targets), sample_weight, self._loss(), time_limit, tol)
+        return self._certify(X, as_columns(targets), sample_weight, time_limit, tol)
 
     def _validate(self, X, y, *, reset):
         if issparse(y):

@@ -2,28 +2,94 @@
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 
-from .._compat import FIT_WRAPPERS, Interval, Options, StrOptions
+from .._compat import Interval, Options, StrOptions
 from .._typing import ArrayLike, ClassificationLoss, FloatArray, Limits, Seed
 from ..core.losses import Loss
 from ..program.patterns import activation_patterns, sample_gates, strict_gates
 from ..program.perturbation import Perturbation
 from ..program.relaxation import Relaxation
 from ..robust_training import solve_relaxed, solve_robust_cone, solve_robust_scp
-from ..solvers import solve_adaptive
 from ._data import check_size
+from ._options import FitOptions
 from .classifier import BaseConvexReLUClassifier
 
-# the penalty of alpha="auto", in units of that of ConvexReLUClassifier: the perturbations
-# regularise already
-_ALPHA_SHARE = 0.3
 # radii by which the rows are moved where neurons are drawn
 _MOVED = 3.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RobustOptions(FitOptions):
+    """The parameters of a fit against perturbations."""
+
+    # in units of that of ConvexReLUClassifier: the perturbations regularise already
+    auto_share = 0.3
+
+    perturbation: Perturbation
+    formulation: Literal["relaxed", "scp", "cone"]
+
+    def draw_gates(self, rows, weights, rng):
+        """Gates drawn where the perturbed rows are: a feature counts by what it says beyond them.
+
+        Standardised, a feature that hardly varies would be in all neurons, and perturbations of
+        it would sway them.
+        """
+        centres, radii = self.perturbation.balls(rows)
+        if not radii.any():
+            return super().draw_gates(rows, weights, rng)
+        moved = [self.seen(centres + sign * _MOVED * radii) for sign in (-1.0, 1.0)]
+        gates = sample_gates(
+            np.concatenate(moved),
+            np.concatenate([weights, weights]) / 2.0,
+            self.n_patterns,
+            rng,
+            intercept=self.fit_intercept,
+        )
+        seen = self.seen(rows)
+        gates, strict = strict_gates(seen, gates, rng)
+        gates = gates[:, strict & activation_patterns(seen, gates).any(axis=0)]
+        return gates if gates.shape[1] else super().draw_gates(rows, weights, rng)
+
+    def solve(self, program, *, random_state, warm_start, on_check):
+        """Solve the program of the formulation; the convex ones always start anew."""
+        how = {"tol": self.tol, "max_iter": self.max_iter, "on_check": on_check}
+        if self.formulation == "scp":
+            return program, solve_robust_scp(program, self.perturbation, **how)
+        how["random_state"] = random_state
+        if self.formulation == "cone":
+            return program, solve_robust_cone(
+                self._rows(program),
+                program.y,
+                program.weights,
+                loss=program.loss,
+                alpha=program.alpha,
+                perturbation=self.perturbation,
+                n_patterns=self.n_patterns,
+                fit_intercept=self.fit_intercept,
+                **how,
+            )
+        how["warm_start"] = warm_start
+        # where nothing moves the rows, certified margins are the margins
+        if self.relaxation(program).still:
+            return super().solve(program, **how)
+        return program, solve_relaxed(program, self.perturbation, **how)
+
+    def relaxation(self, program):
+        """What certifies the margins of the rows of a program."""
+        rows = self._rows(program)
+        return Relaxation(rows, program.y, self.perturbation, fit_intercept=self.fit_intercept)
+
+    def _rows(self, program):
+        return program.rows[:, :-1] if self.fit_intercept else program.rows
+
+    def bound(self, program, result):
+        """None: robust networks are certified sample by sample."""
+        return None
 
 
 class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
@@ -220,8 +286,9 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         "formulation": [StrOptions({"relaxed", "scp", "cone"})],
     }
 
-    # what the neurons start from, see the fit skeleton
+    # what the base estimator would take as parameters
     patterns, solver = "adaptive", "admm"
+    _Options = RobustOptions
 
     def __init__(
         self,
@@ -258,13 +325,14 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @property
-    def _perturbation(self):
-        return Perturbation(self.epsilon, self.norm, self.bounds)
+    def _options(self, **changes):
+        return super()._options(
+            perturbation=Perturbation(self.epsilon, self.norm, self.bounds), **changes
+        )
 
     def _validate(self, X, y, sample_weight):
         validated = super()._validate(X, y, sample_weight)
-        perturbation = self._perturbation
+        perturbation = self._options().perturbation
         check_size("epsilon", perturbation.epsilon)
         perturbation.balls(validated[0][:1])
         return validated
@@ -275,102 +343,37 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
             raise ValueError(f"loss must not increase with the margin, got {self.loss!r}.")
         return loss
 
-    def _choose_alphas(self, rows, outputs, weights, loss):
-        alphas = super()._choose_alphas(rows, outputs, weights, loss)
-        return _ALPHA_SHARE * alphas if self.alpha == "auto" else alphas
-
-    def _patterns(self, data, first, weights, rng):
-        """Gates drawn where the perturbed rows are: a feature counts by what it says beyond them.
-
-        Standardised, a feature that hardly varies would be in all neurons, and perturbations of
-        it would sway them.
-        """
-        rows = self._rows(data[first])
-        centres, radii = self._perturbation.balls(data[first])
-        if self._can_reuse_gates(rows) or not radii.any():
-            return super()._patterns(data, first, weights, rng)
-        moved = [self._rows(centres + sign * _MOVED * radii) for sign in (-1.0, 1.0)]
-        gates = sample_gates(
-            np.concatenate(moved),
-            np.concatenate([weights, weights]) / 2.0,
-            self.n_patterns,
-            rng,
-            intercept=self.fit_intercept,
-        )
-        gates, strict = strict_gates(rows, gates, rng)
-        gates = gates[:, strict & activation_patterns(rows, gates).any(axis=0)]
-        if gates.shape[1] == 0:
-            return super()._patterns(data, first, weights, rng)
-        return gates, activation_patterns(rows, gates)
-
-    def _solve(self, program, **options):
-        """Descend on certified margins; where nothing moves the rows, they are the margins."""
-        if self.formulation == "cone":
-            return program, self._solve_cone(program, **options)
-        if self.formulation == "scp":
-            return program, self._solve_scp(program, **options)
-        relaxation = self._relaxation(program)
-        if relaxation.still:
-            return solve_adaptive(program, self.solver, **options)
-        return program, solve_relaxed(program, self._perturbation, **options)
-
-    def _solve_cone(self, program, *, warm_start, **options):
-        return solve_robust_cone(
-            program.rows[:, :-1] if self.fit_intercept else program.rows,
-            program.y,
-            program.weights,
-            loss=program.loss,
-            alpha=program.alpha,
-            perturbation=self._perturbation,
-            n_patterns=self.n_patterns,
-            fit_intercept=self.fit_intercept,
-            **options,
-        )
-
-    def _solve_scp(self, program, *, warm_start, random_state, **options):
-        return solve_robust_scp(program, self._perturbation, **options)
-
-    def _relaxation(self, program):
-        rows = program.rows[:, :-1] if self.fit_intercept else program.rows
-        return Relaxation(rows, program.y, self._perturbation, fit_intercept=self.fit_intercept)
-
-    def _objective(self, network, rows, y, *, loss, alpha, weights):
-        relaxation = Relaxation(rows, y, self._perturbation, fit_intercept=self.fit_intercept)
-        losses = loss.value(relaxation.margins(network), np.ones_like(y))
-        return float(weights @ losses + alpha * network.penalty())
-
-    def _bound(self, program, result):
-        # robust networks are certified sample by sample
-        return None
-
-    def _set_fitted(self, network, objectives, programs, results, bounds, data):
+    def _known(self, fitted):
+        options = fitted.prepared.problem.options
         margins = [
-            self._relaxation(program).margins(part)
-            for program, part in zip(programs, network.split(), strict=True)
+            options.relaxation(program).margins(part)
+            for program, part in zip(fitted.programs, fitted.network.split(), strict=True)
         ]
         # every output has its sign: the largest one is that of the label
         certified = np.min(margins, axis=0) > 0
-        weights = programs[0].weights
-        self.certified_accuracy_ = float(np.average(certified, weights=weights))
-        self._set_network(network, objectives, results)
-        for name in ("lower_bound_", "dual_gap_", "pattern_factors_"):
-            vars(self).pop(name, None)  # of a fit with the other formulation
+        weights = fitted.programs[0].weights
+        known = {"certified_accuracy_": float(np.average(certified, weights=weights))}
         if self.formulation != "relaxed":
-            self.lower_bound_ = sum(result.lower_bound for result in results)
-            self.dual_gap_ = max(result.gap for result in results)
+            known |= {"lower_bound_": fitted.lower_bound, "dual_gap_": fitted.gap}
         if self.formulation == "cone":
-            self.pattern_factors_ = [result.factors for result in results]
-            left = [result for result in results if result.program is None]
-            if left:
-                warnings.warn(
-                    f"{type(self).__name__} has no neurons: none of the "
-                    f"{left[0].patterns.shape[1]} activation patterns that were tried leaves room "
-                    f"for one on all of every perturbed sample at epsilon={self.epsilon}, and what "
-                    "is left is a constant network. Use formulation='relaxed', a smaller epsilon, "
-                    "or fit_intercept=True.",
-                    UserWarning,
-                    stacklevel=4 + FIT_WRAPPERS,  # the caller of fit
-                )
+            known["pattern_factors_"] = [result.factors for result in fitted.results]
+        return known
+
+    def _complaints(self, results):
+        complaints = super()._complaints(results)
+        if self.formulation != "cone":
+            return complaints
+        left = [result for result in results if result.program is None]
+        if left:
+            message = (
+                f"{type(self).__name__} has no neurons: none of the "
+                f"{left[0].patterns.shape[1]} activation patterns that were tried leaves room "
+                f"for one on all of every perturbed sample at epsilon={self.epsilon}, and what "
+                "is left is a constant network. Use formulation='relaxed', a smaller epsilon, "
+                "or fit_intercept=True."
+            )
+            complaints.insert(0, (UserWarning, message))
+        return complaints
 
     def _shortcoming(self, results):
         if results[0].bounds_of != "relaxed":

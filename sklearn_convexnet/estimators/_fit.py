@@ -1,0 +1,416 @@
+"""The pipeline of a fit: data and options go in, a network and what is known of it come out.
+
+Estimators, paths and cross-validation call it with values; nothing here knows an estimator.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from .._typing import FloatArray, IntArray
+from ..core.network import TwoLayerReLU
+from ..core.parallel import serial_blas
+from ..core.rows import digest, largest
+from ..program.pattern_program import SampledProgram
+from ..program.patterns import (
+    activation_patterns,
+    check_patterns,
+    distinct_patterns,
+    enumerate_gates,
+    realizing_gates,
+    strict_gates,
+)
+from ..proof.certificate import Certificate
+from ..solvers.base import Result
+from ._data import canonical_data, check_size
+from ._options import FitOptions
+
+# patterns="all" beyond this count would take hours
+MAX_PATTERNS = 250_000
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is minimised, on canonical rows.
+
+    Attributes
+    ----------
+    options : FitOptions
+    data : ndarray or CSR array of shape (n_samples, n_features)
+        All rows, in float64.
+    first : ndarray of int of shape (n_rows,)
+        Where the canonical rows are among them.
+    outputs : ndarray of shape (n_rows, n_outputs)
+    weights : ndarray of shape (n_rows,)
+    alphas : ndarray of shape (n_outputs,)
+    """
+
+    options: FitOptions
+    data: Any
+    first: IntArray
+    rows: Any
+    outputs: FloatArray
+    weights: FloatArray
+    alphas: FloatArray
+
+    def digest(self):
+        """Digest of all that defines the objective."""
+        options = self.options
+        defined = repr((options.loss, options.fit_intercept)).encode()
+        found = hashlib.sha256(defined + digest(self.rows))
+        for array in (self.outputs, self.weights, self.alphas):
+            found.update(repr(array.shape).encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
+    def objectives(self, network):
+        """Objectives of the outputs of a network."""
+        how = {"loss": self.options.loss, "weights": self.weights}
+        with np.errstate(over="ignore", invalid="ignore"):
+            objectives = [
+                part.objective(self.rows, y, alpha=alpha, **how)
+                for part, y, alpha in zip(network.split(), self.outputs.T, self.alphas, strict=True)
+            ]
+        return self.checked(objectives)
+
+    def checked(self, objectives):
+        """The objectives, if they are finite; else a ValueError that says why they are not."""
+        if not np.isfinite(objectives).all():
+            raise ValueError(
+                "The objective is not finite: X or y hold values too large for float64 "
+                f"arithmetic (largest |X| {largest(self.rows):.1e}, largest |y| "
+                f"{np.abs(self.outputs).max():.1e}). Rescale them, e.g. with StandardScaler."
+            )
+        return objectives
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A problem with its patterns.
+
+    Attributes
+    ----------
+    problem : Problem
+    gates : ndarray of shape (d, n_gates)
+    programs : list of SampledProgram
+        One per output; they share everything but target and penalty.
+    """
+
+    problem: Problem
+    gates: FloatArray
+    programs: list[SampledProgram]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Outcome of a fit; of `programs`, `results` and `bounds` there is one per output.
+
+    Attributes
+    ----------
+    prepared : Prepared
+        What was fitted.
+    network : TwoLayerReLU
+    programs : list of SampledProgram
+        Those that were solved, over the patterns found where they are adaptive.
+    results : list of Result
+    bounds : list
+        What is known of the optimum over all networks.
+    """
+
+    prepared: Prepared
+    network: TwoLayerReLU
+    programs: list[SampledProgram]
+    results: list[Result]
+    bounds: list[Any]
+
+    @classmethod
+    def of(cls, prepared, solved):
+        """Join the programs, results and bounds of the outputs."""
+        programs, results, bounds = map(list, zip(*solved, strict=True))
+        prepared.problem.checked([result.objective for result in results])
+        network = TwoLayerReLU.stack([result.network for result in results])
+        return cls(prepared, network, programs, results, bounds)
+
+    @property
+    def objectives(self):
+        """Objectives of the outputs."""
+        return [result.objective for result in self.results]
+
+    @property
+    def lower_bound(self):
+        """Lower bound on the optimum of the programs."""
+        return sum(result.lower_bound for result in self.results)
+
+    @property
+    def gap(self):
+        """The largest gap of a program."""
+        return max(result.gap for result in self.results)
+
+    @property
+    def distinct_programs(self):
+        """Programs with patterns of their own."""
+        adaptive = self.prepared.problem.options.kind == "adaptive"
+        return self.programs if adaptive else self.programs[:1]
+
+    @property
+    def detail(self):
+        """What a certificate says of the programs."""
+        programs = self.distinct_programs
+        return {
+            "sampled_upper_bound": sum(result.upper_bound for result in self.results),
+            "sampled_lower_bound": self.lower_bound,
+            "sampled_gap": self.gap,
+            "fixed_directions": self.results[0].bounds_of == "scp",
+            "n_directions": sum(program.n_directions for program in programs),
+            "n_patterns": sum(program.n_patterns for program in programs),
+        }
+
+    @property
+    def attributes(self):
+        """The attributes that every fit sets."""
+        alphas = self.prepared.problem.alphas
+        return {
+            **network_attributes(self.network),
+            "alpha_": float(alphas[0]) if np.ptp(alphas) == 0 else alphas,
+            "objective_": sum(self.objectives),
+            "n_iter_": max(result.n_iter for result in self.results),
+            "history_": [
+                {"output": k, **entry}
+                for k, result in enumerate(self.results)
+                for entry in result.history
+            ],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class LastFit:
+    """What the next fit can start from, and the next certificate go on from.
+
+    Attributes
+    ----------
+    kind : str
+        See `FitOptions`.
+    gates : ndarray of shape (d, n_gates)
+    kept : ndarray of int
+        Gates of distinct patterns, on the rows of the fit.
+    results : list of Result
+        One per output.
+    digest : str
+        Of the problem.
+    certificate : Certificate or None
+        The best one so far.
+    """
+
+    kind: str
+    gates: FloatArray
+    kept: IntArray
+    results: list[Result]
+    digest: str
+    certificate: Certificate | None
+
+    @classmethod
+    def of(cls, fitted, certificate):
+        """What is kept of a fit."""
+        prepared = fitted.prepared
+        problem, kept = prepared.problem, prepared.programs[0].kept
+        kind = problem.options.kind
+        return cls(kind, prepared.gates, kept, fitted.results, problem.digest(), certificate)
+
+    def gates_for(self, options, seen):
+        """The random gates, where they are as many as are wanted and fit the rows; else None."""
+        kinds = ("directions",) if options.kind == "directions" else ("random", "adaptive")
+        if self.kind not in kinds or self.gates.shape[1] != options.n_patterns:
+            return None
+        if not self._saw_as_many(seen.shape[1], options):
+            return None
+        # of rows that have moved away they tell few patterns apart
+        left = distinct_patterns(activation_patterns(seen, self.gates))
+        return self.gates if 2 * left.size >= self.kept.size else None
+
+    def starts(self, prepared):
+        """Results to start from, one per output; None where they do not fit the programs."""
+        options, program = prepared.problem.options, prepared.programs[0]
+        solution = self.results[0].solution
+        if options.kind == "adaptive":
+            # any network on the same features may start the descent
+            fits = self._saw_as_many(prepared.gates.shape[0], options)
+        else:
+            fits = (
+                self.kind != "adaptive"
+                and len(solution.slopes) == program.n_samples
+                and np.array_equal(self.gates, prepared.gates)
+                and np.array_equal(self.kept, program.kept)
+                # "scp" has a neuron for every direction, also where patterns are the same
+                and solution.v.shape[1] == program.n_patterns
+            )
+        n_outputs = len(prepared.programs)
+        return self.results if fits and len(self.results) == n_outputs else [None] * n_outputs
+
+    def _saw_as_many(self, d, options):
+        """Whether neurons had d inputs, with a bias among them if there is one now."""
+        n_features = self.results[0].network.hidden_weights.shape[0]
+        return self.gates.shape[0] == d == n_features + options.fit_intercept
+
+
+def draw_seed(rng):
+    """A seed for all outputs: each is treated as it would be alone."""
+    return int(rng.randint(2**31 - 1))
+
+
+@serial_blas()
+def canonical_problem(X, targets, sample_weight, options, *, accept_sparse=True, n_samples=None):
+    """The problem of data: canonical rows, sizes checked, and penalties.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    targets : ndarray of shape (n_samples, n_outputs)
+    sample_weight : array-like of shape (n_samples,) or None
+    options : FitOptions
+    accept_sparse : bool, default=True
+        Whether rows may be kept as CSR.
+    n_samples : int, default=None
+        Number of rows that X is a sample of.
+
+    Returns
+    -------
+    Problem
+    """
+    data, first, weights = canonical_data(X, targets, sample_weight, accept_sparse)
+    # columns of their own, so that an output is fitted as it would be alone
+    rows, outputs = data[first], np.asfortranarray(targets[first])
+    check_size("X", rows)
+    check_size("y", outputs)
+    # distinct rows count once, of all rows as of those of a sample
+    n_rows = None if n_samples is None else round(len(first) * n_samples / data.shape[0])
+    alphas = options.penalties(rows, outputs, weights, n_rows)
+    return Problem(options, data, first, rows, outputs, weights, alphas)
+
+
+@serial_blas()
+def prepare(problem, rng, last=None):
+    """Choose the patterns to start from, and set up the programs of the outputs.
+
+    Parameters
+    ----------
+    problem : Problem
+    rng : RandomState
+    last : LastFit, default=None
+        Whose random patterns are kept where they fit.
+
+    Returns
+    -------
+    Prepared
+    """
+    options, outputs, alphas = problem.options, problem.outputs, problem.alphas
+    gates, patterns = _choose_patterns(problem, rng, last)
+    program = SampledProgram(
+        problem.rows,
+        outputs[:, 0],
+        patterns,
+        loss=options.loss,
+        alpha=alphas[0],
+        sample_weight=problem.weights,
+        fit_intercept=options.fit_intercept,
+        gates=gates,
+        exhaustive=options.kind == "all",
+    )
+    programs = [
+        program.with_target(column.copy(), alpha=alpha)
+        for column, alpha in zip(outputs.T, alphas, strict=True)
+    ]
+    return Prepared(problem, gates, programs)
+
+
+def _choose_patterns(problem, rng, last):
+    """Gates and patterns of the canonical rows."""
+    options, seen = problem.options, problem.options.seen(problem.rows)
+    if options.kind == "given":
+        patterns = check_patterns(options.patterns, problem.data.shape[0])[problem.first]
+        gates, margins = realizing_gates(seen, patterns)
+        # a pattern that no direction realises is reported by the program
+        return (gates if np.all(margins > 1e-9) else None), patterns
+    if options.kind == "all":
+        gates = enumerate_gates(seen, max_patterns=MAX_PATTERNS)
+    else:
+        gates = None if last is None else last.gates_for(options, seen)
+        if gates is None:
+            gates = options.draw_gates(problem.rows, problem.weights, rng)
+    if gates.shape[1] == 0:
+        raise ValueError(
+            "X must have a row that is not zero when fit_intercept=False: no neuron without a bias "
+            "is active on zeros."
+        )
+    return gates, activation_patterns(seen, gates)
+
+
+@serial_blas()
+def fit_outputs(prepared, seed, report, *, last=None, n_jobs=None):
+    """Solve the programs of the outputs.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    seed : int
+    report : callable
+        Called with the number of an output; returns a `Reporter`.
+    last : LastFit, default=None
+        To start from.
+    n_jobs : int, default=None
+        Outputs solved at the same time.
+
+    Returns
+    -------
+    Fitted
+    """
+    programs = prepared.programs
+    starts = [None] * len(programs) if last is None else last.starts(prepared)
+    # a lone task runs here, where its table can be printed as it grows
+    solved = Parallel(n_jobs=n_jobs if len(programs) > 1 else 1)(
+        delayed(_fit_output)(prepared.problem.options, program, seed, start, report, k)
+        for k, (program, start) in enumerate(zip(programs, starts, strict=True))
+    )
+    return Fitted.of(prepared, solved)
+
+
+def _fit_output(options, program, seed, start, report, k):
+    """The program that was solved, its result, and its bounds."""
+    reporter = report(k)
+    program, result = options.solve(program, random_state=seed, warm_start=start, on_check=reporter)
+    reporter.end()
+    return program, result, options.bound(program, result)
+
+
+def programs_of_network(network, problem):
+    """One program per output, over all patterns or those of the network's neurons."""
+    every, rng = problem.options.kind == "all", np.random.RandomState(0)
+    options = replace(
+        problem.options, patterns="all" if every else "random", n_patterns=1, solver="admm"
+    )
+    programs = prepare(replace(problem, options=options), rng).programs
+    if every:
+        return programs
+    seen = programs[0].rows
+    for k, part in enumerate(network.split()):
+        hidden = part.hidden_weights
+        if options.fit_intercept:
+            hidden = np.concatenate([hidden, part.hidden_biases[None]])
+        neurons, strict = strict_gates(seen, hidden, rng)
+        strict &= activation_patterns(seen, neurons).any(axis=0)
+        if strict.any():
+            programs[k] = programs[k].with_gates(neurons[:, strict])
+    return programs
+
+
+def network_attributes(network):
+    """The attributes that predictions need, and the parts of the network."""
+    return {
+        "network_": network,
+        "coefs_": [network.hidden_weights, network.output_weights],
+        "intercepts_": [network.hidden_biases, network.output_biases],
+        "n_neurons_": network.n_neurons,
+        "n_outputs_": len(network.output_biases),
+    }
