@@ -162,15 +162,10 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             )
 
     def _complaints(self, results):
-        """Categories and messages of the warnings that a fit deserves."""
-        message = self._shortcoming(results)
-        return [] if message is None else [(ConvergenceWarning, message)]
-
-    def _shortcoming(self, results):
-        """What the solver did not reach, and what to do about it; None if there is nothing."""
+        """Categories and messages of warnings: what was not reached, and what to do about it."""
         worst = max(results, key=lambda result: result.gap)
         if worst.status in ("optimal", "stopped"):
-            return None
+            return
         if worst.status == "stalled":
             advice = (
                 "rounding errors stopped the solver; increase tol, or scale the features (e.g. "
@@ -185,9 +180,10 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             advice = "increase max_iter or tol"
             if self.solver != "admm":
                 advice += ", or use solver='admm'"
-        return (
+        yield (
+            ConvergenceWarning,
             f"{type(self).__name__} stopped after {worst.n_iter} iterations at a relative duality "
-            f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}."
+            f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}.",
         )
 
     def _validate_data(self, X, y="no_validation", **options):

@@ -34,21 +34,10 @@ MAX_PATTERNS = 250_000
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is minimised, on canonical rows.
-
-    Attributes
-    ----------
-    options : FitOptions
-    data : ndarray or CSR array of shape (n_samples, n_features)
-        All rows, in float64.
-    first : ndarray of int of shape (n_rows,)
-        Where the canonical rows are among them.
-    outputs : ndarray of shape (n_rows, n_outputs)
-    weights : ndarray of shape (n_rows,)
-    alphas : ndarray of shape (n_outputs,)
-    """
+    """What is minimised, on canonical rows; a penalty and a column of `outputs` for each output."""
 
     options: FitOptions
+    # all rows, in float64, and where the canonical ones are among them
     data: Any
     first: IntArray
     rows: Any
@@ -89,15 +78,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A problem with its patterns.
-
-    Attributes
-    ----------
-    problem : Problem
-    gates : ndarray of shape (d, n_gates)
-    programs : list of SampledProgram
-        One per output; they share everything but target and penalty.
-    """
+    """A problem with its patterns: a program for each output, all on the same gates."""
 
     problem: Problem
     gates: FloatArray
@@ -106,24 +87,14 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """Outcome of a fit; of `programs`, `results` and `bounds` there is one per output.
-
-    Attributes
-    ----------
-    prepared : Prepared
-        What was fitted.
-    network : TwoLayerReLU
-    programs : list of SampledProgram
-        Those that were solved, over the patterns found where they are adaptive.
-    results : list of Result
-    bounds : list
-        What is known of the optimum over all networks.
-    """
+    """Outcome of a fit: the network, and for each output what was solved and what it says."""
 
     prepared: Prepared
     network: TwoLayerReLU
+    # over the patterns found, where they are adaptive
     programs: list[SampledProgram]
     results: list[Result]
+    # of the optimum over all networks
     bounds: list[Any]
 
     @classmethod
@@ -187,28 +158,15 @@ class Fitted:
 
 @dataclass(frozen=True, eq=False)
 class LastFit:
-    """What the next fit can start from, and the next certificate go on from.
-
-    Attributes
-    ----------
-    kind : str
-        See `FitOptions`.
-    gates : ndarray of shape (d, n_gates)
-    kept : ndarray of int
-        Gates of distinct patterns, on the rows of the fit.
-    results : list of Result
-        One per output.
-    digest : str
-        Of the problem.
-    certificate : Certificate or None
-        The best one so far.
-    """
+    """What the next fit can start from, and the next certificate go on from."""
 
     kind: str
     gates: FloatArray
+    # gates of distinct patterns, on the rows of the fit
     kept: IntArray
     results: list[Result]
     digest: str
+    # the best one so far; None where there is none
     certificate: Certificate | None
 
     @classmethod
@@ -262,22 +220,10 @@ def draw_seed(rng):
 
 @serial_blas()
 def canonical_problem(X, targets, sample_weight, options, *, accept_sparse=True, n_samples=None):
-    """The problem of data: canonical rows, sizes checked, and penalties.
+    """Rows in one order, each once, their sizes checked, and the penalties.
 
-    Parameters
-    ----------
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-    targets : ndarray of shape (n_samples, n_outputs)
-    sample_weight : array-like of shape (n_samples,) or None
-    options : FitOptions
-    accept_sparse : bool, default=True
-        Whether rows may be kept as CSR.
-    n_samples : int, default=None
-        Number of rows that X is a sample of.
-
-    Returns
-    -------
-    Problem
+    `accept_sparse` says whether rows may be kept as CSR, and `n_samples` how many rows X is a
+    sample of, where it is one.
     """
     data, first, weights = canonical_data(X, targets, sample_weight, accept_sparse)
     # columns of their own, so that an output is fitted as it would be alone
@@ -292,19 +238,7 @@ def canonical_problem(X, targets, sample_weight, options, *, accept_sparse=True,
 
 @serial_blas()
 def prepare(problem, rng, last=None):
-    """Choose the patterns to start from, and set up the programs of the outputs.
-
-    Parameters
-    ----------
-    problem : Problem
-    rng : RandomState
-    last : LastFit, default=None
-        Whose random patterns are kept where they fit.
-
-    Returns
-    -------
-    Prepared
-    """
+    """Choose patterns, those of the last fit where they are to be kept, and set up programs."""
     options, outputs, alphas = problem.options, problem.outputs, problem.alphas
     gates, patterns = _choose_patterns(problem, rng, last)
     program = SampledProgram(
@@ -349,22 +283,9 @@ def _choose_patterns(problem, rng, last):
 
 @serial_blas()
 def fit_outputs(prepared, seed, report, *, last=None, n_jobs=None):
-    """Solve the programs of the outputs.
+    """Solve the programs of the outputs, `n_jobs` at the same time.
 
-    Parameters
-    ----------
-    prepared : Prepared
-    seed : int
-    report : callable
-        Called with the number of an output; returns a `Reporter`.
-    last : LastFit, default=None
-        To start from.
-    n_jobs : int, default=None
-        Outputs solved at the same time.
-
-    Returns
-    -------
-    Fitted
+    `report` is called with the number of an output, and returns a `Reporter`.
     """
     programs = prepared.programs
     starts = [None] * len(programs) if last is None else last.starts(prepared)

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from .._compat import Interval, Options, StrOptions
 from .._typing import ArrayLike, ClassificationLoss, FloatArray, Limits, Seed
@@ -360,28 +361,20 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         return known
 
     def _complaints(self, results):
-        complaints = super()._complaints(results)
-        if self.formulation != "cone":
-            return complaints
-        left = [result for result in results if result.program is None]
-        if left:
-            message = (
-                f"{type(self).__name__} has no neurons: none of the "
-                f"{left[0].patterns.shape[1]} activation patterns that were tried leaves room "
-                f"for one on all of every perturbed sample at epsilon={self.epsilon}, and what "
-                "is left is a constant network. Use formulation='relaxed', a smaller epsilon, "
-                "or fit_intercept=True."
+        name, cone = type(self).__name__, self.formulation == "cone"
+        if cone and (left := [result for result in results if result.program is None]):
+            yield (
+                UserWarning,
+                f"{name} has no neurons: none of the {left[0].patterns.shape[1]} activation "
+                "patterns that were tried leaves room for one on all of every perturbed sample at "
+                f"epsilon={self.epsilon}, and what is left is a constant network. Use "
+                "formulation='relaxed', a smaller epsilon, or fit_intercept=True.",
             )
-            complaints.insert(0, (UserWarning, message))
-        return complaints
-
-    def _shortcoming(self, results):
         if results[0].bounds_of != "relaxed":
-            return super()._shortcoming(results)
-        left = [result for result in results if result.status == "max_iter"]
-        if not left:
-            return None
-        return (
-            f"{type(self).__name__} stopped after {left[0].n_iter} iterations while the objective "
-            f"was falling by more than tol={self.tol:.1e}: increase max_iter or tol."
-        )
+            yield from super()._complaints(results)
+        elif left := [result for result in results if result.status == "max_iter"]:
+            yield (
+                ConvergenceWarning,
+                f"{name} stopped after {left[0].n_iter} iterations while the objective was falling "
+                f"by more than tol={self.tol:.1e}: increase max_iter or tol.",
+            )

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet.core.losses import get_loss
 from sklearn_convexnet.distributed import Distributed
 from sklearn_convexnet.distributed.shards import DaskShards
 
@@ -70,7 +71,7 @@ def test_objective_is_that_of_the_fit_on_arrays(client, friedman, loss, fit_inte
     assert remote.objective_ == pytest.approx(local.objective_, rel=max(tol, 1e-6))
     assert same_problem(local, remote)
     penalty, outputs = remote.network_.penalty(), remote.network_(X)[:, 0]
-    losses = remote._loss().value(outputs, y).mean()
+    losses = get_loss(remote.loss).value(outputs, y).mean()
     assert remote.objective_ == pytest.approx(losses + 0.3 * penalty, rel=1e-12)
 
 
@@ -165,6 +166,8 @@ def test_classes(client, class_weight):
     # of networks that share neurons less is proved than of those that do not
     certificate = remote.certificate_
     assert certificate.networks == "unshared"
+    for name in ("n_patterns", "n_directions"):
+        assert certificate.detail[name] == local.certificate_.detail[name]
     shared = certificate.detail["shared_lower_bound"]
     assert 0 < shared < certificate.detail["proved_lower_bound"] <= local.objective_
     assert shared <= local.certificate_.detail["shared_lower_bound"] * (1 + 0.05)

@@ -27,6 +27,7 @@ from sklearn_convexnet import (
     alpha_max,
     convex_relu_path,
 )
+from sklearn_convexnet.core.losses import get_loss
 
 SMALL = {"alphas": 3, "eps": 0.02, "cv": 3, "n_patterns": 8, "tol": 0.2, "random_state": 0}
 # one small program a fit, where it does not matter what is fitted
@@ -324,4 +325,4 @@ def test_bad_folds():
     with pytest.raises(ValueError, match="at least two classes"):
         Classifier(cv=KFold(2)).fit(X, np.repeat([0, 1], [23, 22]))
     with pytest.raises(ValueError, match="loss must be a loss for"):
-        Regressor(loss=ConvexReLUClassifier(loss="hinge")._loss()).fit(X, y)
+        Regressor(loss=get_loss("hinge")).fit(X, y)
