@@ -48,7 +48,7 @@ def measure_rows(*, n, d, P, iterations):
     from sklearn_convexnet.solvers.admm import kronecker_admm
 
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
-        program = teacher_problem(n, d, P, 0.03).program().normalised()[0]
+        program = teacher_problem(n, d, P, 0.03).program().normalised
         shards = Shards.of(program, workers=workers, splits_loss=True, dtype="float32")
         admm, _ = kronecker_admm(shards, program.alpha)
         admm.run(2)

@@ -154,6 +154,6 @@ def assert_certified(program, result):
     assert result.objective <= result.upper_bound * (1.0 + 1e-9) + rounding
     network = result.network
     assert np.isfinite(network(program.rows[:, : network.hidden_weights.shape[0]])).all()
-    assert result.network.n_neurons <= 2 * len(program.geometry.directions.T)
+    assert result.network.n_neurons <= 2 * len(program.directions.T)
     assert result.history
     assert result.history[-1]["iteration"] == result.n_iter

@@ -56,7 +56,7 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
     slopes : ndarray of shape (n_samples,)
         Admissible slopes.
     multipliers : ndarray of shape (n_cone_rows, n_indices), default=None

@@ -73,7 +73,7 @@ def price(program, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALO
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
         Its patterns are not looked at.
     slopes : ndarray of shape (n_samples,)
         Slopes of the loss.
@@ -158,7 +158,7 @@ def distinct(program, priced, *, above, most):
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
     priced : Priced
     above : float
         Values up to this one are not wanted.

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..core.parallel import ALONE
 from ..program.patterns import draw_gates
-from ..program.units import Units
 from .dual import admissible_slopes, dual_value
 from .pricing import distinct, price
 
@@ -49,7 +48,7 @@ def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None, workers=A
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
     slopes : ndarray of shape (n_samples,)
         In the user's units.
     rng : numpy.random.RandomState
@@ -64,16 +63,15 @@ def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None, workers=A
     -------
     SearchedDual
     """
-    units = Units(program)
-    normalised = units.normalised
-    slopes = admissible_slopes(normalised, slopes / units.slope_scale)
+    normalised = program.problem.normalised
+    slopes = admissible_slopes(normalised, slopes / normalised.units.slope)
     fresh = draw_gates(
         program.rows, program.weights, n_starts, rng, intercept=program.fit_intercept
     )
     known = [fresh, program.gates] if extra is None else [fresh, program.gates, extra]
-    starts = units.directions(np.concatenate(known, axis=1))
+    starts = normalised.design.coordinates(np.concatenate(known, axis=1))
     many = program.n_samples >= _MANY_ROWS
-    precision = normalised.geometry.precision if many else np.float64
+    precision = normalised.design.precision if many else np.float64
     priced = price(normalised, slopes, starts, dtype=precision, workers=workers)
     largest = priced.largest
     if precision != np.float64:
@@ -81,11 +79,11 @@ def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None, workers=A
         largest = max(largest, best.largest)
     above = normalised.alpha + 0.1 * (largest - normalised.alpha)
     joining = distinct(normalised, priced, above=above, most=_JOINING)
-    found = units.user_directions(priced.directions[:, joining])
+    found = normalised.design.directions(priced.directions[:, joining])
     return SearchedDual(
         slopes,
         largest,
-        units.objective_scale * dual_value(normalised, slopes, largest),
+        normalised.units.objective * dual_value(normalised, slopes, largest),
         np.concatenate([program.gates, found], axis=1),
         n_starts,
     )

@@ -8,7 +8,7 @@ from ..bounds.dual import Certified, balance_slopes, less_rounding
 from ..bounds.pricing import bound_of_sums
 from ..core.network import TwoLayerReLU
 from ..program.shard import ShardsLostError
-from ..program.units import Solution
+from ..program.units import Solution, Units
 from ..solvers.admm import iterate, kronecker_admm
 from ..solvers.base import Record, Result
 from .collections import as_blocks, client_of_collections
@@ -111,7 +111,7 @@ class Distributed:
         Parameters
         ----------
         column : int
-        program : SampledProgram
+        program : PatternProgram
             Loss and penalty of the output, on the sample.
         gates : ndarray of shape (d, P)
         tol, max_iter, on_check
@@ -132,14 +132,13 @@ class Distributed:
         shards, loss, alpha = self.shards, program.loss, program.alpha
         row_square, target_squares = self._squares()
         row_scale = np.sqrt((row_square + self.intercept) / len(gates)) or 1.0
-        scaled_loss, scaled_alpha, target_scale, objective_scale = program.in_units(
-            row_scale, float(np.sqrt(target_squares[column]))
-        )
+        units = Units.of(loss, row_scale, float(np.sqrt(target_squares[column])))
+        scaled_loss, scaled_alpha = units.normalised(loss, alpha)
         shards.prepare(
-            column, gates, scaled_loss, self.intercept, (row_scale, target_scale), self.weight,
+            column, gates, scaled_loss, self.intercept, (units.row, units.target), self.weight,
             dtype,
         )  # fmt: skip
-        record = Record(objective_scale, on_check)
+        record = Record(units.objective, on_check)
         zero = np.zeros_like(gates)
         nothing = np.zeros((len(gates), 0)), np.zeros(0, dtype=int), 0.0
         value = sum(shards.ask("call", shards.token, "mean_loss", nothing))
@@ -148,9 +147,9 @@ class Distributed:
         best, n_iter = iterate(
             admm, gates, tol=tol, max_iter=max_iter, record=record, best=best, spectra=spectra
         )
-        point, scale = best.solution, target_scale / row_scale
+        point = best.solution
         found = TwoLayerReLU.from_blocks(
-            scale * point.v, scale * point.w, target_scale * point.bias,
+            units.block * point.v, units.block * point.w, units.target * point.bias,
             has_bias_column=self.intercept,
         )  # fmt: skip
         objectives = [self._objective(one, loss, alpha, column) for one in (found, *networks)]
@@ -158,8 +157,8 @@ class Distributed:
         result = Result(
             network=(found, *networks)[chosen],
             objective=objectives[chosen],
-            upper_bound=objective_scale * best.upper_bound,
-            lower_bound=objective_scale * best.lower_bound,
+            upper_bound=units.objective * best.upper_bound,
+            lower_bound=units.objective * best.lower_bound,
             gap=best.gap,
             bounds_of="sampled",
             n_iter=n_iter,
@@ -168,7 +167,7 @@ class Distributed:
             solution=point,
         )
         proved, excess = self._proved(scaled_alpha)
-        return result, objective_scale * proved, excess
+        return result, units.objective * proved, excess
 
     def _squares(self):
         """Weighted means of the squared norms of X and of the squares of the targets."""

@@ -31,7 +31,6 @@ from ..core.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, Loss, get_lo
 from ..core.network import TwoLayerReLU
 from ..core.parallel import serial_blas
 from ..program.patterns import draw_gates, few_gates
-from ..program.units import Units
 from ..solvers import solve, solve_adaptive
 from ..solvers.descent import constant_network
 from ._base import BaseConvexReLU
@@ -298,14 +297,15 @@ class PathFit:
 @serial_blas()
 def largest_alpha(program, seed, n_starts=_STARTS):
     """The `alpha_max` of one program, found by a search."""
-    units = Units(program)
-    normalised = units.normalised
+    normalised = program.normalised
     _, slopes = _constant(normalised)
     rng = np.random.RandomState(seed)
     fresh = draw_gates(
         program.rows, program.weights, n_starts, rng, intercept=program.fit_intercept
     )
-    starts = np.concatenate([units.directions(fresh), normalised.gates], axis=1)
+    starts = np.concatenate(
+        [normalised.problem.design.coordinates(fresh), normalised.gates], axis=1
+    )
     slopes = admissible_slopes(normalised, slopes)
     found = max(
         price(normalised, slopes, starts, max_iter=_STEPS).largest,
@@ -320,7 +320,7 @@ def _over_few_patterns(program, normalised, slopes):
     gates = few_gates(program.rows, most=_FEW_PATTERNS)
     if gates is None or gates.shape[1] == 0:
         return 0.0
-    over_all = Units(program.with_gates(gates)).normalised
+    over_all = program.with_gates(gates).normalised
     return dual_norms(over_all, slopes, exact_above=0.0).max()
 
 

@@ -59,8 +59,7 @@ from ..core.rows import (
     transposed_times,
 )
 from ..core.rows import largest as largest_entry
-from ..program.pattern_program import SampledProgram
-from ..program.units import Units
+from ..program.problem import NormalisedProblem
 from .column_generation import tighten
 from .pricing_tree import pricing_maximum
 
@@ -219,29 +218,25 @@ class ProvedDual:
 
     Attributes
     ----------
-    program : SampledProgram
-        Normalised; its patterns are not looked at.
-    objective_scale : float
-        Factor to the user's objectives.
+    problem : NormalisedProblem
     slopes : ndarray of shape (n_samples,)
         Admissible.
     excess : float
         At least :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+| / \alpha`.
     """
 
-    program: SampledProgram
-    objective_scale: float
+    problem: NormalisedProblem
     slopes: np.ndarray
     excess: float
 
     def at(self, kappa):
         """Lower bound by the slopes over kappa, less what rounding may have added."""
-        program, kappa = self.program, kappa * (1.0 + 4.0 * _EPS)
+        problem, kappa = self.problem, kappa * (1.0 + 4.0 * _EPS)
         slopes = self.slopes / kappa
-        terms = program.weights * program.loss.conjugate(slopes, program.y)
+        terms = problem.weights * problem.loss.conjugate(slopes, problem.y)
         # a term may be small next to the product that it has in it
-        sizes = np.abs(terms) + 2.0 * program.weights * np.abs(slopes * program.y)
-        return self.objective_scale * less_rounding(terms.sum(), sizes.sum(), len(terms))
+        sizes = np.abs(terms) + 2.0 * problem.weights * np.abs(slopes * problem.y)
+        return problem.units.objective * less_rounding(terms.sum(), sizes.sum(), len(terms))
 
     @property
     def lower_bound(self):
@@ -282,7 +277,7 @@ def bound_output(program, slopes):
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
         With ``exhaustive=True`` it prices exactly.
     slopes : ndarray of shape (n_samples,)
         Slopes of the loss, or better dual variables.
@@ -305,7 +300,7 @@ def certify_network(
 
     Parameters
     ----------
-    programs : list of SampledProgram
+    programs : list of PatternProgram
     objectives : list of float
         Of the network.
     bounds : list of OutputBounds
@@ -451,21 +446,20 @@ def _searched(program, slopes, workers=ALONE):
 
 
 def _over_all_patterns(program, slopes):
-    units = Units(program)
-    normalised = units.normalised
-    slopes = admissible_slopes(normalised, slopes / units.slope_scale)
+    normalised = program.normalised
+    problem = normalised.problem
+    slopes = admissible_slopes(problem, slopes / problem.units.slope)
     norms = dual_norms(normalised, slopes, exact_above=normalised.alpha)
     # what the sums over the rows may have lost, and cells too narrow to be told from rounding
-    sizes = normalised.weights * np.abs(slopes) * row_norms(normalised.rows)
+    sizes = problem.weights * np.abs(slopes) * row_norms(problem.rows)
     largest = norms.max() + ((len(sizes) + 16.0) * _EPS + _NARROWEST) * sizes.sum()
-    return ProvedDual(normalised, units.objective_scale, slopes, largest / normalised.alpha)
+    return ProvedDual(problem, slopes, largest / problem.alpha)
 
 
 def _closed_form(program, dual):
-    units = Units(program)
-    normalised = units.normalised
+    normalised = program.problem.normalised
     bound = pricing_bound(normalised.rows, normalised.weights * dual.slopes)
-    return ProvedDual(normalised, units.objective_scale, dual.slopes, bound / normalised.alpha)
+    return ProvedDual(normalised, dual.slopes, bound / normalised.alpha)
 
 
 def _affordable(program, slopes, wanted):
@@ -495,10 +489,10 @@ def _enclose(program, known, objective, time_limit, tol):
     """
     rng = np.random.RandomState(1)
     turn, deadline = _FIRST_TURN, time.perf_counter() + time_limit
-    units = Units(program)
-    normalised = units.normalised
+    normalised = program.problem.normalised
+    units, design = normalised.units, normalised.design
     proved, n_cones, upper = known.proved, 0, objective
-    dual = known.dual or _searched(program, units.slope_scale * proved.slopes)
+    dual = known.dual or _searched(program, units.slope * proved.slopes)
     rows = normalised.rows
     # large sparse rows have too many columns for branch and bound to get anywhere
     rows = None if is_wide(rows) or not fits_dense(rows) else dense(rows, "branch and bound")
@@ -517,7 +511,7 @@ def _enclose(program, known, objective, time_limit, tol):
             # no better dual variables to be had: all the time is for branch and bound
             end = deadline
         multipliers = normalised.weights * dual.slopes
-        enough = _affordable(normalised, dual.slopes, wanted / units.objective_scale)
+        enough = _affordable(normalised, dual.slopes, wanted / units.objective)
         enclosures = []
         for remaining, sign in ((2, 1.0), (1, -1.0)) if rows is not None else ():
             left = max(end - time.perf_counter(), 0.0) / remaining
@@ -527,7 +521,7 @@ def _enclose(program, known, objective, time_limit, tol):
                     sign * multipliers,
                     tol=0.25 * tol,
                     stop_below=max(enough, dual.largest),
-                    start=units.directions(dual.directions),
+                    start=design.coordinates(dual.directions),
                     time_limit=left,
                 )
             )
@@ -536,13 +530,13 @@ def _enclose(program, known, objective, time_limit, tol):
         if enclosures:
             gain = min(gain, max(enclosure.upper for enclosure in enclosures))
         excess = gain / normalised.alpha
-        enclosed = ProvedDual(normalised, units.objective_scale, dual.slopes, excess)
+        enclosed = ProvedDual(normalised, dual.slopes, excess)
         proved = max(proved, enclosed, key=lambda bound: bound.lower_bound)
         # with what branch and bound has found; and anew, because the best of several searches is
         # not one to be confident in
-        best = [units.user_directions(part.direction[:, None]) for part in enclosures]
+        best = [design.directions(part.direction[:, None]) for part in enclosures]
         known, largest = np.concatenate([dual.directions, *best], axis=1), dual.largest
-        dual = search_dual(program, dual.slopes * units.slope_scale, rng, extra=known)
+        dual = search_dual(program, dual.slopes * units.slope, rng, extra=known)
         finished = bool(enclosures) and all(part.finished for part in enclosures)
         nothing_left = settled and dual.largest <= max(largest * (1.0 + 1e-6), enough)
         if proved.lower_bound >= wanted or (nothing_left and finished):

@@ -31,7 +31,7 @@ def tighten(program, dual, objective, *, tol, deadline, rng):
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
     dual : SearchedDual
         Where to start.
     objective : float
@@ -65,5 +65,5 @@ def tighten(program, dual, objective, *, tol, deadline, rng):
         nothing_left = relative_gap(result.upper_bound, best.lower_bound) <= _NOTHING_LEFT * tol
         if new.shape[1] == 0 or nothing_left:
             break
-        directions = np.concatenate([program.geometry.directions[:, used], new], axis=1)
+        directions = np.concatenate([program.directions[:, used], new], axis=1)
     return best, upper

@@ -201,7 +201,7 @@ def solve_robust_cone(
         )
     chosen = np.sort(np.argsort(-np.where(alive, factors, 0.0), kind="stable")[:most])
     chosen = chosen[alive[chosen]]
-    program = RobustProgram(
+    program = RobustProgram.of(
         X,
         y,
         patterns[:, chosen],
@@ -233,8 +233,8 @@ def solve_robust_cone(
 
 def _solve(program, solver, tol, max_iter, on_check, hidden):
     """The barrier method, then ADMM if rounding stops it; the best point in the user's units."""
-    normalised, block_scale, target_scale, objective_scale = program.normalised()
-    record = Record(objective_scale, on_check)
+    normalised, units = program.normalised, program.sampled.problem.natural_units
+    record = Record(units.objective, on_check)
     bias, slopes = constant_network(
         normalised.sampled.y,
         normalised.sampled.weights,
@@ -274,14 +274,14 @@ def _solve(program, solver, tol, max_iter, on_check, hidden):
         best = replace(best, lower_bound=min(best.lower_bound, proved.lower_bound))
         record("excluded", n_iter, best)
     point = best.solution
-    v, w = program.feasible_point(block_scale * point.v, block_scale * point.w)
-    bias = target_scale * point.bias
-    slopes = objective_scale / target_scale * point.slopes
+    v, w = program.feasible_point(units.block * point.v, units.block * point.w)
+    bias = units.target * point.bias
+    slopes = units.slope * point.slopes
     best = Certified(
         Solution(v, w, bias, slopes),
         program.objective(v, w, bias),
-        objective_scale * best.lower_bound,
-        objective_scale * best.resolution,
+        units.objective * best.lower_bound,
+        units.objective * best.resolution,
     )
     return best, n_iter, record
 

@@ -59,7 +59,7 @@ def solve_relaxed(
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
         The data, the loss and the penalty; its gates are the neurons that the descent starts from.
         The loss must not increase with the margin.
     perturbation : Perturbation
@@ -126,7 +126,7 @@ class _Search:
         self.relaxation = Relaxation(
             X, program.y, perturbation, fit_intercept=program.fit_intercept
         )
-        self.unit = program.geometry.row_scale
+        self.unit = program.problem.design.row_scale
         self.relaxation.rows = self.relaxation.rows / self.unit
         self.relaxation.radii = self.relaxation.radii / self.unit
         self.alpha = program.alpha / self.unit

@@ -36,7 +36,7 @@ import numpy as np
 from .._typing import OnCheck
 from ..bounds.dual import Certified, admissible_slopes, dual_value, resolution, tighter
 from ..core.parallel import one_blas_pool
-from ..program.pattern_program import SampledProgram
+from ..program.pattern_program import PatternProgram
 from ..program.perturbation import Perturbation, dual_norms
 from ..program.relaxation import Relaxation, chords
 from ..program.units import Solution
@@ -56,7 +56,7 @@ _NEGLIGIBLE = 1e-5
 
 
 def solve_robust_scp(
-    program: SampledProgram,
+    program: PatternProgram,
     perturbation: Perturbation,
     *,
     tol: float = 1e-2,
@@ -67,7 +67,7 @@ def solve_robust_scp(
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
         The data, the loss and the penalty; its directions are the first layer. With an intercept,
         linear functions join them: a neuron per feature that is active on all perturbed rows. The
         loss must not increase with the margin.
@@ -123,7 +123,7 @@ class FixedLayer:
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
     perturbation : Perturbation
     """
 
@@ -133,12 +133,12 @@ class FixedLayer:
         self.relaxation = Relaxation(
             X, program.y, perturbation, fit_intercept=program.fit_intercept
         )
-        self.unit = program.geometry.row_scale
+        self.unit = program.problem.design.row_scale
         self.rows = self.relaxation.rows / self.unit
         self.radii = self.relaxation.radii / self.unit
         self.alpha = program.alpha / self.unit
         self.dual = perturbation.dual
-        drawn = program.geometry.directions
+        drawn = program.directions
         drawn = drawn / np.sqrt(np.einsum("ji,ji->i", drawn, drawn))
         linear = self._linear() if program.fit_intercept else drawn[:, :0]
         self.directions, self.n_linear = np.concatenate([linear, drawn], axis=1), linear.shape[1]

@@ -21,20 +21,22 @@ better with neurons that switch inside a ball.
 
 from __future__ import annotations
 
-import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from .._typing import ArrayLike, ClassificationLoss, FloatArray, RegressionLoss
+from .._typing import ArrayLike, BoolArray, ClassificationLoss, FloatArray, RegressionLoss
 from ..core.losses import Loss
 from ..core.network import TwoLayerReLU, column_norms
-from ..core.rows import root_mean_square
-from ..program.pattern_program import Geometry, SampledProgram, check_data
+from ..program.pattern_program import PatternProgram, distinct_columns
 from ..program.patterns import check_patterns
 from ..program.perturbation import Perturbation, dual_norms
+from ..program.problem import TrainingProblem, check_data
 from .living import free_face, largest_factors, slacks
 
 
+@dataclass(frozen=True, eq=False)
 class RobustProgram:
     r"""Convex adversarial training over given activation patterns.
 
@@ -45,30 +47,9 @@ class RobustProgram:
 
     The constant column of an intercept is never perturbed.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        Data.
-    y : array-like of shape (n_samples,)
-        Targets; -1 or +1 for the losses of classification.
-    patterns : array-like of bool of shape (n_samples, n_patterns)
-        Activation patterns of the unperturbed rows, a column each.
-    perturbation : Perturbation
-        What may be done to a row of X.
-    loss : str or Loss, default="hinge"
-        A loss of classification, or "squared".
-    alpha : float
-        Strength of the weight decay, > 0.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Non-negative weights; normalised to sum to one. Rows of weight zero are dropped.
-    fit_intercept : bool, default=False
-        Whether neurons have a (penalised) bias and the output an unpenalised one.
-    gates : array-like of shape (d, n_patterns), default=None
-        Directions inside the robust cones of the patterns; found when omitted.
-
     Attributes
     ----------
-    sampled : SampledProgram
+    sampled : PatternProgram
         The program without perturbations on the centres of the balls.
     radii : ndarray of shape (n_samples, d)
         Radii of the balls, zero in the constant column.
@@ -78,15 +59,17 @@ class RobustProgram:
     projections : ndarray of shape (n_patterns, d, d) or None
         On the subspaces of the cones; None if all of them have an interior.
 
-    Raises
-    ------
-    ValueError
-        If `SampledProgram` would, the loss has no closed form of its worst case, or a pattern has
-        neither a robust cone with an interior nor a face of it in the features without radii.
     """
 
-    def __init__(
-        self,
+    sampled: PatternProgram
+    radii: FloatArray
+    perturbation: Perturbation
+    bounding: BoolArray
+    projections: FloatArray | None = None
+
+    @classmethod
+    def of(
+        cls,
         X: ArrayLike,
         y: ArrayLike,
         patterns: ArrayLike,
@@ -97,68 +80,79 @@ class RobustProgram:
         sample_weight: ArrayLike | None = None,
         fit_intercept: bool = False,
         gates: ArrayLike | None = None,
-    ) -> None:
+    ) -> RobustProgram:
+        """The program of checked data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+        y : array-like of shape (n_samples,)
+            Targets; -1 or +1 for the losses of classification.
+        patterns : array-like of bool of shape (n_samples, n_patterns)
+            Activation patterns of the unperturbed rows, a column each.
+        perturbation : Perturbation
+            What may be done to a row of X.
+        loss : str or Loss, default="hinge"
+            A loss of classification, or "squared".
+        alpha : float
+            Strength of the weight decay, > 0.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; normalised to sum to one. Rows of weight zero are dropped.
+        fit_intercept : bool, default=False
+            Whether neurons have a (penalised) bias and the output an unpenalised one.
+        gates : array-like of shape (d, n_patterns), default=None
+            Directions inside the robust cones of the patterns; found when omitted.
+
+        Returns
+        -------
+        RobustProgram
+
+        Raises
+        ------
+        ValueError
+            If `SampledProgram` would, the loss has no closed form of its worst case, or a pattern
+            has neither a robust cone with an interior nor a face of it in the features without
+            radii.
+        """
         X, y, weights, loss = check_robust_data(X, y, loss, alpha, sample_weight, perturbation)
-        patterns = check_patterns(patterns, len(X))
-        self.perturbation = perturbation
+        patterns, used = check_patterns(patterns, len(X)), weights > 0
         centres, radii = perturbation.balls(X)
-        constant = np.ones((len(X), int(fit_intercept)))
-        radii = np.concatenate([radii, 0.0 * constant], axis=1)
-        rows = np.concatenate([centres, constant], axis=1)[weights > 0]
-        self.radii = np.ascontiguousarray(radii[weights > 0])
-        patterns = patterns[weights > 0]
-        name = "gates"
+        problem = TrainingProblem.of(
+            centres,
+            y,
+            loss=loss,
+            alpha=alpha,
+            sample_weight=sample_weight,
+            fit_intercept=fit_intercept,
+        )
+        constant = np.zeros((len(X), int(fit_intercept)))
+        radii = np.ascontiguousarray(np.concatenate([radii, constant], axis=1)[used])
+        rows, patterns, name = problem.rows, patterns[used], "gates"
         if gates is None:
             name = "patterns"
-            gates, _ = largest_factors(rows, self.radii, patterns, perturbation.dual)
+            gates, _ = largest_factors(rows, radii, patterns, perturbation.dual)
         gates = np.array(gates, dtype=np.float64)
         if gates.shape != (rows.shape[1], patterns.shape[1]) or not np.isfinite(gates).all():
             raise ValueError(
                 f"gates must be finite and of shape {(rows.shape[1], patterns.shape[1])}, got "
                 f"shape {gates.shape}."
             )
-        gates, bounding, bases = self._faces(rows, patterns, gates, name)
-        self.sampled = _Centres(
-            centres[weights > 0],
-            y[weights > 0],
-            patterns,
-            loss=loss,
-            alpha=alpha,
-            sample_weight=weights[weights > 0],
-            fit_intercept=fit_intercept,
-            gates=gates,
-        )
-        self.bounding = bounding[:, self.sampled.kept]
-        self.projections = None
+        gates, bounding, bases = _faces(rows, radii, patterns, gates, perturbation, name)
+        kept = distinct_columns(patterns)
+        patterns, gates = (np.ascontiguousarray(a[:, kept]) for a in (patterns, gates))
+        projections = None
         if bases:
             whole = np.eye(rows.shape[1])
-            kept = (bases.get(i, whole) for i in self.sampled.kept)
-            self.projections = np.stack([basis @ basis.T for basis in kept])
-        self._take_gate_slack()
+            kept_bases = (bases.get(i, whole) for i in kept)
+            projections = np.stack([basis @ basis.T for basis in kept_bases])
+        sampled = PatternProgram(problem, patterns, gates, gates, kept)
+        return cls(sampled, radii, perturbation, bounding[:, kept], projections)
 
-    def _faces(self, rows, patterns, gates, name):
-        """Gates in the cones, rows that bound them, and bases of the flat ones."""
-        dual = self.perturbation.dual
-        # a row of zeros that nothing moves has no side
-        sided = np.any((rows != 0) | (self.radii > 0), axis=1)
-        bounding, bases, dead = np.repeat(sided[:, None], patterns.shape[1], axis=1), {}, []
-        slack = slacks(rows, self.radii, patterns, gates, dual)
-        for i in np.flatnonzero(~(slack[sided].min(axis=0, initial=np.inf) > 0)):
-            _, factor = largest_factors(rows, self.radii, patterns[:, [i]], dual)
-            gates[:, i], held, bases[i] = free_face(rows, self.radii, patterns[:, i])
-            if not (np.isinf(factor[0]) and held[sided].any()):
-                dead.append(int(i))
-            bounding[held, i] = False
-        if dead:
-            raise ValueError(
-                f"{name}: {len(dead)} of {patterns.shape[1]} columns (first: {dead[:5]}) have no "
-                f"direction inside their robust cone for epsilon={self.perturbation.epsilon}. "
-                "Remove them, or lower epsilon."
-            )
-        return gates, bounding, bases
-
-    def _take_gate_slack(self):
-        self.gate_slack = np.where(self.bounding, self.slack(self.sampled.gates), np.inf)
+    @cached_property
+    def gate_slack(self) -> FloatArray:
+        """Slack of the gates in the cones that rows bound; infinite elsewhere."""
+        return np.where(self.bounding, self.slack(self.sampled.gates), np.inf)
 
     def on_faces(self, blocks: FloatArray) -> FloatArray:
         """The nearest blocks, shape (d, n_patterns), in the subspaces of the cones."""
@@ -248,47 +242,34 @@ class RobustProgram:
         losses = self.worst_case(effective, network.output_biases[0])
         return float(self.sampled.weights @ losses + self.sampled.alpha * network.penalty())
 
-    def normalised(self) -> tuple[RobustProgram, float, float, float]:
-        """The same program in units where rows and targets are of size one.
+    @cached_property
+    def normalised(self) -> RobustProgram:
+        """The same program in units where rows and targets are of size one."""
+        problem = self.sampled.problem.scaled
+        radii = self.radii / problem.units.row
+        return replace(self, sampled=replace(self.sampled, problem=problem), radii=radii)
 
-        Returns
-        -------
-        program : RobustProgram
-        block_scale, target_scale, objective_scale : float
-            What blocks, biases and objectives of the normalised program are multiplied by to be
-            those of this one.
-        """
-        sampled = self.sampled
-        row_scale = sampled.geometry.row_scale
-        target_scale = 1.0
-        if sampled.loss.target == "real":
-            target_scale = root_mean_square(sampled.y, sampled.weights)
-            target_scale = target_scale if target_scale > 1e-150 else 1.0
-        program, scaled = copy.copy(self), copy.copy(sampled)
-        scaled.geometry = Geometry(
-            sampled.rows / row_scale,
-            sampled.weights,
-            sampled.patterns,
-            sampled.gates,
-            sampled.geometry.directions,
+
+def _faces(rows, radii, patterns, gates, perturbation, name):
+    """Gates in the cones, rows that bound them, and bases of the flat ones."""
+    dual = perturbation.dual
+    # a row of zeros that nothing moves has no side
+    sided = np.any((rows != 0) | (radii > 0), axis=1)
+    bounding, bases, dead = np.repeat(sided[:, None], patterns.shape[1], axis=1), {}, []
+    slack = slacks(rows, radii, patterns, gates, dual)
+    for i in np.flatnonzero(~(slack[sided].min(axis=0, initial=np.inf) > 0)):
+        _, factor = largest_factors(rows, radii, patterns[:, [i]], dual)
+        gates[:, i], held, bases[i] = free_face(rows, radii, patterns[:, i])
+        if not (np.isinf(factor[0]) and held[sided].any()):
+            dead.append(int(i))
+        bounding[held, i] = False
+    if dead:
+        raise ValueError(
+            f"{name}: {len(dead)} of {patterns.shape[1]} columns (first: {dead[:5]}) have no "
+            f"direction inside their robust cone for epsilon={perturbation.epsilon}. "
+            "Remove them, or lower epsilon."
         )
-        degree = sampled.loss.degree
-        scaled.y = sampled.y / target_scale
-        scaled.loss = sampled.loss.scaled(target_scale)
-        scaled.alpha = sampled.alpha * target_scale ** (1.0 - degree) / row_scale
-        if sampled.loss.target == "sign":
-            scaled.alpha = sampled.alpha / row_scale
-        program.sampled, program.radii = scaled, self.radii / row_scale
-        program._take_gate_slack()
-        return program, target_scale / row_scale, target_scale, target_scale**degree
-
-
-class _Centres(SampledProgram):
-    """The program of the centres; what is asked of the gates is asked of the balls."""
-
-    def _strict_gates(self, gates, rows, patterns):
-        gates = np.ascontiguousarray(gates[:, self.kept])
-        return gates, gates
+    return gates, bounding, bases
 
 
 def check_robust_data(X, y, loss, alpha, sample_weight, perturbation):

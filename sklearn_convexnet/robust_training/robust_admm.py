@@ -15,11 +15,11 @@ form of `KroneckerSystem`. The loss is split on the effective weight of every sa
 step is a shrinkage with one root per sample.
 """
 
-import copy
+from dataclasses import replace
 
 import numpy as np
 
-from ..program.pattern_program import Geometry
+from ..program.problem import Design
 from ..program.shard import RELAXATION
 from ..solvers.linear_step import KroneckerSystem, penalty_factor
 from .shrinkage import Shrunk, WorstCaseProx
@@ -34,10 +34,14 @@ class RobustStep:
 
     def __init__(self, program, radii, dual):
         self.program = program
-        rows, geometry = program.rows, program.geometry
+        rows = program.rows
         self.gates = program.patterns.astype(np.float64)
         self.weighted_gates = program.weights[:, None] * self.gates
-        self.system = KroneckerSystem(geometry.row_spectrum, geometry.gate_spectrum)
+        spectra = (
+            np.linalg.eigh(factor.T @ (program.weights[:, None] * factor))
+            for factor in (rows, self.gates)
+        )
+        self.system = KroneckerSystem(*spectra)
         self.prox = WorstCaseProx(program.loss, program.y, rows, radii, dual, program.fit_intercept)
         self.copy, self.dual = np.zeros_like(rows), np.zeros_like(rows)
         self.bias_copy, self.bias_dual = np.zeros((2, len(rows)))
@@ -260,16 +264,13 @@ def _feature_scale(radii, dual):
 
 
 def _rescaled(sampled, scale):
-    rescaled = copy.copy(sampled)
-    geometry = sampled.geometry
-    rescaled.geometry = Geometry(
-        geometry.rows / scale,
-        geometry.weights,
-        geometry.patterns,
-        geometry.gates * scale[:, None],
-        geometry.directions * scale[:, None],
+    problem = sampled.problem
+    return replace(
+        sampled,
+        problem=replace(problem, design=Design(problem.rows / scale, problem.weights)),
+        gates=sampled.gates * scale[:, None],
+        directions=sampled.directions * scale[:, None],
     )
-    return rescaled
 
 
 def _shrink_norms(points, threshold, scale):

@@ -23,7 +23,7 @@ from ..bounds.search import search_dual
 from ..core.parallel import Workers, one_blas_pool
 from ..core.rows import check_dense, fits_dense, root_mean_square
 from ..program.patterns import activation_patterns, draw_gates, few_gates, strict_gates
-from ..program.units import Solution, Units
+from ..program.units import Solution
 from .base import Record, Result
 from .descent import Descent, constant_network
 from .solve import check_arguments, generator, solve
@@ -63,7 +63,7 @@ def solve_adaptive(
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
         The data, the loss and the penalty; its gates are the neurons that the descent starts from.
     solver : str, default="admm"
         Solver for the program over the patterns found, see `solve`. "admm" runs only where the
@@ -81,7 +81,7 @@ def solve_adaptive(
 
     Returns
     -------
-    program : SampledProgram
+    program : PatternProgram
         The program over the patterns found.
     result : Result
         Its solution; the network is the best one seen.
@@ -90,10 +90,9 @@ def solve_adaptive(
     if solver not in ("admm", "scp"):
         check_dense(program.rows, f"solver={solver!r}")
     rng = generator(random_state)
-    units = Units(program)
-    record = Record(units.objective_scale, on_check)
+    record = Record(program.problem.natural_units.objective, on_check)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
-        search = _Search(program, units, tol, max_iter, rng, record, workers)
+        search = _Search(program, tol, max_iter, rng, record, workers)
         search.start(warm_start)
         search.rounds()
         found, certified = search.certify()
@@ -186,14 +185,15 @@ class _Uncertified:
 class _Search:
     """The neurons and what is left of the iterations."""
 
-    def __init__(self, program, units, tol, max_iter, rng, record, workers):
-        self.program, self.units, self.normalised = program, units, units.normalised
+    def __init__(self, program, tol, max_iter, rng, record, workers):
+        self.program, self.normalised = program, program.normalised
+        self.problem = self.normalised.problem
         self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
         self.best, self.workers = None, workers
         n = self.normalised
         # line searches on the steep envelope of a kink notice the rounding of single precision
         smooth = np.isfinite(n.loss.curvature)
-        self.precision = n.geometry.precision if smooth else np.float64
+        self.precision = self.problem.design.precision if smooth else np.float64
         self.bias, _ = constant_network(n.y, n.weights, n.loss, fit_intercept=n.fit_intercept)
         self.constant = float(n.weights @ n.loss.value(np.full_like(n.y, self.bias), n.y))
 
@@ -208,7 +208,7 @@ class _Search:
     def start(self, warm_start):
         """Descend from the program's gates, or from a network that is near already."""
         if warm_start is not None:
-            neurons = self.units.neurons(warm_start.network)
+            neurons = self.problem.neurons(warm_start.network)
             self.descent = Descent(self.normalised, *neurons, self.workers)
             self.scale = self.descent.typical_activation
             self._descend(*_ROUND)
@@ -251,7 +251,7 @@ class _Search:
 
         Returns
         -------
-        program : SampledProgram or None
+        program : PatternProgram or None
             Over these patterns; None when the network is a constant.
         certified : Certified or None
         """
@@ -278,20 +278,22 @@ class _Search:
         fresh = draw_gates(
             program.rows, program.weights, _STARTS, self.rng, intercept=program.fit_intercept
         )
-        return np.concatenate([self.units.directions(fresh), self.descent.directions], axis=1)
+        return np.concatenate(
+            [self.problem.design.coordinates(fresh), self.descent.directions], axis=1
+        )
 
     def _certify_best(self):
-        best, units = self.best, self.units
+        best = self.best
         if best.objective >= self.constant * (1.0 - 1e-9):
             return None, None
-        gates = units.user_directions(best.directions)
+        gates = self.problem.design.directions(best.directions)
         gates, strict = strict_gates(self.program.rows, gates, self.rng)
         patterns = activation_patterns(self.program.rows, gates)
         usable = strict & patterns.any(axis=0)
         if not usable.any():
             return None, None
         found = self.program.with_gates(gates[:, usable])
-        program = found.normalised()[0]
+        program = found.normalised
         d, P = program.rows.shape[1], program.n_patterns
         column = {key: i for i, key in enumerate(_keys(found.patterns))}
         blocks = np.zeros((2, d, P))
@@ -331,19 +333,19 @@ def _best_of(one, other, tol):
 
 
 def _result(program, search, certified, tol):
-    units = Units(program)
-    solution = units.to_user(certified.solution)
+    problem = program.problem.normalised
+    solution = problem.to_user(certified.solution)
     networks = [
         program.network(solution.v, solution.w, solution.bias),
-        search.units.network(search.best.directions, search.best.outputs, search.best.bias),
+        search.problem.user_network(search.best.directions, search.best.outputs, search.best.bias),
     ]
     objectives = [program.network_objective(network) for network in networks]
     best = int(np.argmin(objectives))
     return Result(
         network=networks[best],
         objective=objectives[best],
-        upper_bound=units.objective_scale * certified.upper_bound,
-        lower_bound=units.objective_scale * certified.lower_bound,
+        upper_bound=problem.units.objective * certified.upper_bound,
+        lower_bound=problem.units.objective * certified.lower_bound,
         gap=certified.gap,
         bounds_of="sampled",
         n_iter=search.n_iter,

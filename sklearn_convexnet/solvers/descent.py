@@ -77,7 +77,7 @@ class Descent:
 
     Parameters
     ----------
-    program : SampledProgram
+    program : TrainingProblem or PatternProgram
         In normalised units; its patterns are not looked at.
     directions : ndarray of shape (d, m)
         Hidden weights.

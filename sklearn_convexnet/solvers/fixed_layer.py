@@ -28,7 +28,7 @@ def solve_scp(program, *, tol, max_iter, on_check, workers):
         patterns too.
     n_iter : int
     """
-    directions = program.geometry.directions
+    directions = program.directions
     features = np.maximum(times(program.rows, directions), 0.0)
     n, N = features.shape
     method = InteriorPoint(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,9 +10,9 @@ from scipy.sparse import issparse
 from .._typing import OnCheck, Seed, Solver
 from ..bounds.dual import Certified, admissible_slopes, certify, dual_norms, resolution, tighter
 from ..core.parallel import Workers, one_blas_pool
-from ..program.pattern_program import SampledProgram
+from ..program.pattern_program import PatternProgram
 from ..program.shard import Shards
-from ..program.units import Solution, Units
+from ..program.units import Solution
 from .admm import ADMM, iterate, kronecker_admm
 from .base import Record, Result
 from .descent import constant_network
@@ -35,7 +34,7 @@ _SMALLEST_ALPHA = 1e-13
 
 
 def solve(
-    program: SampledProgram,
+    program: PatternProgram,
     solver: Solver = "admm",
     *,
     tol: float = 1e-4,
@@ -51,8 +50,8 @@ def solve(
 
     Parameters
     ----------
-    program : SampledProgram
-        The program.
+    program : PatternProgram
+        The program, see `SampledProgram`.
     solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"}, default="admm"
         "admm": Kronecker-diagonalised ADMM, polished by an interior point on the blocks it finds
         (any loss). "admm-cholesky", "admm-rbcd": ADMM with the closed-form and the random
@@ -82,27 +81,28 @@ def solve(
     """
     check_arguments(solver, program.loss, tol, max_iter, warm_start)
     rng = generator(random_state)
-    units = Units(program)
-    start = None if warm_start is None else units.to_normalised(warm_start.solution)
-    record = Record(units.objective_scale, on_check)
+    if warm_start is not None:
+        _check_shape(program, warm_start.solution)
+    units = program.problem.natural_units
+    record = Record(units.objective, on_check)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
-        best, n_iter = _optimal_constant(units.normalised, tol, record), 1
+        best, n_iter = _optimal_constant(program.normalised, tol, record), 1
         if best is None:
             if solver != "scp" and issparse(program.rows):
                 program = program.dense()
-                units = Units(program)
-                start = None if warm_start is None else units.to_normalised(warm_start.solution)
+            problem = program.problem.normalised
+            start = None if warm_start is None else problem.from_user(warm_start.solution)
             best, n_iter = _solve_normalised(
-                units.normalised, solver, tol, max_iter, rng, start, record, workers
+                program.normalised, solver, tol, max_iter, rng, start, record, workers
             )
-    solution = units.to_user(best.solution)
+    solution = program.problem.normalised.to_user(best.solution)
     network = program.network(solution.v, solution.w, solution.bias)
     status = record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled")
     return Result(
         network=network,
         objective=program.network_objective(network),
-        upper_bound=units.objective_scale * best.upper_bound,
-        lower_bound=units.objective_scale * best.lower_bound,
+        upper_bound=units.objective * best.upper_bound,
+        lower_bound=units.objective * best.lower_bound,
         gap=best.gap,
         bounds_of="scp" if solver == "scp" else ("global" if program.exhaustive else "sampled"),
         n_iter=n_iter,
@@ -141,6 +141,16 @@ def check_arguments(solver, loss, tol, max_iter, warm_start):
         raise ValueError(f"warm_start must be a Result or None, got {warm_start!r}.")
 
 
+def _check_shape(program, solution):
+    """Raise ValueError for a point of a program with other rows or patterns."""
+    shape = (program.rows.shape[1], program.n_patterns)
+    if solution.v.shape != shape or solution.slopes.shape != (program.n_samples,):
+        raise ValueError(
+            f"warm_start must come from a program with blocks of shape {shape} and "
+            f"{program.n_samples} rows, got {solution.v.shape} and {len(solution.slopes)} rows."
+        )
+
+
 def _constant(program):
     """The constant network as a point (v, w, bias, slopes) of a normalised program."""
     zero = np.zeros((program.rows.shape[1], program.n_patterns))
@@ -167,8 +177,7 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record, worker
     solvable = program
     if program.alpha < _SMALLEST_ALPHA:
         # so little regularisation drowns in rounding: more of it solves the same problem better
-        solvable = copy.copy(program)
-        solvable.alpha = _SMALLEST_ALPHA
+        solvable = program.with_target(program.y, alpha=_SMALLEST_ALPHA)
     best, n_iter = _run(solvable, solver, tol, max_iter, rng, start, record, workers)
     if solvable is not program:
         point = best.solution
@@ -267,7 +276,7 @@ def _admm(program, solver, tol, rng, workers):
 def enough_precision(program, tol):
     """The dtype that is enough for the state of ADMM: single where its rounding does not show."""
     alike = program.weights.min() > 1e-6 * program.weights.max()
-    return program.geometry.precision if tol >= _SINGLE_TOL and alike else np.float64
+    return program.problem.design.precision if tol >= _SINGLE_TOL and alike else np.float64
 
 
 def _nonzero_blocks(v, w):

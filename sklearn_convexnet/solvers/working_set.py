@@ -59,7 +59,7 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
 
     Parameters
     ----------
-    program : SampledProgram
+    program : PatternProgram
     working : ndarray of int
         Blocks to start with.
     start : Solution or None

@@ -121,7 +121,7 @@ def test_a_dual_value_is_that_of_slopes_shrunk_to_feasibility():
 @settings(max_examples=8)
 @given(data=st.data())
 def test_the_constant_network_is_the_best_constant(loss, data):
-    program = data.draw(programs(losses=[loss])).normalised()[0]
+    program = data.draw(programs(losses=[loss])).normalised
     bias, slopes = constant_network(
         program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
     )

@@ -161,7 +161,7 @@ def test_arguments_are_left_alone():
     data = arguments()
     copies = {key: np.copy(value) for key, value in data.items()}
     program = SampledProgram(**data)
-    program.normalised()
+    assert program.normalised.rows is not program.rows
     program.rows[:] = 0.0
     for key, value in data.items():
         np.testing.assert_array_equal(value, copies[key])
@@ -223,54 +223,54 @@ def test_violation_is_relative_to_the_largest_product():
     seed=seeds,
     loss=st.sampled_from([*LOSSES, Huber(delta=0.3)]),
     intercept=st.booleans(),
-    units=st.tuples(st.floats(-8, 8), st.floats(-8, 8)),
+    scales=st.tuples(st.floats(-8, 8), st.floats(-8, 8)),
     wide=st.booleans(),
 )
-def test_normalised_units(seed, loss, intercept, units, wide):
+def test_normalised_units(seed, loss, intercept, scales, wide):
     data = arguments(seed, loss=loss, intercept=intercept, n=4 if wide else 12, d=7 if wide else 3)
-    data["X"] *= 10.0 ** units[0]
-    data["gates"][: data["X"].shape[1]] /= 10.0 ** units[0]
+    data["X"] *= 10.0 ** scales[0]
+    data["gates"][: data["X"].shape[1]] /= 10.0 ** scales[0]
     if get_loss(loss).target == "real":
-        data["y"] *= 10.0 ** units[1]
+        data["y"] *= 10.0 ** scales[1]
     program = SampledProgram(**data)
-    normalised, row_scale, target_scale, objective_scale = program.normalised()
+    normalised, units = program.normalised, program.problem.natural_units
     squares = (normalised.rows**2).sum(axis=1) / program.rows.shape[1]
     assert normalised.weights @ squares == pytest.approx(1.0, rel=1e-9)
     if get_loss(loss).target == "real":
         assert normalised.weights @ normalised.y**2 == pytest.approx(1.0, rel=1e-9)
     else:
-        assert target_scale == objective_scale == 1.0
+        assert units.target == units.objective == 1.0
     # points and objectives are those of the docstring
     rng = np.random.RandomState(seed)
     v, w = rng.standard_normal((2, *normalised.gates.shape))
-    basis = normalised.geometry.basis
+    basis = normalised.problem.design.basis
     assert (basis is not None) == (program.rows.shape[1] > program.n_samples)
     blocks = [v, w] if basis is None else [basis @ v, basis @ w]
-    v_user, w_user = (target_scale / row_scale * block for block in blocks)
+    v_user, w_user = (units.block * block for block in blocks)
     bias = 0.3 if intercept else 0.0
     outputs = normalised.predictions(v, w, bias)
     np.testing.assert_allclose(
-        program.predictions(v_user, w_user, target_scale * bias),
-        target_scale * outputs,
+        program.predictions(v_user, w_user, units.target * bias),
+        units.target * outputs,
         rtol=0,
-        atol=1e-9 * target_scale * np.abs(outputs).max(),
+        atol=1e-9 * units.target * np.abs(outputs).max(),
     )
-    expected = objective_scale * normalised.objective(v, w, bias)
-    assert program.objective(v_user, w_user, target_scale * bias) == pytest.approx(
+    expected = units.objective * normalised.objective(v, w, bias)
+    assert program.objective(v_user, w_user, units.target * bias) == pytest.approx(
         expected, rel=1e-9
     )
     # the gates realise the patterns in either coordinates
     np.testing.assert_array_equal(normalised.rows @ normalised.gates > 0, program.patterns)
     # a second time it is the same
-    np.testing.assert_array_equal(program.normalised()[0].rows, normalised.rows)
+    np.testing.assert_array_equal(program.normalised.rows, normalised.rows)
 
 
-def test_programs_of_other_targets_share_the_geometry():
+def test_programs_of_other_targets_share_the_design():
     program = SampledProgram(**arguments())
     other = program.with_target(2.0 * program.y)
-    assert other.geometry is program.geometry
+    assert other.problem.design is program.problem.design
     np.testing.assert_array_equal(other.y, 2.0 * program.y)
-    assert program.normalised()[0].geometry is other.normalised()[0].geometry
+    assert program.normalised.problem.design is other.normalised.problem.design
     fresh = SampledProgram(**changed(y=2.0 * arguments()["y"]))
     v, w = np.random.RandomState(0).standard_normal((2, *program.gates.shape))
     assert other.objective(v, w, 0.0) == fresh.objective(v, w, 0.0)
@@ -284,7 +284,7 @@ def test_programs_of_another_penalty():
     fresh = SampledProgram(**changed(alpha=3))
     v, w = np.random.RandomState(0).standard_normal((2, *program.gates.shape))
     assert other.objective(v, w, 0.0) == fresh.objective(v, w, 0.0)
-    assert other.normalised()[0].alpha == fresh.normalised()[0].alpha
+    assert other.normalised.alpha == fresh.normalised.alpha
 
 
 @pytest.mark.parametrize("loss", [*LOSSES, Huber(delta=0.3)], ids=str)

@@ -8,7 +8,6 @@ from problems import draw_program, exhaustive_program
 from sklearn_convexnet.bounds import search as dual_search
 from sklearn_convexnet.bounds.dual import admissible_slopes, dual_norms, relative_gap
 from sklearn_convexnet.bounds.search import search_dual
-from sklearn_convexnet.program.units import Units
 from sklearn_convexnet.proof import column_generation as module
 from sklearn_convexnet.proof.column_generation import tighten
 from sklearn_convexnet.solvers import solve, solve_adaptive
@@ -34,7 +33,7 @@ def tightened(program, dual, objective, *, tol=1e-3, deadline=np.inf):
 @INTERCEPTS
 def test_searched_bound_is_one_where_the_search_misses_nothing(loss, intercept):
     every, best, some = problem(loss, intercept)
-    units = Units(every)
+    normalised = every.normalised
     rng = np.random.RandomState(0)
     start = solve(some, tol=1e-6).solution.slopes
     noise = rng.standard_normal(every.n_samples)
@@ -43,9 +42,9 @@ def test_searched_bound_is_one_where_the_search_misses_nothing(loss, intercept):
         dual = search_dual(some, slopes, rng, n_starts=50)
         assert dual.n_starts == 50
         # the slopes are normalised and admissible
-        expected = admissible_slopes(units.normalised, slopes / units.slope_scale)
+        expected = admissible_slopes(normalised, slopes / every.problem.natural_units.slope)
         np.testing.assert_allclose(dual.slopes, expected, rtol=1e-12, atol=1e-14)
-        largest = dual_norms(units.normalised, dual.slopes, exact_above=0.0).max()
+        largest = dual_norms(normalised, dual.slopes, exact_above=0.0).max()
         assert dual.largest <= largest * (1 + 1e-10)
         # by concavity, the bound is no farther off than the search
         missed = largest / dual.largest if largest > 0 else 1.0
@@ -93,9 +92,9 @@ def test_tightening_reaches_the_tolerance(loss, intercept, seed):
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
     assert found.lower_bound >= dual.lower_bound
     # a bound, but for what the search has missed
-    units = Units(every)
-    largest = dual_norms(units.normalised, found.slopes, exact_above=0.0).max()
-    missed = max(largest / units.normalised.alpha, 1.0)
+    normalised = every.normalised
+    largest = dual_norms(normalised, found.slopes, exact_above=0.0).max()
+    missed = max(largest / normalised.alpha, 1.0)
     assert found.lower_bound <= best.upper_bound * missed
     # the network that adaptive patterns find is within reach, too
     _, result = solve_adaptive(some, tol=1e-3, random_state=0)
@@ -147,13 +146,13 @@ def test_useless_neurons_of_one_pattern_are_no_obstacle():
     least = every.patterns.sum(axis=0).argmin()
     gate = every.gates[:, [least]]
     some = every.with_gates(np.concatenate([gate, gate, gate], axis=1))
-    assert some.n_patterns == 1 and some.geometry.directions.shape[1] == 3
+    assert some.n_patterns == 1 and some.directions.shape[1] == 3
     constant = solve(some, "scp", tol=1e-4)
     assert constant.network.n_neurons == 0
     best = solve(every, tol=1e-6)
     assert best.network.n_neurons > 0
     dual = search_dual(some, constant.solution.slopes, np.random.RandomState(0))
-    start = dual_search.SearchedDual(dual.slopes, dual.largest, 0.0, some.geometry.directions, 1)
+    start = dual_search.SearchedDual(dual.slopes, dual.largest, 0.0, some.directions, 1)
     found = tightened(some, start, best.upper_bound)
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
 

@@ -246,7 +246,7 @@ def test_programs_refuse_dead_patterns():
     X, y = data("hinge")
     patterns = (X[:, :1] + X[:, 1:2] > 0.1) & True
     with pytest.raises(ValueError, match="patterns: 1 of 1 columns"):
-        RobustProgram(X, y, patterns, perturbation=Perturbation(3.0), alpha=0.1)
+        RobustProgram.of(X, y, patterns, perturbation=Perturbation(3.0), alpha=0.1)
 
 
 def test_the_patterns_that_bear_most_enter_a_large_program(monkeypatch):

@@ -103,7 +103,7 @@ class Plain:
 @settings(max_examples=10)
 @given(program=programs(losses=VARIANTS, max_rows=12))
 def test_two_numbers_a_row_are_the_whole_state_of_the_loss(program):
-    program = program.normalised()[0]
+    program = program.normalised
     method, plain = start(program), Plain(program)
     for _ in range(6):
         method.run(1)
@@ -119,7 +119,7 @@ def test_two_numbers_a_row_are_the_whole_state_of_the_loss(program):
 @pytest.mark.parametrize("intercept", [False, True])
 def test_shards_and_threads_make_no_difference(loss, intercept):
     program = draw_program(3, n=40, d=3, n_patterns=9, loss=loss, intercept=intercept)
-    program = program.normalised()[0]
+    program = program.normalised
     one = start(program)
     one.run(45)
     for n_threads in (1, 2):
@@ -132,7 +132,7 @@ def test_shards_and_threads_make_no_difference(loss, intercept):
 
 
 def test_threads_do_not_change_a_bit():
-    program = draw_program(3, n=40, d=3, n_patterns=9).normalised()[0]
+    program = draw_program(3, n=40, d=3, n_patterns=9).normalised
     one = start(program, n_shards=4)
     one.run(30)
     for n_threads in (2, 4):
@@ -144,7 +144,7 @@ def test_threads_do_not_change_a_bit():
 
 @pytest.mark.parametrize("loss", ["squared", "hinge"])
 def test_single_precision_follows(loss):
-    program = draw_program(3, n=60, d=3, n_patterns=9, loss=loss).normalised()[0]
+    program = draw_program(3, n=60, d=3, n_patterns=9, loss=loss).normalised
     double, single = start(program), start(program, dtype=np.float32)
     for method in (double, single):
         method.run(200)
@@ -155,7 +155,7 @@ def test_single_precision_follows(loss):
 @pytest.mark.parametrize("loss", ["squared", "hinge"])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_new_penalties_keep_the_multipliers(loss, intercept):
-    program = draw_program(3, loss=loss, intercept=intercept).normalised()[0]
+    program = draw_program(3, loss=loss, intercept=intercept).normalised
     balanced, plain = start(program), start(program)
     plain.next_balance = np.inf
     for method in (balanced, plain):
@@ -173,7 +173,7 @@ def test_new_penalties_keep_the_multipliers(loss, intercept):
 
 def test_residuals_are_those_of_the_split():
     program = draw_program(3, n=25, d=4, n_patterns=12, loss="logistic", intercept=True)
-    program = program.normalised()[0]
+    program = program.normalised
     method = start(program)
     method.next_balance = np.inf
     method.run(7)
@@ -216,7 +216,7 @@ def test_residuals_are_those_of_the_split():
 
 
 def test_penalties_do_change_until_the_residuals_agree():
-    program = draw_program(3, n=25, d=4, n_patterns=12, alpha=0.3).normalised()[0]
+    program = draw_program(3, n=25, d=4, n_patterns=12, alpha=0.3).normalised
     method = start(program)
     seen = set()
     for _ in range(6):
@@ -250,7 +250,7 @@ def driven(program, *, tol, spectra=True, seen=None, **options):
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_patterns_leave_and_the_optimum_stays(loss):
     program = draw_program(5, n=40, d=3, n_patterns=15, loss=loss, alpha=0.05)
-    program = program.normalised()[0]
+    program = program.normalised
     pruned, method, seen = driven(program, tol=1e-5, n_shards=2)
     whole, _, all_along = driven(program, tol=1e-5, spectra=False)
     assert set(all_along) == {program.n_patterns}
@@ -268,7 +268,7 @@ def test_patterns_leave_and_the_optimum_stays(loss):
 
 
 def test_a_lower_bound_comes_with_its_slopes(monkeypatch):
-    program = draw_program(5, n=40, d=3, n_patterns=15, alpha=0.01).normalised()[0]
+    program = draw_program(5, n=40, d=3, n_patterns=15, alpha=0.01).normalised
     # projections only where they may bring the gap down
     monkeypatch.setattr("sklearn_convexnet.solvers.admm._CHEAP", 0)
     seen = []
@@ -289,7 +289,7 @@ def test_a_lower_bound_comes_with_its_slopes(monkeypatch):
 
 
 def test_patterns_that_left_too_early_come_back():
-    program = draw_program(5, n=40, d=3, n_patterns=15, alpha=0.02).normalised()[0]
+    program = draw_program(5, n=40, d=3, n_patterns=15, alpha=0.02).normalised
     expected, _, _ = driven(program, tol=1e-4)
     method = start(program)
     method.run(5)
@@ -308,7 +308,7 @@ def test_patterns_that_left_too_early_come_back():
 
 
 def test_projections_together_are_those_one_by_one():
-    program = draw_program(7, n=50, d=4, n_patterns=10).normalised()[0]
+    program = draw_program(7, n=50, d=4, n_patterns=10).normalised
     method = start(program, n_shards=3)
     points = np.random.RandomState(0).standard_normal(program.gates.shape)
     columns = np.arange(program.n_patterns)
@@ -330,7 +330,7 @@ def test_projections_together_are_those_one_by_one():
 
 @pytest.mark.parametrize("loss", ["squared", "hinge"])
 def test_sums_over_shards_bound_what_a_neuron_may_gain(loss):
-    program = draw_program(5, n=40, d=3, n_patterns=9, loss=loss, alpha=0.02).normalised()[0]
+    program = draw_program(5, n=40, d=3, n_patterns=9, loss=loss, alpha=0.02).normalised
     method = start(program, n_shards=3)
     method.run(20)
     balance_slopes(method.shards)
@@ -349,7 +349,7 @@ def test_sums_over_shards_bound_what_a_neuron_may_gain(loss):
 
 def test_single_precision_does_not_touch_the_bounds():
     program = draw_program(5, n=40, d=3, n_patterns=15, loss="logistic", alpha=0.02)
-    program = program.normalised()[0]
+    program = program.normalised
     single, _, _ = driven(program, tol=1e-3, dtype=np.float32)
     double, _, _ = driven(program, tol=1e-3)
     assert single.gap <= 1e-3

@@ -11,7 +11,6 @@ from scipy.optimize import minimize_scalar
 from sklearn_convexnet.core.losses import get_loss
 from sklearn_convexnet.core.parallel import Workers
 from sklearn_convexnet.core.rows import _BLOCK
-from sklearn_convexnet.program.units import Units
 from sklearn_convexnet.solvers.descent import (
     Descent,
     _SmoothObjective,
@@ -230,7 +229,7 @@ def test_new_neurons_are_small():
 @pytest.mark.parametrize("loss", VARIANTS, ids=str)
 @pytest.mark.parametrize("intercept", [False, True])
 def test_a_run_never_ends_above_its_start(loss, intercept):
-    program = draw_program(6, n=25, d=2, loss=loss, intercept=intercept).normalised()[0]
+    program = draw_program(6, n=25, d=2, loss=loss, intercept=intercept).normalised
     descent = descent_of(program, 6)
     descent.directions, descent.outputs = balanced(descent.directions, descent.outputs)
     n_iter = 0
@@ -257,7 +256,7 @@ def test_a_run_never_ends_above_its_start(loss, intercept):
 
 
 def test_a_long_run_ends_at_a_stationary_point():
-    program = draw_program(7, n=25, d=2, alpha=0.05).normalised()[0]
+    program = draw_program(7, n=25, d=2, alpha=0.05).normalised
     descent = descent_of(program, 5)
     sizes = []
     for _ in range(2):
@@ -281,7 +280,7 @@ def test_a_run_leaves_its_arguments_alone():
 
 
 def test_a_run_without_neurons_finds_the_bias():
-    program = draw_program(7, loss="huber").normalised()[0]
+    program = draw_program(7, loss="huber").normalised
     descent = Descent(program, np.zeros((4, 0)), np.zeros(0), 0.0)
     descent.run(0.1, 100)
     slopes = program.loss.derivative(np.full(program.n_samples, descent.bias), program.y)
@@ -293,24 +292,25 @@ def test_a_run_without_neurons_finds_the_bias():
 @pytest.mark.parametrize("intercept", [False, True])
 def test_properties_are_those_of_the_network(loss, intercept):
     program = draw_program(8, n=20, d=2, loss=loss, intercept=intercept)
-    units = Units(program)
-    descent = descent_of(units.normalised, 4)
+    normalised = program.problem.normalised
+    units = normalised.units
+    descent = descent_of(program.normalised, 4)
     descent.run(0.2, 5)
-    network = units.network(descent.directions, descent.outputs, descent.bias)
+    network = normalised.user_network(descent.directions, descent.outputs, descent.bias)
     outputs = network(program.rows[:, :2])[:, 0]
-    np.testing.assert_allclose(units.target_scale * descent.predictions, outputs, rtol=1e-10)
-    assert units.objective_scale * descent.objective == pytest.approx(
+    np.testing.assert_allclose(units.target * descent.predictions, outputs, rtol=1e-10)
+    assert units.objective * descent.objective == pytest.approx(
         program.network_objective(network), rel=1e-10
     )
-    expected = smooth_loss(units.normalised.loss, descent.predictions, units.normalised.y, 0.2)[1]
+    expected = smooth_loss(normalised.loss, descent.predictions, normalised.y, 0.2)[1]
     np.testing.assert_array_equal(descent.slopes, expected)
-    hidden = units.normalised.rows @ descent.directions
+    hidden = normalised.rows @ descent.directions
     mean = sum(w * (row**2).mean() for w, row in zip(program.weights, hidden, strict=True))
     assert descent.typical_activation == pytest.approx(np.sqrt(mean), rel=1e-12)
 
 
 def test_single_precision_descends_as_far():
-    program = draw_program(11, n=300, d=4).normalised()[0]
+    program = draw_program(11, n=300, d=4).normalised
     reached = []
     for dtype in (np.float64, np.float32):
         descent = descent_of(program, 30)

@@ -46,7 +46,7 @@ def test_blocks_mean_the_program(program, seed):
 @given(program=programs(), steps=st.integers(0, 6), seed=st.integers(0, 10**6))
 def test_newton_direction_solves_the_linearised_conditions(program, steps, seed):
     rng = np.random.RandomState(seed)
-    method = InteriorPoint(all_blocks(program.normalised()[0]))
+    method = InteriorPoint(all_blocks(program.normalised))
     method.run(0.0, steps)
     p, r = method.problem, method._residuals()
     system = NewtonSystem(method, r)
@@ -117,7 +117,7 @@ def test_coupling_is_the_sum_over_blocks(seed, n, d, groups):
     pairwise(VARIANTS, [1e-6, 1e-3, 1.0, 1e3], [False, True], [0.0, 1e-8, 1.0, 1e4]),
 )
 def test_it_starts_strictly_inside(loss, alpha, intercept, size):
-    program = draw_program(7, loss=loss, alpha=alpha, intercept=intercept).normalised()[0]
+    program = draw_program(7, loss=loss, alpha=alpha, intercept=intercept).normalised
     problem = all_blocks(program)
     shape = len(problem.groups), problem.rows.shape[1]
     # zero, or a network in no cone
@@ -132,7 +132,7 @@ def test_it_starts_strictly_inside(loss, alpha, intercept, size):
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 def test_it_may_go_on_where_it_stopped(loss):
-    program = draw_program(7, loss=loss).normalised()[0]
+    program = draw_program(7, loss=loss).normalised
     once, twice = InteriorPoint(all_blocks(program)), InteriorPoint(all_blocks(program))
     assert once.run(1e-9, 100)
     assert twice.run(1e-2, 100) and twice.n_iter < once.n_iter
@@ -144,7 +144,7 @@ def test_it_may_go_on_where_it_stopped(loss):
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 def test_it_may_start_anywhere(loss):
-    program = draw_program(7, loss=loss, alpha=1e-3).normalised()[0]
+    program = draw_program(7, loss=loss, alpha=1e-3).normalised
     problem = all_blocks(program)
     cold = InteriorPoint(problem)
     assert cold.run(1e-6, 200)
@@ -165,7 +165,7 @@ def test_it_had_better_start_near():
     gates = rng.standard_normal((4, 30))
     y = np.maximum(X @ gates[:, :3], 0.0) @ [1.0, -1.0, 1.0]
     program = SampledProgram(X, y, X @ gates >= 0, loss="squared", alpha=1e-4, gates=gates)
-    problem = all_blocks(program.normalised()[0])
+    problem = all_blocks(program.normalised)
     cold = InteriorPoint(problem)
     assert cold.run(1e-2, 100)
     near = InteriorPoint(problem, cold.theta)

@@ -70,7 +70,7 @@ def test_iterates_of_repeated_rows_are_those_of_weights(loss, intercept):
     repeated = with_rows(data, np.repeat(np.arange(12), counts), None)
     methods = []
     for arguments in ({**data, "sample_weight": counts}, repeated):
-        program = SampledProgram(**arguments, alpha=0.01).normalised()[0]
+        program = SampledProgram(**arguments, alpha=0.01).normalised
         shards = Shards.of(program, workers=ALONE, splits_loss=True, dtype=np.float64)
         methods.append(kronecker_admm(shards, program.alpha)[0])
     for _ in range(10):

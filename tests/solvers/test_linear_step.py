@@ -96,10 +96,12 @@ def equal(actual, expected, tol=1e-9):
 def test_kronecker_step_solves_its_system(program, seed, rhos):
     task = Task(program, seed, *rhos[:2])
     rng = np.random.RandomState(seed + 1)
-    geometry, rows, n = program.geometry, program.rows, program.n_samples
-    step = KroneckerStep(
-        KroneckerSystem(geometry.row_spectrum, geometry.gate_spectrum), program.fit_intercept
+    rows, n = program.rows, program.n_samples
+    spectra = (
+        np.linalg.eigh(factor.T @ (program.weights[:, None] * factor))
+        for factor in (rows, program.patterns.astype(float))
     )
+    step = KroneckerStep(KroneckerSystem(*spectra), program.fit_intercept)
     step.rho, step.mean, step.mean_bias = rhos[2], rng.standard_normal(step.mean.shape), 0.3
     # copies and multipliers of the effective weights, as the rows keep them
     errors = rng.standard_normal(n)
