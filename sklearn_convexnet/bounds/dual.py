@@ -33,11 +33,11 @@ _MOST_ROUNDS = 60
 _EPS = np.finfo(np.float64).eps
 
 
-def admissible_slopes(program, slopes):
+def admissible_slopes(problem, slopes):
     """The nearest slopes that the dual admits, up to the scaling by kappa."""
-    lo, hi = program.loss.conjugate_domain(program.y)
+    lo, hi = problem.loss.conjugate_domain(problem.y)
     slopes = np.clip(slopes, lo, hi)
-    return balance(slopes, program.weights) if program.fit_intercept else slopes
+    return balance(slopes, problem.weights) if problem.fit_intercept else slopes
 
 
 def dual_gradients(program, slopes, columns):
@@ -91,11 +91,11 @@ def dual_norms(program, slopes, *, multipliers=None, exact_above, indices=None):
     return norms
 
 
-def dual_value(program, slopes, largest_norm):
+def dual_value(problem, slopes, largest_norm):
     """Dual value of slopes shrunk until the norm constraints hold, at least that of no slopes."""
     with np.errstate(over="ignore"):  # no bound but zero, then
-        kappa = max(1.0, largest_norm / program.alpha)
-    return max(0.0, -float(program.weights @ program.loss.conjugate(slopes / kappa, program.y)))
+        kappa = max(1.0, largest_norm / problem.alpha)
+    return max(0.0, -float(problem.weights @ problem.loss.conjugate(slopes / kappa, problem.y)))
 
 
 def less_rounding(value, size, n_terms):
@@ -115,9 +115,9 @@ def less_rounding(value, size, n_terms):
     return max(0.0, -float(value) - (n_terms + 16.0) * _EPS * float(size))
 
 
-def resolution(program):
+def resolution(problem):
     """What rounding makes of an objective that is zero: squares of rounded predictions."""
-    scale = float(program.weights @ program.loss.value(np.zeros(program.n_samples), program.y))
+    scale = float(problem.weights @ problem.loss.value(np.zeros(problem.n_samples), problem.y))
     return 1e-30 * scale
 
 

@@ -68,13 +68,12 @@ def bound_of_sums(linear, totals, singular):
     return float(0.5 * (np.linalg.norm(linear) + curved))
 
 
-def price(program, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALONE):
+def price(problem, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALONE):
     """Climb to valuable directions of both signs.
 
     Parameters
     ----------
-    program : PatternProgram
-        Its patterns are not looked at.
+    problem : TrainingProblem
     slopes : ndarray of shape (n_samples,)
         Slopes of the loss.
     starts : ndarray of shape (d, k)
@@ -90,9 +89,9 @@ def price(program, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALO
     -------
     Priced
     """
-    multipliers = -program.weights * slopes
+    multipliers = -problem.weights * slopes
     how = {"max_iter": max_iter, "dtype": dtype, "workers": workers}
-    found = [ascend(program.rows, sign * multipliers, starts, **how) for sign in (1.0, -1.0)]
+    found = [ascend(problem.rows, sign * multipliers, starts, **how) for sign in (1.0, -1.0)]
     values = np.concatenate([values for values, _ in found])
     order = np.argsort(-values, kind="stable")
     return Priced(
@@ -153,12 +152,12 @@ def _gradients(rows, multipliers, points, workers):
     return workers.total(of_stretch, stretches(rows))
 
 
-def distinct(program, priced, *, above, most):
+def distinct(problem, priced, *, above, most):
     """Indices of priced directions of different patterns and signs, the best first.
 
     Parameters
     ----------
-    program : PatternProgram
+    problem : TrainingProblem
     priced : Priced
     above : float
         Values up to this one are not wanted.
@@ -171,8 +170,8 @@ def distinct(program, priced, *, above, most):
     """
     # patterns that differ in a row or two have almost the same neuron
     apart = 0.01
-    telling = slice(None, None, -(-program.n_samples // _TELLING))
-    rows, weights = program.rows[telling], program.weights[telling]
+    telling = slice(None, None, -(-problem.n_samples // _TELLING))
+    rows, weights = problem.rows[telling], problem.weights[telling]
     weights = weights / weights.sum()
     chosen = []
     for sign in (1.0, -1.0):

@@ -31,7 +31,7 @@ class SearchedDual:
     lower_bound : float
         In the user's units; a bound if the search has missed nothing.
     directions : ndarray of shape (d, k)
-        Gates, in the user's coordinates, of the patterns and of what the search found.
+        The gates that were given and what the search found, in the user's coordinates.
     n_starts : int
         Number of independent random starts of the search.
     """
@@ -43,19 +43,21 @@ class SearchedDual:
     n_starts: int
 
 
-def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None, workers=ALONE):
-    """Price the slopes of a solution of a program.
+def search_dual(problem, slopes, rng, gates, *, n_starts=_STARTS, extra=None, workers=ALONE):
+    """Price the slopes of a solution of a problem.
 
     Parameters
     ----------
-    program : PatternProgram
+    problem : TrainingProblem
     slopes : ndarray of shape (n_samples,)
         In the user's units.
     rng : numpy.random.RandomState
+    gates : ndarray of shape (d, k)
+        Directions to climb from, in the user's coordinates; those found join them.
     n_starts : int
-        Random directions to climb from, besides the gates of the program.
+        Random directions to climb from.
     extra : ndarray of shape (d, k), default=None
-        More directions to climb from, in the user's coordinates.
+        More directions to climb from.
     workers : Workers, default=ALONE
         For the rows.
 
@@ -63,14 +65,14 @@ def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None, workers=A
     -------
     SearchedDual
     """
-    normalised = program.problem.normalised
+    normalised = problem.normalised
     slopes = admissible_slopes(normalised, slopes / normalised.units.slope)
     fresh = draw_gates(
-        program.rows, program.weights, n_starts, rng, intercept=program.fit_intercept
+        problem.rows, problem.weights, n_starts, rng, intercept=problem.fit_intercept
     )
-    known = [fresh, program.gates] if extra is None else [fresh, program.gates, extra]
+    known = [fresh, gates] if extra is None else [fresh, gates, extra]
     starts = normalised.design.coordinates(np.concatenate(known, axis=1))
-    many = program.n_samples >= _MANY_ROWS
+    many = problem.n_samples >= _MANY_ROWS
     precision = normalised.design.precision if many else np.float64
     priced = price(normalised, slopes, starts, dtype=precision, workers=workers)
     largest = priced.largest
@@ -84,6 +86,6 @@ def search_dual(program, slopes, rng, *, n_starts=_STARTS, extra=None, workers=A
         slopes,
         largest,
         normalised.units.objective * dual_value(normalised, slopes, largest),
-        np.concatenate([program.gates, found], axis=1),
+        np.concatenate([gates, found], axis=1),
         n_starts,
     )

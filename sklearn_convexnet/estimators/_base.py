@@ -124,9 +124,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         bounds, detail = fitted.bounds, fitted.detail
         gates = [program.gates for program in fitted.distinct_programs]
         return {
-            "certificate_": certify_network(
-                fitted.programs, fitted.objectives, bounds, detail, tol=self.tol
-            ),
+            "certificate_": certify_network(fitted.objectives, bounds, detail, tol=self.tol),
             "lower_bound_": fitted.lower_bound,
             "dual_gap_": fitted.gap,
             "patterns_": activation_patterns(
@@ -252,7 +250,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         # what was once proved of the fit stays proved
         known = last.certificate if of_the_fit else None
         certificate = certify_network(
-            programs, objectives, bounds, time_limit=time_limit, tol=tol, known=known
+            objectives, bounds, time_limit=time_limit, tol=tol, known=known
         )
         if of_the_fit:
             self._last = replace(last, certificate=certificate)

@@ -256,6 +256,8 @@ class OutputBounds:
     dual : SearchedDual or None
         The dual variables, and what local ascents have found with them, which proves nothing; None
         where all patterns were priced.
+    gates : ndarray of shape (d, k)
+        Directions of neurons, from which the searches climb.
     n_cones : int
         That branch and bound has looked at.
     doublings : float
@@ -267,6 +269,7 @@ class OutputBounds:
 
     proved: ProvedDual
     dual: SearchedDual | None
+    gates: np.ndarray
     n_cones: int = 0
     doublings: float = 0.0
     upper: float = np.inf
@@ -288,19 +291,17 @@ def bound_output(program, slopes):
     """
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         if program.exhaustive:
-            return OutputBounds(_over_all_patterns(program, slopes), None)
-        dual = _searched(program, slopes, workers)
-        return OutputBounds(_closed_form(program, dual), dual)
+            return OutputBounds(_over_all_patterns(program, slopes), None, program.gates)
+        problem, gates = program.problem, program.gates
+        dual = _searched(problem, slopes, gates, workers)
+        return OutputBounds(_closed_form(problem, dual), dual, gates)
 
 
-def certify_network(
-    programs, objectives, bounds, detail=None, *, time_limit=None, tol=1e-2, known=None
-):
-    """Certificate of a network with a program, an objective and bounds for every output.
+def certify_network(objectives, bounds, detail=None, *, time_limit=None, tol=1e-2, known=None):
+    """Certificate of a network with an objective and bounds for every output.
 
     Parameters
     ----------
-    programs : list of PatternProgram
     objectives : list of float
         Of the network.
     bounds : list of OutputBounds
@@ -322,10 +323,10 @@ def certify_network(
     tol, known = min(tol, _EXACT), known.detail if known else {}
     proved = _proved(bounds, objective, known)
     if time_limit is not None and relative_gap(objective, proved["proved_lower_bound"]) > tol:
-        share = time_limit / len(programs)
+        share = time_limit / len(bounds)
         bounds = [
-            _enclose(program, bound, part, share, tol)
-            for program, bound, part in zip(programs, bounds, objectives, strict=True)
+            _enclose(bound, part, share, tol)
+            for bound, part in zip(bounds, objectives, strict=True)
         ]
     least = min(
         objective, sum(bound.upper for bound in bounds), known.get("known_objective", np.inf)
@@ -345,7 +346,7 @@ def certify_network(
         detail |= {
             "n_starts": n_starts,
             "confidence": CONFIDENCE,
-            "share": 1.0 - ((1.0 - CONFIDENCE) / len(programs)) ** (1.0 / n_starts),
+            "share": 1.0 - ((1.0 - CONFIDENCE) / len(bounds)) ** (1.0 / n_starts),
         }
         if time_limit is None and kind == "bound":
             lower, kind = searched, "searched"
@@ -354,7 +355,7 @@ def certify_network(
     if time_limit is not None:
         detail["n_cones"] = sum(bound.n_cones for bound in bounds)
         if any(bound.doublings != 0.0 for bound in bounds):
-            detail["out_of_time"] = _out_of_time(programs[0], bounds, time_limit, gap, tol)
+            detail["out_of_time"] = _out_of_time(bounds, time_limit, gap, tol)
     gap = relative_gap(objective, lower)
     return Certificate(kind, objective, lower, gap, detail, _networks(bounds))
 
@@ -407,12 +408,13 @@ def _proved(bounds, objective, known):
     return detail
 
 
-def _out_of_time(program, bounds, time_limit, gap, tol):
+def _out_of_time(bounds, time_limit, gap, tol):
     """What was tried, what is known, and whether more time would help."""
-    n_features = program.rows.shape[1] - program.fit_intercept
+    problem = bounds[0].proved.problem.user
+    n_features = problem.X.shape[1]
     doublings = _largest(bound.doublings for bound in bounds)
     features = f"{n_features} feature{'s' * (n_features != 1)}"
-    if program.fit_intercept:
+    if problem.fit_intercept:
         features += " and a constant"
     tried = "branch and bound over the directions of neurons"
     n_cones = sum(bound.n_cones for bound in bounds)
@@ -439,10 +441,10 @@ def _largest(doublings):
     return float(np.max(list(doublings) or [np.inf]))
 
 
-def _searched(program, slopes, workers=ALONE):
+def _searched(problem, slopes, gates, workers=ALONE):
     """The dual variables of a solution, searched as they would be were there no other output."""
     rng = np.random.RandomState(0)
-    return search_dual(program, slopes, rng, n_starts=_FEW_STARTS, workers=workers)
+    return search_dual(problem, slopes, rng, gates, n_starts=_FEW_STARTS, workers=workers)
 
 
 def _over_all_patterns(program, slopes):
@@ -456,31 +458,31 @@ def _over_all_patterns(program, slopes):
     return ProvedDual(problem, slopes, largest / problem.alpha)
 
 
-def _closed_form(program, dual):
-    normalised = program.problem.normalised
+def _closed_form(problem, dual):
+    normalised = problem.normalised
     bound = pricing_bound(normalised.rows, normalised.weights * dual.slopes)
     return ProvedDual(normalised, dual.slopes, bound / normalised.alpha)
 
 
-def _affordable(program, slopes, wanted):
+def _affordable(problem, slopes, wanted):
     """Largest pricing value with which slopes still prove what is wanted; alpha if none does.
 
     The dual value is concave along the ray of the slopes.
     """
 
     def proves(share):
-        return share > 0.0 and dual_value(program, slopes, program.alpha / share) >= wanted
+        return share > 0.0 and dual_value(problem, slopes, problem.alpha / share) >= wanted
 
     if not proves(1.0):
-        return program.alpha
+        return problem.alpha
     enough, short = 1.0, 0.0
     for _ in range(30):
         middle = 0.5 * (enough + short)
         enough, short = (middle, short) if proves(middle) else (enough, middle)
-    return program.alpha / enough
+    return problem.alpha / enough
 
 
-def _enclose(program, known, objective, time_limit, tol):
+def _enclose(known, objective, time_limit, tol):
     """Column generation and branch and bound by turns, each with half of the time of a turn.
 
     The better the dual variables, the looser the bound on pricing that is enough, and the fewer
@@ -489,10 +491,11 @@ def _enclose(program, known, objective, time_limit, tol):
     """
     rng = np.random.RandomState(1)
     turn, deadline = _FIRST_TURN, time.perf_counter() + time_limit
-    normalised = program.problem.normalised
+    normalised, gates = known.proved.problem, known.gates
+    problem = normalised.user
     units, design = normalised.units, normalised.design
     proved, n_cones, upper = known.proved, 0, objective
-    dual = known.dual or _searched(program, units.slope * proved.slopes)
+    dual = known.dual or _searched(problem, units.slope * proved.slopes, gates)
     rows = normalised.rows
     # large sparse rows have too many columns for branch and bound to get anywhere
     rows = None if is_wide(rows) or not fits_dense(rows) else dense(rows, "branch and bound")
@@ -501,7 +504,7 @@ def _enclose(program, known, objective, time_limit, tol):
         end = min(deadline, now + turn)
         middle = now + 0.5 * (end - now)
         dual, found = tighten(
-            program, dual, objective, tol=_DUAL_SHARE * tol, deadline=middle, rng=rng
+            problem, dual, objective, tol=_DUAL_SHARE * tol, deadline=middle, rng=rng
         )
         upper = min(upper, found)
         # of the network, or where it is not optimal of the best one that is known
@@ -536,13 +539,13 @@ def _enclose(program, known, objective, time_limit, tol):
         # not one to be confident in
         best = [design.directions(part.direction[:, None]) for part in enclosures]
         known, largest = np.concatenate([dual.directions, *best], axis=1), dual.largest
-        dual = search_dual(program, dual.slopes * units.slope, rng, extra=known)
+        dual = search_dual(problem, dual.slopes * units.slope, rng, gates, extra=known)
         finished = bool(enclosures) and all(part.finished for part in enclosures)
         nothing_left = settled and dual.largest <= max(largest * (1.0 + 1e-6), enough)
         if proved.lower_bound >= wanted or (nothing_left and finished):
-            return OutputBounds(proved, dual, n_cones, 0.0, upper)
+            return OutputBounds(proved, dual, gates, n_cones, 0.0, upper)
         if nothing_left or time.perf_counter() >= deadline:
             # where every cone is settled, it is the dual variables that are not good enough
             doublings = np.nan if finished else _largest(part.doublings for part in enclosures)
-            return OutputBounds(proved, dual, n_cones, doublings, upper)
+            return OutputBounds(proved, dual, gates, n_cones, doublings, upper)
         turn *= 4.0

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..bounds.dual import relative_gap
 from ..bounds.search import search_dual
+from ..program.pattern_program import PatternProgram
 from ..program.patterns import activation_patterns, strict_gates
 from ..solvers.solve import solve
 
@@ -26,12 +27,12 @@ from ..solvers.solve import solve
 _MASTER, _NOTHING_LEFT = 0.1, 0.2
 
 
-def tighten(program, dual, objective, *, tol, deadline, rng):
+def tighten(problem, dual, objective, *, tol, deadline, rng):
     """Column generation from the dual variables of a solution.
 
     Parameters
     ----------
-    program : PatternProgram
+    problem : TrainingProblem
     dual : SearchedDual
         Where to start.
     objective : float
@@ -51,12 +52,12 @@ def tighten(program, dual, objective, *, tol, deadline, rng):
     """
     best, upper, directions = dual, np.inf, dual.directions
     while relative_gap(objective, best.lower_bound) > tol and time.perf_counter() < deadline:
-        gates, strict = strict_gates(program.rows, directions, rng)
-        strict &= activation_patterns(program.rows, gates).any(axis=0)
-        program = program.with_gates(gates[:, strict])
+        gates, strict = strict_gates(problem.rows, directions, rng)
+        strict &= activation_patterns(problem.rows, gates).any(axis=0)
+        program = PatternProgram.over(problem, gates[:, strict])
         result = solve(program, "scp", tol=_MASTER * tol)
         upper = min(upper, result.objective)
-        dual = search_dual(program, result.solution.slopes, rng)
+        dual = search_dual(problem, result.solution.slopes, rng, program.gates)
         if dual.lower_bound > best.lower_bound:
             best = dual
         # the neurons of the solution, and those found

@@ -156,7 +156,7 @@ def _grow(program, result, solve_on, *, tol, max_iter, rng):
         if k == 0:
             starts = few_gates(program.rows, most=_FEW_PATTERNS)
         how = {"n_starts": _STARTS, "extra": starts}
-        dual = search_dual(program, result.solution.slopes, rng, **how)
+        dual = search_dual(program.problem, result.solution.slopes, rng, program.gates, **how)
         if relative_gap(result.objective, dual.lower_bound) <= tol:
             break
         missing = np.repeat(dual.directions[:, program.n_patterns :], _MOVES, axis=1)
@@ -186,11 +186,10 @@ class _Search:
     """The neurons and what is left of the iterations."""
 
     def __init__(self, program, tol, max_iter, rng, record, workers):
-        self.program, self.normalised = program, program.normalised
-        self.problem = self.normalised.problem
+        self.program, self.problem = program, program.problem.normalised
         self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
         self.best, self.workers = None, workers
-        n = self.normalised
+        n = self.problem
         # line searches on the steep envelope of a kink notice the rounding of single precision
         smooth = np.isfinite(n.loss.curvature)
         self.precision = self.problem.design.precision if smooth else np.float64
@@ -209,17 +208,17 @@ class _Search:
         """Descend from the program's gates, or from a network that is near already."""
         if warm_start is not None:
             neurons = self.problem.neurons(warm_start.network)
-            self.descent = Descent(self.normalised, *neurons, self.workers)
+            self.descent = Descent(self.problem, *neurons, self.workers)
             self.scale = self.descent.typical_activation
             self._descend(*_ROUND)
             return
-        n = self.normalised
-        norms = np.sqrt(np.einsum("ji,ji->i", n.gates, n.gates))
-        signs = self.rng.choice([-1.0, 1.0], n.gates.shape[1])
+        n, gates = self.problem, self.problem.design.coordinates(self.program.gates)
+        norms = np.sqrt(np.einsum("ji,ji->i", gates, gates))
+        signs = self.rng.choice([-1.0, 1.0], gates.shape[1])
         # the network has to span the targets, not their distance from zero
         spread = root_mean_square(n.y - self.bias, n.weights) if n.loss.target == "real" else 1.0
         size = _INITIAL_SIZE * np.sqrt(spread) if spread > 0 else _INITIAL_SIZE
-        neurons = size * n.gates / norms, size * signs, self.bias
+        neurons = size * gates / norms, size * signs, self.bias
         self.descent = Descent(n, *neurons, self.workers)
         self.scale = self.descent.typical_activation
         for stage in _DESCENT:
@@ -228,16 +227,16 @@ class _Search:
 
     def rounds(self):
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
-        program = self.normalised
-        worth = np.clip(_WORTH_PER_ROW * program.n_samples, *_WORTH_A_ROUND)
+        problem = self.problem
+        worth = np.clip(_WORTH_PER_ROW * problem.n_samples, *_WORTH_A_ROUND)
         for _ in range(_MOST_ROUNDS):
-            slopes = admissible_slopes(program, self.descent.slopes)
+            slopes = admissible_slopes(problem, self.descent.slopes)
             priced = price(
-                program, slopes, self._starts(), dtype=self.precision, workers=self.workers
+                problem, slopes, self._starts(), dtype=self.precision, workers=self.workers
             )
-            above = program.alpha + 0.1 * (priced.largest - program.alpha)
+            above = problem.alpha + 0.1 * (priced.largest - problem.alpha)
             most = max(_JOINING, int(_GROWTH * self.descent.outputs.size))
-            joining = distinct(program, priced, above=above, most=most)
+            joining = distinct(problem, priced, above=above, most=most)
             if joining.size == 0 or self.left <= 0:
                 return
             before = self.best.objective

@@ -77,8 +77,8 @@ class Descent:
 
     Parameters
     ----------
-    program : TrainingProblem or PatternProgram
-        In normalised units; its patterns are not looked at.
+    problem : TrainingProblem
+        In normalised units.
     directions : ndarray of shape (d, m)
         Hidden weights.
     outputs : ndarray of shape (m,)
@@ -96,8 +96,8 @@ class Descent:
         Iterations so far.
     """
 
-    def __init__(self, program, directions, outputs, bias, workers=ALONE):
-        self.program = program
+    def __init__(self, problem, directions, outputs, bias, workers=ALONE):
+        self.problem = problem
         self.workers = workers
         self.directions, self.outputs, self.bias = directions, outputs, float(bias)
         self.n_iter = 0
@@ -110,7 +110,7 @@ class Descent:
         """
         d, m = self.directions.shape
         self.width = width
-        objective = _SmoothObjective(self.program, width, m, dtype, self.workers)
+        objective = _SmoothObjective(self.problem, width, m, dtype, self.workers)
         start = np.concatenate([self.directions.ravel(), self.outputs, [self.bias]])
         found = minimise(objective, start, max_iter)
         self.n_iter += int(found.nit)
@@ -133,27 +133,27 @@ class Descent:
     @property
     def slopes(self):
         """Slopes of the loss, or of the envelope of one with kinks."""
-        return smooth_loss(self.program.loss, self.predictions, self.program.y, self.width)[1]
+        return smooth_loss(self.problem.loss, self.predictions, self.problem.y, self.width)[1]
 
     @property
     def objective(self):
         """Training objective, with real ReLUs."""
-        program = self.program
+        problem = self.problem
         penalty = 0.5 * (np.sum(self.directions**2) + np.sum(self.outputs**2))
-        losses = program.loss.value(self.predictions, program.y)
-        return float(program.weights @ losses + program.alpha * penalty)
+        losses = problem.loss.value(self.predictions, problem.y)
+        return float(problem.weights @ losses + problem.alpha * penalty)
 
     @property
     def typical_activation(self):
         """Root mean square of the pre-activations; 1 where they vanish next to the rows."""
-        weights = self.program.weights
+        weights = self.problem.weights
         squares = sum(self._by_block(lambda part, z: weights[part] @ z**2))
         size = float(np.sqrt(squares.mean())) if squares.size else 0.0
         return size if size > 1e-100 else 1.0
 
     def _by_block(self, call):
         """What `call` returns for the pre-activations of every block of rows."""
-        rows = self.program.rows
+        rows = self.problem.rows
 
         def of_stretch(stretch):
             return [call(part, block @ self.directions) for part, block in blocks(rows, stretch)]
@@ -201,16 +201,16 @@ def balanced(directions, outputs, *, negligible=_NEGLIGIBLE):
 class _SmoothObjective:
     """Value and gradient of the smoothed objective, in blocks of rows that stay in the cache."""
 
-    def __init__(self, program, width, m, dtype=np.float64, workers=ALONE):
-        self.program, self.width, self.m = program, width, m
+    def __init__(self, problem, width, m, dtype=np.float64, workers=ALONE):
+        self.problem, self.width, self.m = problem, width, m
         self.workers = workers
         # a column for the half in the slope (z + width) / (2 width)
-        self.rows = with_constant(program.rows, dtype=dtype)
+        self.rows = with_constant(problem.rows, dtype=dtype)
         self.stretches = stretches(self.rows)
 
     def __call__(self, point):
-        program, width, m = self.program, self.width, self.m
-        d = program.rows.shape[1]
+        problem, width, m = self.problem, self.width, self.m
+        d = problem.rows.shape[1]
         directions, outputs = point[: d * m].reshape(d, m), point[d * m : -1]
         scaled = np.concatenate([directions / (2.0 * width), np.full((1, m), 0.5)])
         scaled = scaled.astype(self.rows.dtype)
@@ -220,23 +220,23 @@ class _SmoothObjective:
             return self._of_stretch(stretch, scaled, heights, point[-1])
 
         loss, by_direction, by_output, by_bias = self.workers.total(of_stretch, self.stretches)
-        value = 0.5 * program.alpha * (point[:-1] @ point[:-1]) + loss
-        gradient = program.alpha * point
+        value = 0.5 * problem.alpha * (point[:-1] @ point[:-1]) + loss
+        gradient = problem.alpha * point
         gradient[: d * m] += (by_direction * outputs).ravel()
         gradient[d * m : -1] += width * by_output
-        gradient[-1] = by_bias if program.fit_intercept else 0.0
+        gradient[-1] = by_bias if problem.fit_intercept else 0.0
         return value, gradient
 
     def _of_stretch(self, stretch, scaled, heights, bias):
         """Loss and its sums: of slopes with the rows, with the activations, and alone."""
-        program, (d, m) = self.program, scaled.shape
+        problem, (d, m) = self.problem, scaled.shape
         dtype = self.rows.dtype
         size = min(block_size(self.rows), stretch.stop - stretch.start)
         buffers = np.empty((2, size, m), dtype)
         ends = np.array([0.0, 1.0], dtype)
         loss, by_direction, by_output, by_bias = 0.0, np.zeros((d - 1, m)), np.zeros(m), 0.0
         for part, rows in blocks(self.rows, stretch):
-            weights = program.weights[part]
+            weights = problem.weights[part]
             hidden, slope = buffers[:, : len(weights)]
             multiply(rows, scaled, hidden)
             np.clip(hidden, *ends, out=slope)
@@ -245,7 +245,7 @@ class _SmoothObjective:
             np.subtract(hidden, slope, out=hidden)
             np.multiply(hidden, slope, out=hidden)
             f = hidden @ heights + bias
-            losses, slopes = smooth_loss(program.loss, f, program.y[part], self.width)
+            losses, slopes = smooth_loss(problem.loss, f, problem.y[part], self.width)
             pull = weights * slopes
             loss += weights @ losses
             by_bias += pull.sum()

@@ -133,13 +133,11 @@ def test_no_network_is_below_the_bound(seed, loss, intercept, exhaustive, alpha)
         # an objective out of the way: bounds never exceed it
         bounds = [bound_output(program, slopes)]
         for time_limit in (None, 0.05):
-            certificate = certify_network(
-                [program], [1e3 * best + 1.0], bounds, time_limit=time_limit
-            )
+            certificate = certify_network([1e3 * best + 1.0], bounds, time_limit=time_limit)
             assert 0 <= certificate.detail["proved_lower_bound"] <= best * (1 + 1e-9)
     if not exhaustive:
         bounds = [bound_output(program, solved.solution.slopes)]
-        certificate = certify_network([program], [best], bounds, time_limit=2.0)
+        certificate = certify_network([best], bounds, time_limit=2.0)
         assert certificate.kind == "exact"
         assert certificate.lower_bound >= (1 - 1e-2) * best - 1e-12
 
@@ -501,15 +499,15 @@ def test_what_branch_and_bound_finds_the_search_knows(monkeypatch):
     honest = module.search_dual
     calls = []
 
-    def search_dual(program, slopes, rng, *, extra=None, **how):
+    def search_dual(problem, slopes, rng, gates, *, extra=None, **how):
         calls.append(extra)
-        dual = honest(program, slopes, rng, extra=extra, **how)
+        dual = honest(problem, slopes, rng, gates, extra=extra, **how)
         return (
             dual if extra is not None else dataclasses.replace(dual, largest=0.0, lower_bound=1e9)
         )
 
     monkeypatch.setattr(module, "search_dual", search_dual)
-    monkeypatch.setattr(module, "tighten", lambda program, dual, *_, **how: (dual, np.inf))
+    monkeypatch.setattr(module, "tighten", lambda problem, dual, *_, **how: (dual, np.inf))
     detail = model.certificate(X, y, time_limit=5.0).detail
     assert calls[-1] is not None
     # the proof is within its tolerance of the truth; the estimate is no more above it
@@ -654,7 +652,7 @@ def test_no_network_with_shared_neurons_is_below_the_bound_on_all(
             for program, result in zip(programs, solved, strict=True)
         ]
         objectives = [result.objective for result in solved]
-        certificate = certify_network(programs, objectives, bounds)
+        certificate = certify_network(objectives, bounds)
     else:
         Y = score
         model = Regressor(alpha=alpha, loss=loss, patterns=patterns).fit(X, Y)

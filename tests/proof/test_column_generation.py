@@ -26,7 +26,7 @@ def problem(loss, intercept, seed=1):
 
 def tightened(program, dual, objective, *, tol=1e-3, deadline=np.inf):
     rng = np.random.RandomState(0)
-    return tighten(program, dual, objective, tol=tol, deadline=deadline, rng=rng)[0]
+    return tighten(program.problem, dual, objective, tol=tol, deadline=deadline, rng=rng)[0]
 
 
 @LOSSES
@@ -39,7 +39,7 @@ def test_searched_bound_is_one_where_the_search_misses_nothing(loss, intercept):
     noise = rng.standard_normal(every.n_samples)
     exact = []
     for slopes in (start, best.solution.slopes, start + 0.1 * noise, noise, 0.0 * noise):
-        dual = search_dual(some, slopes, rng, n_starts=50)
+        dual = search_dual(some.problem, slopes, rng, some.gates, n_starts=50)
         assert dual.n_starts == 50
         # the slopes are normalised and admissible
         expected = admissible_slopes(normalised, slopes / every.problem.natural_units.slope)
@@ -55,7 +55,7 @@ def test_searched_bound_is_one_where_the_search_misses_nothing(loss, intercept):
         np.testing.assert_array_equal(dual.directions[:, : some.n_patterns], some.gates)
     assert sum(exact) >= 2
     # the slopes of the optimum prove it
-    dual = search_dual(some, best.solution.slopes, rng)
+    dual = search_dual(some.problem, best.solution.slopes, rng, some.gates)
     assert dual.lower_bound == pytest.approx(best.lower_bound, rel=1e-3)
 
 
@@ -65,7 +65,7 @@ def test_single_precision_finds_as_much(monkeypatch):
     found = []
     for many in (1, 10**9):
         monkeypatch.setattr(dual_search, "_MANY_ROWS", many)
-        found.append(search_dual(program, slopes, np.random.RandomState(0)))
+        found.append(search_dual(program.problem, slopes, np.random.RandomState(0), program.gates))
     assert found[0].largest == pytest.approx(found[1].largest, rel=1e-4)
     assert found[0].largest != found[1].largest
 
@@ -73,12 +73,19 @@ def test_single_precision_finds_as_much(monkeypatch):
 def test_more_starts_find_no_less():
     program = draw_program(3, n=30, d=4)
     slopes = solve(program).solution.slopes
-    known = search_dual(program, slopes, np.random.RandomState(0), n_starts=300)
-    few = search_dual(program, slopes, np.random.RandomState(1), n_starts=1)
+    known = search_dual(
+        program.problem, slopes, np.random.RandomState(0), program.gates, n_starts=300
+    )
+    few = search_dual(program.problem, slopes, np.random.RandomState(1), program.gates, n_starts=1)
     assert few.largest <= known.largest and few.lower_bound >= known.lower_bound
     # what is known to be good is climbed from
     again = search_dual(
-        program, slopes, np.random.RandomState(1), n_starts=1, extra=known.directions
+        program.problem,
+        slopes,
+        np.random.RandomState(1),
+        program.gates,
+        n_starts=1,
+        extra=known.directions,
     )
     assert again.largest >= known.largest * (1 - 1e-9)
 
@@ -87,7 +94,7 @@ def test_more_starts_find_no_less():
 def test_tightening_reaches_the_tolerance(loss, intercept, seed):
     every, best, some = problem(loss, intercept, seed)
     slopes = every.loss.derivative(np.zeros(every.n_samples), every.y)
-    dual = search_dual(some, slopes, np.random.RandomState(0))
+    dual = search_dual(some.problem, slopes, np.random.RandomState(0), some.gates)
     found = tightened(some, dual, best.upper_bound)
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
     assert found.lower_bound >= dual.lower_bound
@@ -118,7 +125,7 @@ def test_the_best_bound_is_kept(monkeypatch):
     program = draw_program(3, n=40, d=4, n_patterns=3, alpha=0.005)
     bounds = record_bounds(monkeypatch)
     slopes = solve(program).solution.slopes
-    start = search_dual(program, slopes, np.random.RandomState(0))
+    start = search_dual(program.problem, slopes, np.random.RandomState(0), program.gates)
     # out of reach: all rounds are run
     found = tightened(program, start, 2.0 * solve(program).upper_bound, tol=1e-4)
     assert len(bounds) > 2
@@ -134,7 +141,7 @@ def test_it_ends_where_nothing_is_left_to_gain(loss, monkeypatch):
     """An objective out of reach costs no more rounds than the optimum of all networks."""
     every, best, some = problem(loss, True)
     bounds = record_bounds(monkeypatch)
-    start = search_dual(some, 0.0 * every.y, np.random.RandomState(0))
+    start = search_dual(some.problem, 0.0 * every.y, np.random.RandomState(0), some.gates)
     found = tightened(some, start, 3.0 * best.upper_bound, tol=1e-2)
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-2
     assert 0 < len(bounds) <= 10
@@ -151,7 +158,7 @@ def test_useless_neurons_of_one_pattern_are_no_obstacle():
     assert constant.network.n_neurons == 0
     best = solve(every, tol=1e-6)
     assert best.network.n_neurons > 0
-    dual = search_dual(some, constant.solution.slopes, np.random.RandomState(0))
+    dual = search_dual(some.problem, constant.solution.slopes, np.random.RandomState(0), some.gates)
     start = dual_search.SearchedDual(dual.slopes, dual.largest, 0.0, some.directions, 1)
     found = tightened(some, start, best.upper_bound)
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
@@ -159,7 +166,7 @@ def test_useless_neurons_of_one_pattern_are_no_obstacle():
 
 def test_a_start_that_is_better_than_all_rounds_is_kept(monkeypatch):
     every, best, some = problem("squared", True)
-    dual = search_dual(some, best.solution.slopes, np.random.RandomState(0))
+    dual = search_dual(some.problem, best.solution.slopes, np.random.RandomState(0), some.gates)
     record_bounds(monkeypatch)
     monkeypatch.setattr(dual_search, "dual_value", lambda *_: 0.0)
     assert tightened(some, dual, best.upper_bound, tol=1e-12) is dual
@@ -168,7 +175,9 @@ def test_a_start_that_is_better_than_all_rounds_is_kept(monkeypatch):
 @pytest.mark.parametrize("rounds", [0, 1, 2])
 def test_no_program_is_solved_after_the_deadline(monkeypatch, rounds):
     program = draw_program(3, n=40, d=4, n_patterns=3, alpha=0.005)
-    dual = search_dual(program, solve(program).solution.slopes, np.random.RandomState(0))
+    dual = search_dual(
+        program.problem, solve(program).solution.slopes, np.random.RandomState(0), program.gates
+    )
     now, solved = [0.0], []
 
     def solve_for_a_second(*args, **kwargs):
@@ -188,7 +197,7 @@ def test_no_program_is_solved_after_the_deadline(monkeypatch, rounds):
 def test_gates_that_touch_rows_and_empty_patterns_are_no_obstacle():
     every, best, some = problem("squared", True)
     slopes = some.loss.derivative(np.zeros(some.n_samples), some.y)
-    dual = search_dual(some, slopes, np.random.RandomState(0))
+    dual = search_dual(some.problem, slopes, np.random.RandomState(0), some.gates)
     row = every.rows[0]
     touching = np.array([row[1], -row[0], 0.0])  # the hyperplane through the first row
     everywhere_off = np.array([0.0, 0.0, -1.0])
