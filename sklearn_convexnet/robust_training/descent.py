@@ -126,10 +126,10 @@ class _Search:
         self.relaxation = Relaxation(
             X, program.y, perturbation, fit_intercept=program.fit_intercept
         )
-        self.unit = program.problem.design.row_scale
+        units = program.problem.natural_units
+        self.unit, (_, self.alpha) = units.row, units.normalised(program.loss, program.alpha)
         self.relaxation.rows = self.relaxation.rows / self.unit
         self.relaxation.radii = self.relaxation.radii / self.unit
-        self.alpha = program.alpha / self.unit
         self.n_iter = 0
         bias, _ = constant_network(
             program.y, program.weights, program.loss, fit_intercept=program.fit_intercept

@@ -133,10 +133,10 @@ class FixedLayer:
         self.relaxation = Relaxation(
             X, program.y, perturbation, fit_intercept=program.fit_intercept
         )
-        self.unit = program.problem.design.row_scale
+        units = program.problem.natural_units
+        self.unit, (_, self.alpha) = units.row, units.normalised(program.loss, program.alpha)
         self.rows = self.relaxation.rows / self.unit
         self.radii = self.relaxation.radii / self.unit
-        self.alpha = program.alpha / self.unit
         self.dual = perturbation.dual
         drawn = program.directions
         drawn = drawn / np.sqrt(np.einsum("ji,ji->i", drawn, drawn))
