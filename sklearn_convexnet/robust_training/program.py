@@ -58,7 +58,6 @@ class RobustProgram:
         Rows that bound the cones, those on which blocks need not be zero.
     projections : ndarray of shape (n_patterns, d, d) or None
         On the subspaces of the cones; None if all of them have an interior.
-
     """
 
     sampled: PatternProgram

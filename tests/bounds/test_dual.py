@@ -146,7 +146,7 @@ def test_the_constant_network_is_the_best_constant(loss, data):
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
 def test_rounding_does_not_cross_bounds_that_are_both_the_optimum(loss):
     for seed in range(25):
-        program = draw_program(seed, loss=loss, n=7 + seed, alpha=10.0).normalised()[0]
+        program = draw_program(seed, loss=loss, n=7 + seed, alpha=10.0).normalised
         bias, slopes = constant_network(
             program.y, program.weights, program.loss, fit_intercept=program.fit_intercept
         )
