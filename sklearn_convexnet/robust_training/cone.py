@@ -35,9 +35,8 @@ from ..core.parallel import one_blas_pool
 from ..program.patterns import check_patterns, distinct_patterns
 from ..program.perturbation import Perturbation
 from ..program.units import Solution
-from ..solvers.base import Record, Result
+from ..solvers.base import Record, Result, check_options, generator
 from ..solvers.descent import constant_network
-from ..solvers.solve import check_arguments, generator
 from .barrier import RobustBarrier
 from .living import candidate_patterns, largest_factors, living, undecided
 from .program import RobustProgram, check_robust_data
@@ -157,7 +156,7 @@ def solve_robust_cone(
     """
     if solver not in ("interior", "admm"):
         raise ValueError(f"solver must be 'interior' or 'admm', got {solver!r}.")
-    check_arguments("admm", loss, tol, max_iter, None)
+    check_options(tol, max_iter)
     for name, count, least in (("n_patterns", n_patterns, 1), ("n_moved", n_moved, 0)):
         if not (isinstance(count, Integral) and count >= least):
             raise ValueError(f"{name} must be an integer of at least {least}, got {count!r}.")

@@ -19,9 +19,8 @@ import numpy as np
 from ..core.parallel import one_blas_pool
 from ..program.relaxation import Relaxation
 from ..program.units import Solution
-from ..solvers.base import Record, Result
+from ..solvers.base import Record, Result, check_options, generator
 from ..solvers.descent import balanced, constant_network, minimise, smooth_loss
-from ..solvers.solve import check_arguments, generator
 
 # hidden and output weights at the start, in normalised units
 _INITIAL_SIZE = 0.3
@@ -82,7 +81,7 @@ def solve_relaxed(
         Its objective is the certified one of its network, and bounds itself from above; nothing
         is known from below.
     """
-    check_arguments("admm", program.loss, tol, max_iter, warm_start)
+    check_options(tol, max_iter, warm_start)
     rng = generator(random_state)
     record = Record(1.0, on_check)
     with one_blas_pool(large=False):

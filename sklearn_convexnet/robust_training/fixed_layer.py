@@ -40,9 +40,8 @@ from ..program.pattern_program import PatternProgram
 from ..program.perturbation import Perturbation, dual_norms
 from ..program.relaxation import Relaxation, chords
 from ..program.units import Solution
-from ..solvers.base import Record, Result
+from ..solvers.base import Record, Result, check_options
 from ..solvers.descent import constant_network, minimise, smooth_loss
-from ..solvers.solve import check_arguments
 from .descent import smooth_norms
 
 # widths of what is rounded off, and iterations of L-BFGS with each
@@ -86,7 +85,7 @@ def solve_robust_scp(
         Its bounds are those of the convex program; the objective is the one of its network on
         certified margins, which may use better lines and so lie below.
     """
-    check_arguments("scp", program.loss, tol, max_iter, None)
+    check_options(tol, max_iter)
     record = Record(1.0, on_check)
     with one_blas_pool(large=False):
         layer = FixedLayer(program, perturbation)

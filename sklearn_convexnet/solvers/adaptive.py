@@ -24,9 +24,9 @@ from ..core.parallel import Workers, one_blas_pool
 from ..core.rows import check_dense, fits_dense, root_mean_square
 from ..program.patterns import activation_patterns, draw_gates, few_gates, strict_gates
 from ..program.units import Solution
-from .base import Record, Result
+from .base import Record, Result, check_options, generator
 from .descent import Descent, constant_network
-from .solve import check_arguments, generator, solve
+from .solve import check_solver, solve
 
 # hidden and output weights at the start, in normalised units
 _INITIAL_SIZE = 0.3
@@ -86,7 +86,8 @@ def solve_adaptive(
     result : Result
         Its solution; the network is the best one seen.
     """
-    check_arguments(solver, program.loss, tol, max_iter, warm_start)
+    check_solver(solver, program.loss)
+    check_options(tol, max_iter, warm_start)
     if solver not in ("admm", "scp"):
         check_dense(program.rows, f"solver={solver!r}")
     rng = generator(random_state)

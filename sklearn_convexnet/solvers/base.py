@@ -1,8 +1,11 @@
-"""What a solver returns, and what it records on the way."""
+"""What all solvers share: options, result, and what is recorded on the way."""
 
 import time
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from ..core.network import TwoLayerReLU
 from ..program.units import Solution
@@ -109,3 +112,20 @@ class Record:
         if gap <= tol:
             return "optimal"
         return "stopped" if self.stopped else otherwise
+
+
+def check_options(tol, max_iter, warm_start=None):
+    """Raise ValueError for what no solver accepts."""
+    if not (isinstance(tol, Real) and np.isfinite(tol) and tol > 0):
+        raise ValueError(f"tol must be a positive finite number, got {tol!r}.")
+    if not (isinstance(max_iter, Integral) and max_iter >= 1):
+        raise ValueError(f"max_iter must be an integer of at least 1, got {max_iter!r}.")
+    if not isinstance(warm_start, Result | None):
+        raise ValueError(f"warm_start must be a Result or None, got {warm_start!r}.")
+
+
+def generator(random_state):
+    """The RandomState given, or one of the seed given."""
+    if isinstance(random_state, np.random.RandomState):
+        return random_state
+    return np.random.RandomState(random_state)

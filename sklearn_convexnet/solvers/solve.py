@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
-
 import numpy as np
 from scipy.sparse import issparse
 
@@ -14,7 +12,7 @@ from ..program.pattern_program import PatternProgram
 from ..program.shard import Shards
 from ..program.units import Solution
 from .admm import ADMM, iterate, kronecker_admm
-from .base import Record, Result
+from .base import Record, Result, check_options, generator
 from .descent import constant_network
 from .fixed_layer import solve_scp
 from .linear_step import CholeskyStep, CoordinateStep
@@ -79,7 +77,8 @@ def solve(
         If an argument is out of range, the solver cannot serve the loss, or sparse rows are too
         large to be made dense, as all solvers but "scp" need them.
     """
-    check_arguments(solver, program.loss, tol, max_iter, warm_start)
+    check_solver(solver, program.loss)
+    check_options(tol, max_iter, warm_start)
     rng = generator(random_state)
     if warm_start is not None:
         _check_shape(program, warm_start.solution)
@@ -112,15 +111,8 @@ def solve(
     )
 
 
-def generator(random_state):
-    """The RandomState given, or one of the seed given."""
-    if isinstance(random_state, np.random.RandomState):
-        return random_state
-    return np.random.RandomState(random_state)
-
-
-def check_arguments(solver, loss, tol, max_iter, warm_start):
-    """Raise ValueError for arguments that no solver accepts, or not this one."""
+def check_solver(solver, loss):
+    """Raise ValueError where there is no such solver, or it cannot serve the loss."""
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}.")
     if solver == "admm-cholesky" and loss.name != "squared":
@@ -133,12 +125,6 @@ def check_arguments(solver, loss, tol, max_iter, warm_start):
             "solver='admm-rbcd' needs a loss with a Lipschitz derivative, got "
             f"{loss.name!r}; use solver='admm'."
         )
-    if not (isinstance(tol, Real) and np.isfinite(tol) and tol > 0):
-        raise ValueError(f"tol must be a positive finite number, got {tol!r}.")
-    if not (isinstance(max_iter, Integral) and max_iter >= 1):
-        raise ValueError(f"max_iter must be an integer of at least 1, got {max_iter!r}.")
-    if not isinstance(warm_start, Result | None):
-        raise ValueError(f"warm_start must be a Result or None, got {warm_start!r}.")
 
 
 def _check_shape(program, solution):
