@@ -26,7 +26,7 @@ from ..program.patterns import activation_patterns, draw_gates, few_gates, stric
 from ..program.units import Solution
 from .base import Record, Result, check_options, generator
 from .descent import Descent, constant_network
-from .solve import check_solver, solve
+from .solve import as_solver, solve
 
 # hidden and output weights at the start, in normalised units
 _INITIAL_SIZE = 0.3
@@ -65,8 +65,8 @@ def solve_adaptive(
     ----------
     program : PatternProgram
         The data, the loss and the penalty; its gates are the neurons that the descent starts from.
-    solver : str, default="admm"
-        Solver for the program over the patterns found, see `solve`. "admm" runs only where the
+    solver : str or BaseSolver, default="admm"
+        For the program over the patterns found, see `solve`. "admm" runs only where the
         descent has not reached the tolerance by itself, and the rows are not too large for it.
     tol : float, default=0.05
         Relative duality gap to reach on the patterns found.
@@ -86,10 +86,10 @@ def solve_adaptive(
     result : Result
         Its solution; the network is the best one seen.
     """
-    check_solver(solver, program.loss)
+    solver = as_solver(solver, program.loss)
     check_options(tol, max_iter, warm_start)
-    if solver not in ("admm", "scp"):
-        check_dense(program.rows, f"solver={solver!r}")
+    if solver.needs_dense_rows and not solver.refines:
+        check_dense(program.rows, f"solver={solver.name!r}")
     rng = generator(random_state)
     record = Record(program.problem.natural_units.objective, on_check)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
@@ -100,7 +100,7 @@ def solve_adaptive(
     # no neuron lowers the objective: whatever the patterns, the constant network is optimal
     result = None if found is None else _result(found, search, certified, tol)
     found = program if found is None else found
-    solvable = solver != "admm" or fits_dense(program.rows)
+    solvable = not solver.needs_dense_rows or fits_dense(program.rows)
     if result is not None and not solvable:
         status = "too_large" if search.left > 0 else "max_iter"
         return found, replace(result, status=search.record.status(result.gap, tol, status))
@@ -123,10 +123,10 @@ def solve_adaptive(
         )
         return replace(final, n_iter=min(done + final.n_iter, max_iter), history=record.history)
 
-    if result is None or (search.left > 0 and (solver != "admm" or result.status != "optimal")):
-        final = solve_on(found, result if solver == "admm" else None, search.n_iter)
+    if result is None or (search.left > 0 and not (solver.refines and result.status == "optimal")):
+        final = solve_on(found, result if solver.refines else None, search.n_iter)
         result = final if result is None else _best_of(result, final, tol)
-    if solver == "admm":
+    if solver.refines:
         found, result = _grow(found, result, solve_on, tol=tol, max_iter=max_iter, rng=rng)
     last = record.history[-1]
     if result.gap != last["gap"]:

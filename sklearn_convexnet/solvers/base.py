@@ -11,6 +11,58 @@ from ..core.network import TwoLayerReLU
 from ..program.units import Solution
 
 
+class BaseSolver:
+    """An algorithm for programs in normalised units: what it needs, and how it runs.
+
+    An instance is accepted by `solve` wherever a name is.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in messages.
+    needs_dense_rows : bool, default=True
+        Whether sparse rows have to be made dense for it.
+    refines : bool, default=False
+        Whether, with adaptive patterns, it starts from the network of the descent, and runs only
+        where that is not good enough yet.
+    bounds_of : str or None, default=None
+        What its bounds enclose, as in `Result`, if not the optimum over the patterns it is given.
+    """
+
+    name: str
+    needs_dense_rows = True
+    refines = False
+    bounds_of: str | None = None
+
+    def check_loss(self, loss):
+        """Raise ValueError for a loss that it cannot serve."""
+
+    def run(self, program, *, tol, max_iter, rng, start, record, workers):
+        """Solve a program.
+
+        Parameters
+        ----------
+        program : SampledProgram
+            In normalised units.
+        tol : float
+            Relative duality gap to reach.
+        max_iter : int
+        rng : RandomState
+        start : Solution or None
+            To start from.
+        record : Record
+            To be called with (phase, n_iter, Certified) at every check; returns whether to stop.
+        workers : Workers
+
+        Returns
+        -------
+        certified : Certified
+            The best feasible point, and what is proved of it.
+        n_iter : int
+        """
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Result:
     """Outcome of `solve`.

@@ -14,10 +14,23 @@ import numpy as np
 from ..bounds.dual import Certified, admissible_slopes, dual_value, resolution
 from ..core.rows import times
 from ..program.units import Solution
+from .base import BaseSolver
 from .interior import GatedBlocks, InteriorPoint
 
 
-def solve_scp(program, *, tol, max_iter, on_check, workers):
+class FixedLayer(BaseSolver):
+    """The sampled convex program as a solver; all it multiplies by the rows are directions."""
+
+    name = bounds_of = "scp"
+    needs_dense_rows = False
+
+    def run(self, program, *, tol, max_iter, rng, start, record, workers):  # noqa: D102
+        certified, n_iter = _solve_scp(program, tol, max_iter, workers)
+        record("interior", n_iter, certified)
+        return certified, n_iter
+
+
+def _solve_scp(program, tol, max_iter, workers):
     """Solve the sampled convex program over the given gates of a program, of norm one.
 
     Returns
@@ -64,5 +77,4 @@ def solve_scp(program, *, tol, max_iter, on_check, workers):
             certified = Certified(
                 Solution(v, w, method.bias, slopes), upper, lower, resolution(program)
             )
-    on_check(method.n_iter, certified)
     return certified, method.n_iter

@@ -12,15 +12,12 @@ from ..program.pattern_program import PatternProgram
 from ..program.shard import Shards
 from ..program.units import Solution
 from .admm import ADMM, iterate, kronecker_admm
-from .base import Record, Result, check_options, generator
+from .base import BaseSolver, Record, Result, check_options, generator
 from .descent import constant_network
-from .fixed_layer import solve_scp
+from .fixed_layer import FixedLayer
 from .linear_step import CholeskyStep, CoordinateStep
 from .working_set import polish
 
-SOLVERS = ("admm", "admm-cholesky", "admm-rbcd", "scp")
-
-_PAPER_STEPS = {"admm-cholesky": CholeskyStep, "admm-rbcd": CoordinateStep}
 # iterations that tell the blocks of the solution from the others
 _SCREENING = 60
 # patterns beyond which ADMM over all of them costs more than it tells
@@ -33,7 +30,7 @@ _SMALLEST_ALPHA = 1e-13
 
 def solve(
     program: PatternProgram,
-    solver: Solver = "admm",
+    solver: Solver | BaseSolver = "admm",
     *,
     tol: float = 1e-4,
     max_iter: int = 10_000,
@@ -50,12 +47,12 @@ def solve(
     ----------
     program : PatternProgram
         The program, see `SampledProgram`.
-    solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"}, default="admm"
+    solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"} or BaseSolver, default="admm"
         "admm": Kronecker-diagonalised ADMM, polished by an interior point on the blocks it finds
         (any loss). "admm-cholesky", "admm-rbcd": ADMM with the closed-form and the random
         block-coordinate-descent step of the paper (squared loss; losses without kinks), not
         polished. "scp": the sampled convex program with the gates as fixed first layer (any
-        loss).
+        loss). Or an object of your own.
     tol : float, default=1e-4
         Relative duality gap to reach.
     max_iter : int, default=10000
@@ -77,7 +74,7 @@ def solve(
         If an argument is out of range, the solver cannot serve the loss, or sparse rows are too
         large to be made dense, as all solvers but "scp" need them.
     """
-    check_solver(solver, program.loss)
+    solver = as_solver(solver, program.loss)
     check_options(tol, max_iter, warm_start)
     rng = generator(random_state)
     if warm_start is not None:
@@ -87,7 +84,7 @@ def solve(
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         best, n_iter = _optimal_constant(program.normalised, tol, record), 1
         if best is None:
-            if solver != "scp" and issparse(program.rows):
+            if solver.needs_dense_rows and issparse(program.rows):
                 program = program.dense()
             problem = program.problem.normalised
             start = None if warm_start is None else problem.from_user(warm_start.solution)
@@ -103,7 +100,7 @@ def solve(
         upper_bound=units.objective * best.upper_bound,
         lower_bound=units.objective * best.lower_bound,
         gap=best.gap,
-        bounds_of="scp" if solver == "scp" else ("global" if program.exhaustive else "sampled"),
+        bounds_of=solver.bounds_of or ("global" if program.exhaustive else "sampled"),
         n_iter=n_iter,
         status=status,
         history=record.history,
@@ -111,20 +108,14 @@ def solve(
     )
 
 
-def check_solver(solver, loss):
-    """Raise ValueError where there is no such solver, or it cannot serve the loss."""
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}.")
-    if solver == "admm-cholesky" and loss.name != "squared":
-        raise ValueError(
-            "solver='admm-cholesky' has a closed form for loss='squared' only, got "
-            f"{loss.name!r}; use solver='admm' or 'admm-rbcd'."
-        )
-    if solver == "admm-rbcd" and not np.isfinite(loss.curvature):
-        raise ValueError(
-            "solver='admm-rbcd' needs a loss with a Lipschitz derivative, got "
-            f"{loss.name!r}; use solver='admm'."
-        )
+def as_solver(solver, loss):
+    """The solver of a name, or the one given; ValueError where it cannot serve the loss."""
+    if not isinstance(solver, BaseSolver):
+        if solver not in SOLVERS:
+            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}.")
+        solver = _SOLVERS[SOLVERS.index(solver)]
+    solver.check_loss(loss)
+    return solver
 
 
 def _check_shape(program, solution):
@@ -164,7 +155,15 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record, worker
     if program.alpha < _SMALLEST_ALPHA:
         # so little regularisation drowns in rounding: more of it solves the same problem better
         solvable = program.with_target(program.y, alpha=_SMALLEST_ALPHA)
-    best, n_iter = _run(solvable, solver, tol, max_iter, rng, start, record, workers)
+    best, n_iter = solver.run(
+        solvable,
+        tol=tol,
+        max_iter=max_iter,
+        rng=rng,
+        start=start,
+        record=record,
+        workers=workers,
+    )
     if solvable is not program:
         point = best.solution
         best, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=tol)
@@ -187,76 +186,10 @@ def _may_be_optimal(program, slopes, count=10):
     return norms.max() <= 1.01 * program.alpha
 
 
-def _run(program, solver, tol, max_iter, rng, start, record, workers):
-    """Dispatch to the methods; returns (certified, n_iter)."""
-    if solver == "scp":
-        return solve_scp(
-            program,
-            tol=tol,
-            max_iter=max_iter,
-            on_check=lambda *a: record("interior", *a),
-            workers=workers,
-        )
-    if solver == "admm" and program.n_patterns > _MANY_PATTERNS:
-        working = _spread_blocks(program) if start is None else _nonzero_blocks(start.v, start.w)
-        return polish(
-            program,
-            working,
-            start,
-            tol=tol,
-            max_iter=max_iter,
-            on_check=lambda *a: record("polish", *a),
-            workers=workers,
-        )
-    admm, spectra = _admm(program, solver, tol, rng, workers)
-    if start is not None:
-        admm.start(start)
-    if solver == "admm":
-        if start is None:
-            admm.run(min(_SCREENING, max_iter))
-        norms = np.sqrt(np.einsum("sji,sji->si", admm.copies, admm.copies)).ravel()
-        working = np.flatnonzero(norms > 1e-2 * norms.max(initial=0.0))
-        if working.size == 0:
-            working = np.arange(min(2 * program.n_patterns, 10))
-        if admm.n_iter < max_iter and _polish_is_worth_it(program, working.size):
-            done = admm.n_iter
-            best, used = polish(
-                program,
-                working,
-                start,
-                tol=tol,
-                max_iter=max_iter - done,
-                on_check=lambda n_iter, certified: record("polish", done + n_iter, certified),
-                workers=workers,
-            )
-            return best, done + used
-    return iterate(
-        admm,
-        program.gates,
-        tol=tol,
-        max_iter=max_iter,
-        record=record,
-        best=_constant_point(program),
-        spectra=spectra,
-    )
-
-
 def _constant_point(program):
     """The best constant network, with no lower bound but zero."""
     point = _constant(program)
     return Certified(Solution(*point), program.objective(*point[:3]), 0.0, resolution(program))
-
-
-def _admm(program, solver, tol, rng, workers):
-    """ADMM with the linear step of a solver, and the spectra that it may go on with."""
-    if solver == "admm":
-        many = program.patterns.size >= _MANY_ENTRIES
-        dtype = enough_precision(program, tol) if many else np.float64
-        shards = Shards.of(program, workers=workers, splits_loss=True, dtype=dtype)
-        return kronecker_admm(shards, program.alpha)
-    shards = Shards.of(program, workers=workers, splits_loss=False, dtype=np.float64)
-    step = _PAPER_STEPS[solver](program, rng)
-    return ADMM(shards, step, program.alpha, program.gates.shape), None
 
 
 def enough_precision(program, tol):
@@ -282,3 +215,102 @@ def _polish_is_worth_it(program, n_blocks):
     newton = 40.0 * (n**2 * n_blocks * d + n**3 / 3)
     admm = 5000.0 * 12.0 * n * d * P
     return n <= 10_000 and newton <= 4.0 * admm
+
+
+class KroneckerADMM(BaseSolver):
+    """Kronecker-diagonalised ADMM, polished by an interior point on the blocks it finds."""
+
+    name, refines = "admm", True
+
+    def run(self, program, *, tol, max_iter, rng, start, record, workers):  # noqa: D102
+        if program.n_patterns > _MANY_PATTERNS:
+            few = _spread_blocks(program) if start is None else _nonzero_blocks(start.v, start.w)
+            return polish(
+                program,
+                few,
+                start,
+                tol=tol,
+                max_iter=max_iter,
+                on_check=lambda *a: record("polish", *a),
+                workers=workers,
+            )
+        many = program.patterns.size >= _MANY_ENTRIES
+        dtype = enough_precision(program, tol) if many else np.float64
+        shards = Shards.of(program, workers=workers, splits_loss=True, dtype=dtype)
+        admm, spectra = kronecker_admm(shards, program.alpha)
+        if start is not None:
+            admm.start(start)
+        else:
+            admm.run(min(_SCREENING, max_iter))
+        norms = np.sqrt(np.einsum("sji,sji->si", admm.copies, admm.copies)).ravel()
+        working = np.flatnonzero(norms > 1e-2 * norms.max(initial=0.0))
+        if working.size == 0:
+            working = np.arange(min(2 * program.n_patterns, 10))
+        if admm.n_iter < max_iter and _polish_is_worth_it(program, working.size):
+            done = admm.n_iter
+            best, used = polish(
+                program,
+                working,
+                start,
+                tol=tol,
+                max_iter=max_iter - done,
+                on_check=lambda n_iter, certified: record("polish", done + n_iter, certified),
+                workers=workers,
+            )
+            return best, done + used
+        return _iterate(admm, program, tol, max_iter, record, spectra)
+
+
+class PaperADMM(BaseSolver):
+    """ADMM of the paper, not polished; subclasses have the linear step."""
+
+    step: type
+
+    def run(self, program, *, tol, max_iter, rng, start, record, workers):  # noqa: D102
+        shards = Shards.of(program, workers=workers, splits_loss=False, dtype=np.float64)
+        admm = ADMM(shards, self.step(program, rng), program.alpha, program.gates.shape)
+        if start is not None:
+            admm.start(start)
+        return _iterate(admm, program, tol, max_iter, record, None)
+
+
+class CholeskyADMM(PaperADMM):
+    """With the closed-form step for the squared loss."""
+
+    name, step = "admm-cholesky", CholeskyStep
+
+    def check_loss(self, loss):  # noqa: D102
+        if loss.name != "squared":
+            raise ValueError(
+                "solver='admm-cholesky' has a closed form for loss='squared' only, got "
+                f"{loss.name!r}; use solver='admm' or 'admm-rbcd'."
+            )
+
+
+class CoordinateADMM(PaperADMM):
+    """With the random block-coordinate-descent step for losses without kinks."""
+
+    name, step = "admm-rbcd", CoordinateStep
+
+    def check_loss(self, loss):  # noqa: D102
+        if not np.isfinite(loss.curvature):
+            raise ValueError(
+                "solver='admm-rbcd' needs a loss with a Lipschitz derivative, got "
+                f"{loss.name!r}; use solver='admm'."
+            )
+
+
+def _iterate(admm, program, tol, max_iter, record, spectra):
+    return iterate(
+        admm,
+        program.gates,
+        tol=tol,
+        max_iter=max_iter,
+        record=record,
+        best=_constant_point(program),
+        spectra=spectra,
+    )
+
+
+_SOLVERS = (KroneckerADMM(), CholeskyADMM(), CoordinateADMM(), FixedLayer())
+SOLVERS = tuple(solver.name for solver in _SOLVERS)

@@ -22,11 +22,12 @@ from problems import (
 )
 from reference import solve_reference
 
+from sklearn_convexnet.bounds.dual import certify
 from sklearn_convexnet.core.losses import REGRESSION_LOSSES, get_loss
 from sklearn_convexnet.program.pattern_program import SampledProgram
 from sklearn_convexnet.program.patterns import enumerate_gates
 from sklearn_convexnet.program.units import Solution
-from sklearn_convexnet.solvers import SOLVERS, Result, solve
+from sklearn_convexnet.solvers import SOLVERS, BaseSolver, Result, solve
 
 # the package holds a function of that name
 solve_module = importlib.import_module("sklearn_convexnet.solvers.solve")
@@ -60,6 +61,35 @@ def test_bad_argument(arguments, words):
         solve(draw_program(), **arguments)
     for word in words:
         assert word in str(error.value)
+
+
+class Shy(BaseSolver):
+    """Proves something of the zero network, for one loss."""
+
+    name = "shy"
+
+    def check_loss(self, loss):
+        if loss.name != "huber":
+            raise ValueError("shy needs loss='huber'.")
+
+    def run(self, program, *, tol, max_iter, rng, start, record, workers):
+        assert isinstance(program.rows, np.ndarray)
+        zero = np.zeros(program.gates.shape)
+        slopes = program.loss.derivative(np.zeros_like(program.y), program.y)
+        certified, _ = certify(program, zero, zero, 0.0, slopes, tol=tol)
+        record("shy", 1, certified)
+        return certified, 1
+
+
+def test_a_solver_of_ones_own():
+    program = draw_program(loss="huber")
+    result, optimum = solve(program, Shy()), solve(program)
+    assert result.history[0]["phase"] == "shy"
+    assert result.lower_bound <= optimum.upper_bound
+    assert optimum.lower_bound <= result.upper_bound
+    assert result.objective == pytest.approx(result.upper_bound)
+    with pytest.raises(ValueError, match="shy needs"):
+        solve(draw_program(loss="squared"), Shy())
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "squared"])
