@@ -18,7 +18,7 @@ from .program.pattern_program import SampledProgram
 from .program.perturbation import Perturbation
 from .proof.certificate import Certificate
 from .robust_training import RobustResult, solve_robust_cone, solve_robust_scp
-from .robust_training.program import RobustProgram
+from .robust_training.cone_program import RobustProgram
 from .solvers import Result, solve
 
 __all__ = [

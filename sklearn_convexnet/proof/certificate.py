@@ -245,7 +245,7 @@ class ProvedDual:
 
 
 @dataclass(frozen=True)
-class OutputBounds:
+class OutputProof:
     """What is known of the optimum of one output, over all networks.
 
     Attributes
@@ -287,14 +287,14 @@ def bound_output(program, slopes):
 
     Returns
     -------
-    OutputBounds
+    OutputProof
     """
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         if program.exhaustive:
-            return OutputBounds(_over_all_patterns(program, slopes), None, program.gates)
+            return OutputProof(_over_all_patterns(program, slopes), None, program.gates)
         problem, gates = program.problem, program.gates
         dual = _searched(problem, slopes, gates, workers)
-        return OutputBounds(_closed_form(problem, dual), dual, gates)
+        return OutputProof(_closed_form(problem, dual), dual, gates)
 
 
 def certify_network(objectives, bounds, detail=None, *, time_limit=None, tol=1e-2, known=None):
@@ -304,7 +304,7 @@ def certify_network(objectives, bounds, detail=None, *, time_limit=None, tol=1e-
     ----------
     objectives : list of float
         Of the network.
-    bounds : list of OutputBounds
+    bounds : list of OutputProof
         See `bound_output`.
     detail : dict, default=None
         To go with the certificate.
@@ -543,9 +543,9 @@ def _enclose(known, objective, time_limit, tol):
         finished = bool(enclosures) and all(part.finished for part in enclosures)
         nothing_left = settled and dual.largest <= max(largest * (1.0 + 1e-6), enough)
         if proved.lower_bound >= wanted or (nothing_left and finished):
-            return OutputBounds(proved, dual, gates, n_cones, 0.0, upper)
+            return OutputProof(proved, dual, gates, n_cones, 0.0, upper)
         if nothing_left or time.perf_counter() >= deadline:
             # where every cone is settled, it is the dual variables that are not good enough
             doublings = np.nan if finished else _largest(part.doublings for part in enclosures)
-            return OutputBounds(proved, dual, gates, n_cones, doublings, upper)
+            return OutputProof(proved, dual, gates, n_cones, doublings, upper)
         turn *= 4.0

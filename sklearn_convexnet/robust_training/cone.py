@@ -38,8 +38,8 @@ from ..program.units import Solution
 from ..solvers.base import Record, Result, check_options, generator
 from ..solvers.descent import constant_network
 from .barrier import RobustBarrier
+from .cone_program import RobustProgram, check_robust_data
 from .living import candidate_patterns, largest_factors, living, undecided
-from .program import RobustProgram, check_robust_data
 from .robust_admm import RobustADMM
 from .robust_bounds import certify_robust, constant_point, largest_projection
 

@@ -10,7 +10,7 @@ from sklearn_convexnet.program.pattern_program import SampledProgram
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.robust_training import cone as robust_cone_module
 from sklearn_convexnet.robust_training.cone import solve_robust_cone
-from sklearn_convexnet.robust_training.program import RobustProgram
+from sklearn_convexnet.robust_training.cone_program import RobustProgram
 from sklearn_convexnet.solvers import solve
 
 PERTURBATIONS = {

@@ -14,7 +14,7 @@ from sklearn_convexnet.program.patterns import sample_gates
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.program.relaxation import Relaxation
 from sklearn_convexnet.robust_training import solve_relaxed
-from sklearn_convexnet.robust_training.descent import RelaxedObjective, _Stage
+from sklearn_convexnet.robust_training.margin_descent import RelaxedObjective, _Stage
 from sklearn_convexnet.solvers.descent import constant_network
 
 BALLS = [(np.inf, None), (np.inf, (-1.0, 0.8)), (2, None), (1, None)]

@@ -9,7 +9,7 @@ from test_robust_descent import BALLS, balls, certified_objective, draw_program
 
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.robust_training import solve_robust_scp
-from sklearn_convexnet.robust_training.fixed_layer import FixedLayer
+from sklearn_convexnet.robust_training.margin_fixed_layer import FixedLayer
 from sklearn_convexnet.solvers import solve
 
 RADII = [0.1, 0.2, 0.0]

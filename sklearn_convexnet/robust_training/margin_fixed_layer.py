@@ -42,7 +42,7 @@ from ..program.relaxation import Relaxation, chords
 from ..program.units import Solution
 from ..solvers.base import Record, Result, check_options
 from ..solvers.descent import constant_network, minimise, smooth_loss
-from .descent import smooth_norms
+from .margin_descent import smooth_norms
 
 # widths of what is rounded off, and iterations of L-BFGS with each
 _FIRST_WIDTH, _SHRINK, _LAST_WIDTH, _ITERATIONS = 0.1, 0.3, 1e-6, 200
