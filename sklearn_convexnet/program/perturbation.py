@@ -13,9 +13,7 @@ from numbers import Real
 import numpy as np
 
 from .._typing import ArrayLike, FloatArray, Limits
-
-# The dual of each norm.
-DUAL = {np.inf: 1, 2: 2, 1: np.inf}
+from ..core.norms import NORMS, Norm
 
 
 class Perturbation:
@@ -34,17 +32,17 @@ class Perturbation:
 
     epsilon: FloatArray
     norm: float
-    dual: float
+    ball: Norm
     bounds: tuple[FloatArray, FloatArray] | None
 
     def __init__(
         self, epsilon: ArrayLike, norm: float = np.inf, bounds: Limits | None = None
     ) -> None:
         self.epsilon = _radii(epsilon)
-        if isinstance(norm, bool) or not isinstance(norm, Real) or norm not in DUAL:
+        if isinstance(norm, bool) or not isinstance(norm, Real) or norm not in NORMS:
             raise ValueError(f"norm must be numpy.inf, 2 or 1, got {norm!r}.")
         self.norm = norm
-        self.dual = DUAL[norm]
+        self.ball = NORMS[norm]
         self.bounds = None if bounds is None else _interval(bounds)
         if self.bounds is not None and norm != np.inf:
             raise ValueError(f"bounds need norm=numpy.inf, got norm={norm!r}.")
@@ -101,41 +99,8 @@ class Perturbation:
         return np.clip(X, *self.bounds)
 
     def reach(self, radii: FloatArray, directions: FloatArray) -> FloatArray:
-        """How far the perturbations move linear functions, see `reaches`."""
-        return reaches(radii, directions, self.dual)
-
-
-def dual_norms(vectors, dual):
-    """Dual norms of rows: how far each falls, as a linear function, over the unit ball."""
-    if dual == 1:
-        return np.abs(vectors).sum(axis=1)
-    if dual == 2:
-        return np.sqrt(np.sum(vectors**2, axis=1))
-    return np.abs(vectors).max(axis=1, initial=0.0)
-
-
-def reaches(radii, directions, dual):
-    """How far linear functions move over balls: dual norms of ``radii * direction``, for all pairs.
-
-    Parameters
-    ----------
-    radii : ndarray of shape (n, d)
-    directions : ndarray of shape (d, m)
-    dual : {1, 2, inf}
-
-    Returns
-    -------
-    ndarray of shape (n, m)
-    """
-    if dual == 1:
-        return radii @ np.abs(directions)
-    if dual == 2:
-        return np.sqrt(radii**2 @ directions**2)
-    reach = np.zeros((len(radii), directions.shape[1]))
-    # a feature at a time: all at once would be an array of shape (n, d, m)
-    for radius, row in zip(radii.T, np.abs(directions), strict=True):
-        np.maximum(reach, radius[:, None] * row, out=reach)
-    return reach
+        """How far the perturbations move linear functions, see `Norm.reaches`."""
+        return self.ball.reaches(radii, directions)
 
 
 def _real(values):

@@ -22,6 +22,8 @@ barriers give multipliers that are admissible in the dual at any iterate, so tha
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from ..core.norms import Linf
+
 # factor of the barrier parameter from one centre to the next, most Newton steps towards one
 _SHRINK, _MOST_STEPS = 0.3, 40
 _REFINEMENTS = 6
@@ -51,13 +53,13 @@ class RobustBarrier:
         sampled = program.sampled
         self.program, self.sampled = program, sampled
         # with nothing to perturb there are no reaches to bound
-        self.dual = program.perturbation.dual if program.radii.any() else 1
+        self.ball = program.perturbation.ball if program.radii.any() else Linf()
         rows, patterns = sampled.rows, sampled.patterns
         first, self.group = _equal_rows(patterns)
         self.gates = patterns[first].astype(np.float64)
         moved = np.flatnonzero(program.radii.any(axis=0))
         self.moved = moved
-        if self.dual == 1:
+        if self.ball.separable:
             self.scale, self.reaches = np.ones(len(moved)), program.radii[:, moved]
         else:
             self.scale, self.reaches = program.radii[0, moved], np.ones((len(rows), 1))
@@ -73,7 +75,7 @@ class RobustBarrier:
         T = self._reach_bounds(theta, self.signs)
         effective = self._effective(theta)
         G = np.abs(effective[:, moved]) * self.scale
-        top = G if self.dual == 1 else np.linalg.norm(G, ord=self.dual, axis=1)[:, None]
+        top = G if self.ball.separable else self.ball.falls(G)[:, None]
         self.x = theta, T, 0.0, top + 0.1 * (1.0 + top)
         self.n_iter, self.soften = 0, _SOFT
         self.degree = 2 * len(rows) + 2 * B + np.count_nonzero(self.bounding)
@@ -97,10 +99,9 @@ class RobustBarrier:
         """Bounds T between the reach of interior blocks and their smallest value on the rows."""
         values = signs * (self.sampled.rows @ theta.T)
         u = np.abs(theta[:, self.moved]) * self.scale
-        if self.dual != 1:
-            reach = np.linalg.norm(u, ord=self.dual, axis=1)
+        if not self.ball.separable:
             lowest = np.where(self.bounding, values, np.inf).min(axis=0)
-            return (0.5 * (reach + lowest))[:, None]
+            return (0.5 * (self.ball.falls(u) + lowest))[:, None]
         # the same excess for every feature: half of what the tightest row leaves
         room = values - self.reaches @ u.T
         room /= np.maximum(self.reaches.sum(axis=1), 1e-300)[:, None]
@@ -177,8 +178,7 @@ class RobustBarrier:
         if not (slack > 0).all():
             return np.inf
         G = self._effective(theta)
-        gauges = _gauge_value(theta[:, self.moved] * self.scale, T, self.dual)
-        gauges += _gauge_value(G[:, self.moved] * self.scale, Tg, self.dual)
+        gauges = self._gauge_value(theta, T) + self._gauge_value(G, Tg)
         if not np.isfinite(gauges):
             return np.inf
         outputs, reach = self._outputs(G, bias, Tg)
@@ -188,6 +188,11 @@ class RobustBarrier:
         t = mu + np.sqrt(mu**2 + alpha**2 * norms)
         total += np.sum(t - mu * np.log(2.0 * mu * t / alpha**2))
         return total - mu * np.sum(np.log(slack[self.bounding])) + mu * gauges
+
+    def _gauge_value(self, u, T):
+        """Barrier of ``T >= |u|`` in the dual norm; inf outside."""
+        slack = self.ball.gauge_slack(u[:, self.moved] * self.scale, T)
+        return -np.sum(np.log(slack)) if ((slack > 0) & (T > 0)).all() else np.inf
 
     def _outputs(self, G, bias, Tg):
         outputs = np.einsum("kj,kj->k", self.sampled.rows, G[self.group]) + bias
@@ -231,7 +236,7 @@ class RobustBarrier:
         # blocks: cones, gauges, norms
         pull = mu / self._slack(theta, T)
         curve = pull**2 / mu
-        gu, gT, Huu, HuT, HTT = _gauge(theta[:, moved] * scale, T, self.dual)
+        gu, gT, Huu, HuT, HTT = self.ball.gauge(theta[:, moved] * scale, T)
         slope = -(self.signs * pull).T @ rows
         slope[:, moved] += mu * scale * gu
         slope_T = pull.T @ R + mu * gT
@@ -258,7 +263,7 @@ class RobustBarrier:
         _, p, e, pp, pe, ee = self._loss(*self._outputs(G, bias, Tg))
         constant = np.full((len(rows), 1), float(sampled.fit_intercept))
         wide = np.concatenate([rows, constant], axis=1)
-        gu, gT, Huu, HuT, HTT = _gauge(G[:, moved] * scale, Tg, self.dual)
+        gu, gT, Huu, HuT, HTT = self.ball.gauge(G[:, moved] * scale, Tg)
         member = (self.group[:, None] == np.arange(len(G))) * sampled.weights[:, None]
         slope_G = (member * p[:, None]).T @ wide
         slope_G[:, moved] += mu * scale * gu
@@ -290,11 +295,11 @@ class RobustBarrier:
         rows, radii, moved = self.sampled.rows, self.program.radii, self.moved
         G = self._effective(theta)
         _, p, e, *_ = self._loss(*self._outputs(G, bias, Tg))
-        gu, gT = _gauge(G[:, moved] * self.scale, Tg, self.dual)[:2]
+        gu, gT = self.ball.gauge(G[:, moved] * self.scale, Tg)[:2]
         gradients = p[:, None] * rows
         gradients[:, moved] -= e[:, None] * radii[:, moved] * (gu / gT)[self.group]
         cones = self.mu / self._slack(theta, T)
-        gu, gT = _gauge(theta[:, moved] * self.scale, T, self.dual)[:2]
+        gu, gT = self.ball.gauge(theta[:, moved] * self.scale, T)[:2]
         moves = radii.T @ cones
         moves[moved] *= (gu / gT).T
         return p, e, gradients, cones, moves
@@ -406,38 +411,6 @@ def _grams(left, weights, right):
     """The matrices ``left' diag(weights[:, b]) right``, shape (B, i, j)."""
     products = (left[:, :, None] * right[:, None, :]).reshape(len(left), -1)
     return (weights.T @ products).reshape(weights.shape[1], left.shape[1], right.shape[1])
-
-
-def _gauge_value(u, T, dual):
-    """Barrier of ``T >= |u|`` (norm 1: entry by entry); inf outside."""
-    D = T**2 - (u**2 if dual != 2 else np.sum(u**2, axis=1, keepdims=True))
-    if not ((D > 0) & (T > 0)).all():
-        return np.inf
-    return -np.sum(np.log(D))
-
-
-def _gauge(u, T, dual):
-    """First and second derivatives of the barrier in u and T."""
-    m, size = u.shape
-    eye = np.eye(size)
-    if dual == 2:
-        D = (T**2 - np.sum(u**2, axis=1, keepdims=True))[:, :, None]
-        Huu = 2.0 * eye / D + 4.0 * u[:, :, None] * u[:, None, :] / D**2
-        HuT = -4.0 * u[:, :, None] * T[:, :, None] / D**2
-        HTT = -2.0 / D + 4.0 * T[:, :, None] ** 2 / D**2
-        return 2.0 * u / D[:, 0], -2.0 * T / D[:, 0], Huu, HuT, HTT
-    D = T**2 - u**2
-    second, mixed = 2.0 * (T**2 + u**2) / D**2, -4.0 * T * u / D**2
-    gu, gT, Huu = 2.0 * u / D, -2.0 * T / D, second[:, :, None] * eye
-    if dual == 1:
-        return gu, gT, Huu, mixed[:, :, None] * eye, second[:, :, None] * eye
-    return (
-        gu,
-        gT.sum(axis=1, keepdims=True),
-        Huu,
-        mixed[:, :, None],
-        second.sum(axis=1)[:, None, None],
-    )
 
 
 def _smooth_hinge(a, mu):

@@ -180,23 +180,23 @@ def solve_robust_cone(
             y,
             n_patterns,
             generator(random_state),
-            dual=perturbation.dual,
+            ball=perturbation.ball,
             intercept=fit_intercept,
             n_moved=n_moved,
         )
-    directions, factors = largest_factors(rows, radii, patterns, perturbation.dual)
+    directions, factors = largest_factors(rows, radii, patterns, perturbation.ball)
     alive = living(factors)
-    found = {"patterns": patterns, "factors": factors, "living": alive}
+    tried = {"patterns": patterns, "factors": factors, "living": alive}
     hidden = patterns[:, undecided(factors)]
     if not alive.any():
         bias, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
         if fit_intercept:
             slopes = balance(slopes, weights)
         pull = rows.T @ ((weights * slopes)[:, None] * hidden)
-        largest = largest_projection(rows, radii, hidden, pull, perturbation.dual)
+        largest = largest_projection(rows, radii, hidden, pull, perturbation.ball)
         slopes = slopes / max(1.0, largest / alpha)
         return _constant_result(
-            rows.shape[1], y, weights, loss, fit_intercept, bias, slopes, tol, on_check, found
+            rows.shape[1], y, weights, loss, fit_intercept, bias, slopes, tol, on_check, tried
         )
     chosen = np.sort(np.argsort(-np.where(alive, factors, 0.0), kind="stable")[:most])
     chosen = chosen[alive[chosen]]
@@ -226,7 +226,7 @@ def solve_robust_cone(
         history=record.history,
         solution=best.solution,
         program=program,
-        **found,
+        **tried,
     )
 
 
@@ -294,7 +294,7 @@ def _better(program, method, best, dual_point):
     return tighter(best, certified), dual_point
 
 
-def _constant_result(d, y, weights, loss, fit_intercept, bias, slopes, tol, on_check, found):
+def _constant_result(d, y, weights, loss, fit_intercept, bias, slopes, tol, on_check, tried):
     """The constant network, with the bound that slopes prove."""
     value = float(weights @ loss.value(np.full_like(y, bias), y))
     lower = max(0.0, -float(weights @ loss.conjugate(slopes, y)))
@@ -314,5 +314,5 @@ def _constant_result(d, y, weights, loss, fit_intercept, bias, slopes, tol, on_c
         history=record.history,
         solution=certified.solution,
         program=None,
-        **found,
+        **tried,
     )

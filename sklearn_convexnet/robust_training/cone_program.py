@@ -31,7 +31,7 @@ from ..core.losses import Loss
 from ..core.network import TwoLayerReLU, column_norms
 from ..program.pattern_program import PatternProgram, distinct_columns
 from ..program.patterns import check_patterns
-from ..program.perturbation import Perturbation, dual_norms
+from ..program.perturbation import Perturbation
 from ..program.problem import TrainingProblem, check_data
 from .living import free_face, largest_factors, slacks
 
@@ -130,7 +130,7 @@ class RobustProgram:
         rows, patterns, name = problem.rows, patterns[used], "gates"
         if gates is None:
             name = "patterns"
-            gates, _ = largest_factors(rows, radii, patterns, perturbation.dual)
+            gates, _ = largest_factors(rows, radii, patterns, perturbation.ball)
         gates = np.array(gates, dtype=np.float64)
         if gates.shape != (rows.shape[1], patterns.shape[1]) or not np.isfinite(gates).all():
             raise ValueError(
@@ -167,7 +167,7 @@ class RobustProgram:
     def slack(self, blocks: FloatArray) -> FloatArray:
         """How far the balls stay inside the half-spaces of the patterns, shape (n, n_patterns)."""
         return slacks(
-            self.sampled.rows, self.radii, self.sampled.patterns, blocks, self.perturbation.dual
+            self.sampled.rows, self.radii, self.sampled.patterns, blocks, self.perturbation.ball
         )
 
     def effective_weights(self, v: FloatArray, w: FloatArray) -> FloatArray:
@@ -188,7 +188,7 @@ class RobustProgram:
         ndarray of shape (n,)
         """
         outputs = np.einsum("kj,kj->k", self.sampled.rows, effective) + bias
-        reach = dual_norms(self.radii * effective, self.perturbation.dual)
+        reach = self.perturbation.ball.falls(self.radii * effective)
         loss, y = self.sampled.loss, self.sampled.y
         if loss.target == "sign":
             return loss.value(outputs - y * reach, y)
@@ -251,13 +251,13 @@ class RobustProgram:
 
 def _faces(rows, radii, patterns, gates, perturbation, name):
     """Gates in the cones, rows that bound them, and bases of the flat ones."""
-    dual = perturbation.dual
+    ball = perturbation.ball
     # a row of zeros that nothing moves has no side
     sided = np.any((rows != 0) | (radii > 0), axis=1)
     bounding, bases, dead = np.repeat(sided[:, None], patterns.shape[1], axis=1), {}, []
-    slack = slacks(rows, radii, patterns, gates, dual)
+    slack = slacks(rows, radii, patterns, gates, ball)
     for i in np.flatnonzero(~(slack[sided].min(axis=0, initial=np.inf) > 0)):
-        _, factor = largest_factors(rows, radii, patterns[:, [i]], dual)
+        _, factor = largest_factors(rows, radii, patterns[:, [i]], ball)
         gates[:, i], held, bases[i] = free_face(rows, radii, patterns[:, i])
         if not (np.isinf(factor[0]) and held[sided].any()):
             dead.append(int(i))

@@ -30,7 +30,6 @@ from ..program.patterns import (
     realizing_gates,
     sample_gates,
 )
-from ..program.perturbation import reaches
 
 # weight of what the norm 2 leaves free against what it bounds: the margin loses its square
 _FREE = 1e4
@@ -38,13 +37,13 @@ _FREE = 1e4
 _MARGIN, _SHORT = 1e-6, 1e-3
 
 
-def slacks(rows, radii, patterns, directions, dual):
+def slacks(rows, radii, patterns, directions, ball):
     """Least value on each ball of the functions ``sign * x @ direction``, shape (n, P)."""
     values = np.where(patterns, 1.0, -1.0) * (rows @ directions)
-    return values - _reaches(radii, directions, dual)
+    return values - _reaches(radii, directions, ball)
 
 
-def largest_factors(rows, radii, patterns, dual):
+def largest_factors(rows, radii, patterns, ball):
     """How much the balls may grow before each pattern dies.
 
     Parameters
@@ -52,8 +51,7 @@ def largest_factors(rows, radii, patterns, dual):
     rows, radii : ndarray of shape (n, d)
         Centres and radii. Without radii per row (norms 2 and 1) all rows of `radii` are equal.
     patterns : ndarray of bool of shape (n, P)
-    dual : {1, 2, inf}
-        Dual norm.
+    ball : Norm
 
     Returns
     -------
@@ -67,16 +65,16 @@ def largest_factors(rows, radii, patterns, dual):
     sided = np.any((rows != 0) | (radii > 0), axis=1)
     rows, radii, patterns = rows[sided], radii[sided], patterns[sided]
     directions, factors = _free_directions(rows, radii, patterns)
-    search = {1: _search_absolute, 2: _search_euclidean, np.inf: _search_maximum}[dual]
+    search = {1: _search_absolute, 2: _search_euclidean, np.inf: _search_maximum}[ball.dual]
     for i in np.flatnonzero(factors == 0):
         if radii.any():
             signs = np.where(patterns[:, i], 1.0, -1.0)
-            directions[:, i], factors[i] = search(signs[:, None] * rows, radii)
+            directions[:, i], factors[i] = search(signs[:, None] * rows, radii, ball)
         if factors[i] < 1.0 - _SHORT:
-            found, held, _ = free_face(rows, radii, patterns[:, i])
-            if found.any():
+            inside, held, _ = free_face(rows, radii, patterns[:, i])
+            if inside.any():
                 # no row holds a cone that is too thin for the search: it may have an interior
-                directions[:, i], factors[i] = found, np.inf if held.any() else 1.0
+                directions[:, i], factors[i] = inside, np.inf if held.any() else 1.0
     return directions, factors
 
 
@@ -155,7 +153,7 @@ def _relative_interior(signed):
     return inside, rest
 
 
-def candidate_patterns(rows, radii, weights, y, n_patterns, rng, *, dual, intercept, n_moved=0):
+def candidate_patterns(rows, radii, weights, y, n_patterns, rng, *, ball, intercept, n_moved=0):
     """Patterns with a chance to live, for training on perturbed rows.
 
     The all-active one (a linear neuron), those of the two sides of y, `n_patterns` random ones
@@ -168,7 +166,7 @@ def candidate_patterns(rows, radii, weights, y, n_patterns, rng, *, dual, interc
     weights, y : ndarray of shape (n,)
     n_patterns : int
     rng : numpy.random.RandomState or numpy.random.Generator
-    dual : {1, 2, inf}
+    ball : Norm
     intercept : bool
         Whether the last column is the constant one.
     n_moved : int, default=0
@@ -187,7 +185,7 @@ def candidate_patterns(rows, radii, weights, y, n_patterns, rng, *, dual, interc
     parts.append(activation_patterns(rows, gates))
     if intercept:
         directions = np.concatenate([gates[:-1], np.eye(rows.shape[1] - 1)], axis=1)
-        above = _above_gaps(rows[:, :-1], radii[:, :-1], directions, n_patterns, dual)
+        above = _above_gaps(rows[:, :-1], radii[:, :-1], directions, n_patterns, ball)
     else:
         above = activation_patterns(rows, np.eye(rows.shape[1]))
     parts += [above, ~above]
@@ -198,10 +196,10 @@ def candidate_patterns(rows, radii, weights, y, n_patterns, rng, *, dual, interc
     return np.ascontiguousarray(patterns[:, distinct_patterns(patterns)])
 
 
-def _above_gaps(points, radii, directions, count, dual):
+def _above_gaps(points, radii, directions, count, ball):
     """Rows above the widest gaps between their balls, relative to the reach, over directions."""
     values = points @ directions
-    reach = np.broadcast_to(_reaches(radii, directions, dual), values.shape)
+    reach = np.broadcast_to(_reaches(radii, directions, ball), values.shape)
     order = np.argsort(values, axis=0)
     values, reach = (np.take_along_axis(a, order, axis=0) for a in (values, reach))
     # a ball may reach over several others
@@ -213,9 +211,9 @@ def _above_gaps(points, radii, directions, count, dual):
     return np.argsort(order, axis=0)[:, column] > cut
 
 
-def _reaches(radii, directions, dual):
+def _reaches(radii, directions, ball):
     """Reaches, one row for all balls where these are equal."""
-    return reaches(radii if dual == 1 else radii[:1], directions, dual)
+    return ball.reaches(radii if ball.separable else radii[:1], directions)
 
 
 def _free_directions(rows, radii, patterns):
@@ -241,7 +239,7 @@ def _free_directions(rows, radii, patterns):
     return directions, factors
 
 
-def _search_absolute(signed, radii):
+def _search_absolute(signed, radii, ball):
     """Dual norm 1, radii per row: a linear program, repeated where radii differ by row."""
     reach = radii.max(axis=0)
     uniform = bool((radii == reach).all())
@@ -253,27 +251,27 @@ def _search_absolute(signed, radii):
             rows = np.concatenate([signed, -signed], axis=1)
         split = _largest_margin(rows, np.tile(reach, 2), upper=np.inf)
         direction = split[: len(best)] - split[len(best) :]
-        found = _measured(signed, radii, direction, 1)
-        if not found > (1.0 + 1e-6) * factor:
+        larger = _measured(signed, radii, direction, ball)
+        if not larger > (1.0 + 1e-6) * factor:
             return best, factor
-        best, factor = direction, found
+        best, factor = direction, larger
         if uniform:
             return best, factor
 
 
-def _search_maximum(signed, radii):
+def _search_maximum(signed, radii, ball):
     """Dual norm inf: a linear program over a box."""
     direction = _largest_margin(signed, None, upper=radii[0])
-    return direction, _measured(signed, radii, direction, np.inf)
+    return direction, _measured(signed, radii, direction, ball)
 
 
-def _search_euclidean(signed, radii):
+def _search_euclidean(signed, radii, ball):
     """Dual norm 2: the point of the convex hull of the rows that is nearest to zero."""
     attacked = radii[0] > 0
     # what the free features tell of the others is free: with an intercept these are centred
-    told = np.linalg.lstsq(signed[:, ~attacked], signed[:, attacked], rcond=None)[0]
+    explained = np.linalg.lstsq(signed[:, ~attacked], signed[:, attacked], rcond=None)[0]
     rows, signed = signed, signed.copy()
-    signed[:, attacked] -= signed[:, ~attacked] @ told
+    signed[:, attacked] -= signed[:, ~attacked] @ explained
     size = np.sqrt(np.mean(signed**2, axis=0))
     scale = np.where(size > 0, size, 1.0) / _FREE
     scale[attacked] = radii[0, attacked]
@@ -287,8 +285,8 @@ def _search_euclidean(signed, radii):
     except RuntimeError:
         return np.zeros(len(scale)), 0.0
     direction = (multipliers @ scaled) / scale
-    direction[~attacked] -= told @ direction[attacked]
-    return direction, _measured(rows, radii, direction, 2)
+    direction[~attacked] -= explained @ direction[attacked]
+    return direction, _measured(rows, radii, direction, ball)
 
 
 def _largest_margin(rows, budget, *, upper):
@@ -314,10 +312,10 @@ def _largest_margin(rows, budget, *, upper):
     return np.zeros(d) if result.x is None else result.x[:d] / size
 
 
-def _measured(signed, radii, direction, dual):
+def _measured(signed, radii, direction, ball):
     """Smallest ratio of value and reach of a direction; zero if a value is not positive."""
     values = signed @ direction
     if not values.min() > 0:
         return 0.0
     with np.errstate(divide="ignore"):
-        return float(np.min(values / _reaches(radii, direction[:, None], dual)[:, 0]))
+        return float(np.min(values / _reaches(radii, direction[:, None], ball)[:, 0]))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.parallel import one_blas_pool
-from ..program.relaxation import Relaxation
+from ..program.relaxation import Relaxation, lines
 from ..program.units import Solution
 from ..solvers.base import Record, Result, check_options, generator
 from ..solvers.descent import balanced, constant_network, minimise, smooth_loss
@@ -168,9 +168,9 @@ class _Search:
         )
         start = np.concatenate([self.now.directions.ravel(), self.now.outputs, [self.now.bias]])
         iterations = min(iterations, self.left)
-        found = minimise(objective, start, iterations)
-        self.n_iter += max(int(found.nit), 1)
-        self._move(*objective.split(found.x))
+        end = minimise(objective, start, iterations)
+        self.n_iter += max(int(end.nit), 1)
+        self._move(*objective.split(end.x))
         self.record("descent", self.n_iter, self.best)
 
     def _move(self, directions, outputs, bias):
@@ -214,7 +214,6 @@ class RelaxedObjective:
     def __init__(self, relaxation, program, alpha, stage, m):
         self.relaxation, self.program, self.alpha = relaxation, program, alpha
         self.stage, self.m = stage, m
-        self.dual = relaxation.perturbation.dual
 
     def split(self, point):
         """Hidden weights, output weights and output bias of a flat point."""
@@ -224,7 +223,8 @@ class RelaxedObjective:
     def __call__(self, point):
         stage, program, relaxation = self.stage, self.program, self.relaxation
         directions, outputs, bias = self.split(point)
-        reach, pull_reach = self._reach(directions)
+        ball = relaxation.ball
+        reach, pull_reach = ball.smooth_reaches(relaxation.radii, directions, stage.norm)
         gradient = self.alpha * point
         by_direction, by_output, _ = self.split(gradient)
         by_bias, value = 0.0, 0.5 * self.alpha * (point[:-1] @ point[:-1])
@@ -238,15 +238,14 @@ class RelaxedObjective:
             strengths = y[:, None] * outputs
             hurts = strengths < 0
             widths = np.where(hurts, stage.chord * h, _LOWER_SHARE * h) + stage.kink
-            slopes = np.clip(z / (2.0 * widths) + 0.5, 0.0, 1.0)
+            slopes, at_centre = lines(z, widths, hurts)
             bent = (slopes > 0) & (slopes < 1)
             chords = bent & hurts
-            lines = slopes * np.where(chords, widths, z)
             slanted = strengths * slopes
-            worst, moves = smooth_norms(
-                relaxation.radii[own], slanted @ directions.T, self.dual, stage.norm
+            worst, moves = ball.smooth_falls(
+                relaxation.radii[own], slanted @ directions.T, stage.norm
             )
-            margins = y * bias + np.einsum("kj,kj->k", strengths, lines) - worst
+            margins = y * bias + np.einsum("kj,kj->k", strengths, at_centre) - worst
             losses, pull = smooth_loss(program.loss, margins, np.ones_like(y), stage.norm)
             pull = program.weights[part] * pull
             value += program.weights[part] @ losses
@@ -260,41 +259,9 @@ class RelaxedObjective:
             by_width = pulled * (0.5 * chords - steep * z / widths)
             by_width *= np.where(hurts, stage.chord, _LOWER_SHARE)
             by_direction += rows.T @ by_z - moves.T @ (pull[:, None] * slanted)
-            by_output += (pull * y) @ (lines - slopes * moved)
+            by_output += (pull * y) @ (at_centre - slopes * moved)
             by_reach[own] += by_width.sum(axis=0) if shared else by_width
             by_bias += pull @ y
         by_direction += pull_reach(by_reach)
         gradient[-1] = by_bias if program.fit_intercept else 0.0
         return value, gradient
-
-    def _reach(self, directions):
-        """Reach of the neurons on the rows, norms rounded off, and its adjoint derivative."""
-        radii, width = self.relaxation.radii, self.stage.norm
-        if self.dual == 1:
-            sizes = np.sqrt(directions**2 + width**2)
-            return radii @ sizes, lambda pull: (radii.T @ pull) * (directions / sizes)
-        # only the boxes of the supremum norm differ between rows
-        norms, moves = smooth_norms(radii, directions.T, self.dual, width)
-        return norms[None], lambda pull: moves.T * pull
-
-
-def smooth_norms(radii, vectors, dual, width):
-    """Dual norms of ``radii * vector``, a row each, rounded off upwards by some width times radius.
-
-    With them their gradients, which are moves within the balls.
-    """
-    if dual == np.inf:  # log-sum-exp over the entries of both signs
-        largest = radii.max(axis=1, keepdims=True, initial=np.finfo(float).tiny)
-        unit = width * largest / np.log(2.0 * radii.shape[1])
-        scaled = radii * np.abs(vectors) / unit
-        top = scaled.max(axis=1, keepdims=True)
-        up, down = np.exp(scaled - top), np.exp(-scaled - top)
-        total = (up + down).sum(axis=1, keepdims=True)
-        norms = unit * (top + np.log(total))
-        return norms[:, 0], radii * np.sign(vectors) * (up - down) / total
-    sizes = np.sqrt(vectors**2 + width**2)
-    if dual == 1:
-        return (radii * sizes).sum(axis=1), radii * (vectors / sizes)
-    norms = np.sqrt(((radii * sizes) ** 2).sum(axis=1, keepdims=True))
-    norms = np.maximum(norms, np.finfo(float).tiny)
-    return norms[:, 0], radii**2 * vectors / norms

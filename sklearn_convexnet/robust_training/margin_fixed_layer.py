@@ -37,12 +37,11 @@ from .._typing import OnCheck
 from ..bounds.dual import Certified, admissible_slopes, dual_value, resolution, tighter
 from ..core.parallel import one_blas_pool
 from ..program.pattern_program import PatternProgram
-from ..program.perturbation import Perturbation, dual_norms
-from ..program.relaxation import Relaxation, chords
+from ..program.perturbation import Perturbation
+from ..program.relaxation import Relaxation, lines
 from ..program.units import Solution
 from ..solvers.base import Record, Result, check_options
 from ..solvers.descent import constant_network, minimise, smooth_loss
-from .margin_descent import smooth_norms
 
 # widths of what is rounded off, and iterations of L-BFGS with each
 _FIRST_WIDTH, _SHRINK, _LAST_WIDTH, _ITERATIONS = 0.1, 0.3, 1e-6, 200
@@ -97,18 +96,18 @@ def solve_robust_scp(
         n_iter, width = 1, _FIRST_WIDTH
         record("constant", n_iter, best)
         while best.gap > tol and n_iter < max_iter and width > _LAST_WIDTH and not record.stopped:
-            found = minimise(
+            end = minimise(
                 lambda at, width=width: layer.value_and_gradient(at, width),
                 point,
                 min(_ITERATIONS, max_iter - n_iter),
                 lower=layer.lower,
                 progress=_PROGRESS,
             )
-            point = found.x
-            n_iter += max(int(found.nit), 1)
+            point = end.x
+            n_iter += max(int(end.nit), 1)
             best = tighter(best, layer.certified(point, *layer.dual_point(point, width)))
             record("scp", n_iter, best)
-            if found.nit < _AT_REST:  # what is left of the gap is the width
+            if end.nit < _AT_REST:  # what is left of the gap is the width
                 width *= _SHRINK
     status = record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled")
     return layer.result(best, n_iter, status, record.history)
@@ -136,7 +135,7 @@ class FixedLayer:
         self.unit, (_, self.alpha) = units.row, units.normalised(program.loss, program.alpha)
         self.rows = self.relaxation.rows / self.unit
         self.radii = self.relaxation.radii / self.unit
-        self.dual = perturbation.dual
+        self.ball = perturbation.ball
         drawn = program.directions
         drawn = drawn / np.sqrt(np.einsum("ji,ji->i", drawn, drawn))
         linear = self._linear() if program.fit_intercept else drawn[:, :0]
@@ -144,13 +143,12 @@ class FixedLayer:
         self.lower = np.append(np.zeros(2 * self.directions.shape[1]), -np.inf)
         z = self.rows @ self.directions
         h = np.broadcast_to(perturbation.reach(self.radii, self.directions), z.shape)
-        below = (z > 0).astype(float)
-        above, raised = chords(z, h)
-        chord = above * z + raised
+        below, line = lines(z, 0.0, hurts=False)
+        above, chord = lines(z, h, hurts=True)
         agrees = program.y[:, None] > 0
         # of the neurons that vote for +1 and for -1: they help the rows of their label
         self.slopes = np.where(agrees, below, above), np.where(agrees, above, below)
-        self.values = np.where(agrees, below * z, -chord), np.where(agrees, -chord, below * z)
+        self.values = np.where(agrees, line, -chord), np.where(agrees, -chord, line)
 
     def _linear(self):
         """A direction per feature whose neuron is active on all perturbed rows."""
@@ -177,7 +175,7 @@ class FixedLayer:
         """The objective with norms and loss rounded off over a width, from above."""
         program, y = self.program, self.program.y
         margins, gradients = self._affine(point)
-        worst, moves = smooth_norms(self.radii, gradients, self.dual, width)
+        worst, moves = self.ball.smooth_falls(self.radii, gradients, width)
         losses, slopes = smooth_loss(program.loss, margins - worst, np.ones_like(y), width)
         pull = program.weights * slopes
         value = program.weights @ losses + self.alpha * point[:-1].sum()
@@ -198,7 +196,7 @@ class FixedLayer:
     def dual_point(self, point, width):
         """Slopes of the loss in the margin, and moves ``r * eta`` within the balls."""
         margins, gradients = self._affine(point)
-        worst, moves = smooth_norms(self.radii, gradients, self.dual, width)
+        worst, moves = self.ball.smooth_falls(self.radii, gradients, width)
         slopes = smooth_loss(self.program.loss, margins - worst, np.ones_like(margins), width)[1]
         return slopes, moves
 
@@ -218,7 +216,7 @@ class FixedLayer:
     def objective(self, point):
         """The convex objective at a point."""
         margins, gradients = self._affine(point)
-        margins = margins - dual_norms(self.radii * gradients, self.dual)
+        margins = margins - self.ball.falls(self.radii * gradients)
         losses = self.program.loss.value(margins, np.ones_like(margins))
         return float(self.program.weights @ losses + self.alpha * point[:-1].sum())
 

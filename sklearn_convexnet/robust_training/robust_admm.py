@@ -107,7 +107,7 @@ class RobustADMM:
     """
 
     def __init__(self, program):
-        self.program, self.dual = program, program.perturbation.dual
+        self.program, self.dual = program, program.perturbation.ball.dual
         self.scale = _feature_scale(program.radii, self.dual)
         self.sampled = _rescaled(program.sampled, self.scale)
         self.radii = program.radii / self.scale

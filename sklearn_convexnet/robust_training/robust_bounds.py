@@ -21,10 +21,9 @@ is more than zero is one more such norm: the bound then holds for its blocks as 
 """
 
 import numpy as np
-from scipy.optimize import Bounds, brentq, minimize
+from scipy.optimize import Bounds, minimize
 
 from ..bounds.dual import Certified, balance, resolution
-from ..program.perturbation import dual_norms
 from ..program.units import Solution
 
 
@@ -59,9 +58,9 @@ def certify_robust(program, blocks, bias, dual_point, *, left_out=None):
     largest = np.sqrt(np.einsum("sji,sji->si", points, points).max(initial=0.0))
     if left_out is not None:
         pull = (sampled.weights[:, None] * gradients).T @ left_out
-        dual = program.perturbation.dual
-        norm = largest_projection(sampled.rows, program.radii, left_out, pull, dual)
-        largest = max(largest, norm)
+        ball = program.perturbation.ball
+        left = largest_projection(sampled.rows, program.radii, left_out, pull, ball)
+        largest = max(largest, left)
     kappa = max(1.0, largest / sampled.alpha)
     slopes, amounts = slopes / kappa, amounts / kappa
     if sampled.loss.target == "sign":
@@ -96,16 +95,15 @@ def _admissible(program, slopes, amounts, gradients):
 
 def _admissible_moves(program, points, moves, radii):
     """Moves within the radii, close to the given ones or better."""
-    dual = program.perturbation.dual
-    if dual == 1:
+    ball = program.perturbation.ball
+    if ball.separable:
         # the best move of all: a box lets every entry come as close to zero as it can
-        return -np.clip(points, -radii, radii)
+        return -ball.nearest(points, radii)
     units = np.divide(moves, radii, out=np.zeros_like(moves), where=radii > 0)
-    sizes = np.linalg.norm(units, ord=2 if dual == 2 else 1, axis=0)
-    return radii * units / np.maximum(sizes, 1.0)
+    return radii * units / np.maximum(ball.sizes(units.T), 1.0)
 
 
-def largest_projection(rows, radii, patterns, points, dual):
+def largest_projection(rows, radii, patterns, points, ball):
     """An upper bound on the norms of points, of both signs, projected on the robust cones.
 
     Parameters
@@ -113,7 +111,7 @@ def largest_projection(rows, radii, patterns, points, dual):
     rows, radii : ndarray of shape (n, d)
     patterns : ndarray of bool of shape (n, P)
     points : ndarray of shape (d, P)
-    dual : {1, 2, inf}
+    ball : Norm
 
     Returns
     -------
@@ -127,11 +125,13 @@ def largest_projection(rows, radii, patterns, points, dual):
         for target in (point / size, -point / size):
 
             def half_square(multipliers, signed=signed, target=target):
-                near = _nearest(target + signed.T @ multipliers, radii, multipliers, dual)
-                slack = signed @ near - dual_norms(radii * near, dual)
+                # less what of it the perturbations of the rows, times multipliers, can take
+                point = target + signed.T @ multipliers
+                near = point - ball.nearest(point, radii.T @ multipliers)
+                slack = signed @ near - ball.falls(radii * near)
                 return 0.5 * float(near @ near), slack
 
-            found = minimize(
+            end = minimize(
                 half_square,
                 np.zeros(len(rows)),
                 jac=True,
@@ -139,31 +139,6 @@ def largest_projection(rows, radii, patterns, points, dual):
                 bounds=Bounds(0.0, np.inf),
                 options={"maxiter": 1000, "maxfun": 2000, "ftol": 1e-12, "gtol": 1e-10},
             )
-            value, _ = half_square(np.maximum(found.x, 0.0))
+            value, _ = half_square(np.maximum(end.x, 0.0))
             largest = max(largest, size * float(np.sqrt(2.0 * value)))
     return largest
-
-
-def _nearest(point, radii, multipliers, dual):
-    """The point less what of it the perturbations of the rows, times multipliers, can take."""
-    if dual == 1:
-        reach = radii.T @ multipliers
-        return point - np.clip(point, -reach, reach)
-    reach = multipliers.sum() * radii[0]
-    moved = reach > 0
-    z, r = point[moved], reach[moved]
-
-    def move(price):
-        # nearest to the point, at a price for the norm of the move in units of the reach
-        if dual == 2:
-            return r * z / (r**2 + price)
-        return np.sign(z) * np.maximum(np.abs(z) * r - price, 0.0) / r**2
-
-    def norm(price):
-        return np.linalg.norm(move(price), ord=2 if dual == 2 else 1)
-
-    high = np.linalg.norm(r * z)
-    price = brentq(lambda price: norm(price) - 1.0, 0.0, high) if norm(0.0) > 1.0 else 0.0
-    nearest = point.copy()
-    nearest[moved] -= r * move(price) / max(norm(price), 1.0)
-    return nearest

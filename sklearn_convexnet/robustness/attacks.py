@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._typing import ArrayLike, FloatArray, Limits, Seed
-from .balls import project, random_points, realise, steepest, unperturbed
+from .balls import realise, unperturbed
 from .model import real_array
 from .parameters import check_count, check_input, check_random_state
 
@@ -52,7 +52,7 @@ class Margins:
         )
 
 
-def descend(margins, starts, norm, *, steps, stop=-np.inf):
+def descend(margins, starts, ball, *, steps, stop=-np.inf):
     """Projected gradient descent in steps of decreasing length.
 
     Parameters
@@ -60,7 +60,7 @@ def descend(margins, starts, norm, *, steps, stop=-np.inf):
     margins : Margins
     starts : ndarray of shape (n, d)
         In the unit ball.
-    norm : {inf, 2, 1}
+    ball : Norm
     steps : int
     stop : float, default=-inf
         A margin that is low enough.
@@ -82,11 +82,11 @@ def descend(margins, starts, norm, *, steps, stop=-np.inf):
         if k == steps or not len(todo):
             break
         length = FIRST_STEP * (1.0 - k / steps)
-        current = project(current + length * steepest(gradients, norm), norm)
+        current = ball.project(current + length * ball.steepest(gradients))
     return best, points
 
 
-def attack(margins, starts, norm, *, steps, restarts, rng, stop=-np.inf):
+def attack(margins, starts, ball, *, steps, restarts, rng, stop=-np.inf):
     """The best of a descent from the starts and of others from random points.
 
     Returns
@@ -94,16 +94,16 @@ def attack(margins, starts, norm, *, steps, restarts, rng, stop=-np.inf):
     values : ndarray of shape (n,)
     points : ndarray of shape (n, d)
     """
-    best, points = descend(margins, starts, norm, steps=steps, stop=stop)
+    best, points = descend(margins, starts, ball, steps=steps, stop=stop)
     for _ in range(restarts - 1):
         # drawn for all, so that the rest of the draws do not depend on what was found
-        drawn = random_points(starts.shape, norm, rng)
+        drawn = ball.draw(starts.shape, rng)
         todo = np.flatnonzero(best > stop)
         if not len(todo):
             break
-        values, found = descend(margins.take(todo), drawn[todo], norm, steps=steps, stop=stop)
+        values, ends = descend(margins.take(todo), drawn[todo], ball, steps=steps, stop=stop)
         better = values < best[todo]
-        best[todo[better]], points[todo[better]] = values[better], found[better]
+        best[todo[better]], points[todo[better]] = values[better], ends[better]
     return best, points
 
 
@@ -158,9 +158,8 @@ def fgsm(
            [ 0.25]])
     """
     model, X, perturbation = check_input(estimator, X, epsilon, norm, bounds)
-    return _attacked(
-        model, X, y, perturbation, lambda margins, starts: steepest(margins(starts)[1], norm)
-    )
+    ball = perturbation.ball
+    return _attacked(model, X, y, perturbation, lambda margins, at: ball.steepest(margins(at)[1]))
 
 
 def pgd(
@@ -227,7 +226,8 @@ def pgd(
     rng = check_random_state(random_state)
 
     def descend(margins, starts):
-        return attack(margins, starts, norm, steps=steps, restarts=restarts, rng=rng)[1]
+        ball = perturbation.ball
+        return attack(margins, starts, ball, steps=steps, restarts=restarts, rng=rng)[1]
 
     return _attacked(model, X, y, perturbation, descend)
 
@@ -251,8 +251,8 @@ def _attacked(model, X, y, perturbation, attack):
             f"{y.shape}."
         )
     targets, eye = y.reshape(len(X), n_outputs), np.eye(n_outputs)
-    found = np.stack(
+    candidates = np.stack(
         [run(np.broadcast_to(c, (len(X), 1, n_outputs))) for c in (*eye, *-eye)]
     )  # (2 n_outputs, n, d)
-    errors = np.array([np.abs(model.network(rows) - targets).max(axis=1) for rows in found])
-    return found[errors.argmax(axis=0), np.arange(len(X))]
+    errors = np.array([np.abs(model.network(rows) - targets).max(axis=1) for rows in candidates])
+    return candidates[errors.argmax(axis=0), np.arange(len(X))]

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .balls import steepest
 from .leaves import minimise_leaves
 
 # Nodes bounded at once, and the largest number of floats in a temporary array (16 MB).
@@ -156,9 +155,10 @@ class _Tree:
         self.queries, self.groups, self.incumbents = queries, groups, incumbents
         self.target = target
         self.helps, hurts = queries.output > 0, queries.output < 0
-        self.slopes, self.intercepts = queries.lines()
+        self.slopes, self.values = queries.lines()
         # the largest intercept first: what the relaxation gives away at most
-        given = np.where(hurts, -queries.output * self.intercepts, -1.0)
+        intercepts = self.slopes * (queries.reach - queries.centre)
+        given = np.where(hurts, -queries.output * intercepts, -1.0)
         self.order = np.argsort(-given, axis=1, kind="stable")
         self.rank = np.where(hurts, np.argsort(self.order, axis=1), given.shape[1] + 1)
         self.n_hurting = hurts.sum(axis=1)
@@ -203,27 +203,29 @@ class _Tree:
             part = part[~self.closed(nodes, part)]
             if not len(part):
                 continue
-            queries, intercepts, fixed = self._lines(nodes, part)
+            queries, fixed, _ = self._lines(nodes, part)
             lines = np.where(fixed, nodes.slopes[part] >= 1.0, 0.0)
-            _, gradients = queries.affine(lines, intercepts)
+            _, gradients = queries.affine(lines, lines * queries.centre)
             helping = np.maximum(queries.output, 0.0)
             slopes, points = minimise_leaves(queries, gradients, helping)
-            self._evaluate(nodes, part, queries, lines + slopes, intercepts, points)
+            slopes += lines
+            self._evaluate(nodes, part, queries, slopes, slopes * queries.centre, points)
 
     def _lines(self, nodes, part):
-        """Queries and the lines of some nodes, and which neurons are fixed there."""
+        """Queries of some nodes, which neurons are fixed there, and the values of the lines."""
         query = nodes.query[part]
-        fixed = self.rank[query] < nodes.depth[part, None]
-        intercepts = np.where(fixed, 0.0, self.intercepts[query])
-        return self.queries.take(query), intercepts, fixed
+        queries, fixed = self.queries.take(query), self.rank[query] < nodes.depth[part, None]
+        through_zero = fixed | self.helps[query]
+        values = np.where(through_zero, nodes.slopes[part] * queries.centre, self.values[query])
+        return queries, fixed, values
 
-    def _evaluate(self, nodes, part, queries, slopes, intercepts, points=None):
+    def _evaluate(self, nodes, part, queries, slopes, at_centre, points=None):
         """Bounds of some nodes for given lines, and pre-activations at the minimisers of these."""
         steepness = np.abs(slopes).max(axis=1, initial=1.0)
-        bounds, gradients = queries.bound(slopes, intercepts, steepness)
+        bounds, gradients = queries.bound(slopes, at_centre, steepness)
         nodes.bound[part] = np.maximum(nodes.bound[part], bounds)
         if points is None:
-            points = steepest(gradients, queries.norm)
+            points = queries.ball.steepest(gradients)
         activations = queries.activations(points)
         values = queries.values(points, activations)
         self.incumbents.update(self.groups[nodes.query[part]], values, points)
@@ -231,15 +233,15 @@ class _Tree:
 
     def _climb(self, nodes, part, move):
         """Bounds of some nodes; then one subgradient step for their slopes."""
-        queries, intercepts, fixed = self._lines(nodes, part)
+        queries, fixed, at_centre = self._lines(nodes, part)
         slopes, query = nodes.slopes[part], nodes.query[part]
-        bounds, activations = self._evaluate(nodes, part, queries, slopes, intercepts)
+        bounds, activations = self._evaluate(nodes, part, queries, slopes, at_centre)
         if not move:
             return
         helps = self.helps[query]
-        one = fixed & (slopes >= 1.0)
-        lowest = np.where(fixed, np.where(one, 1.0, -BEYOND), 0.0)
-        highest = np.where(fixed, np.where(one, 1.0 + BEYOND, 0.0), 1.0)
+        active = fixed & (slopes >= 1.0)
+        lowest = np.where(fixed, np.where(active, 1.0, -BEYOND), 0.0)
+        highest = np.where(fixed, np.where(active, 1.0 + BEYOND, 0.0), 1.0)
         ascent = np.where(fixed | helps, queries.output * activations, 0.0)
         ascent[(slopes <= lowest) & (ascent < 0) | (slopes >= highest) & (ascent > 0)] = 0.0
         goals = self.target(self.groups[query])

@@ -38,7 +38,7 @@ class MarginBounds:
     upper : ndarray of shape (n_samples,)
         Margins of `adversarial` as the network computes them, hence upper bounds.
     adversarial : ndarray of shape (n_samples, n_features)
-        The worst perturbed inputs found.
+        The worst perturbed inputs enclosure.
     """
 
     status: Array
@@ -186,11 +186,11 @@ def certify(
 
 
 def _margin_bounds(task, labels, method, options):
-    found = enclose(task, method, **options)
-    adversarial = realise(found.incumbents.points, task.X, task.perturbation)
+    enclosure = enclose(task, method, **options)
+    adversarial = realise(enclosure.incumbents.points, task.X, task.perturbation)
     outputs = task.model.network(adversarial)
     upper = np.einsum("nco,no->nc", task.directions, outputs).min(axis=1)
-    lower, wrong = np.minimum(found.lower, upper), task.model.decide(outputs) != labels
+    lower, wrong = np.minimum(enclosure.lower, upper), task.model.decide(outputs) != labels
     status = np.where(wrong, "falsified", np.where(lower > 0, "certified", "unknown"))
     return MarginBounds(status, lower, upper, adversarial)
 
@@ -203,10 +203,10 @@ def _output_bounds(model, X, perturbation, method, options, dtype):
     directions = np.repeat(directions.reshape(-1, n_outputs), len(X), axis=0)[:, None]
     rows = np.tile(X, (2 * n_outputs, 1))
     task = Task(model, perturbation, rows, directions)
-    found = enclose(task, "exact" if method == "auto" else method, **options)
-    points = realise(found.incumbents.points, rows, perturbation)
+    enclosure = enclose(task, "exact" if method == "auto" else method, **options)
+    points = realise(enclosure.incumbents.points, rows, perturbation)
     reached = np.sum(directions[:, 0] * model.network(points), axis=1)
-    ends = np.minimum(found.lower, reached).reshape(2, n_outputs, len(X))
+    ends = np.minimum(enclosure.lower, reached).reshape(2, n_outputs, len(X))
     if dtype == np.float32:
         # so are the outputs that `predict` returns of such rows, and rounding keeps the order
         with np.errstate(over="ignore"):

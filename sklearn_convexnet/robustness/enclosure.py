@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..program.relaxation import Queries
 from .attacks import Margins, attack
-from .balls import project, steepest, unperturbed
-from .bounds import Queries, interval_bound, linear_bound
+from .balls import unperturbed
 from .branch_and_bound import Incumbents, branch_and_bound
 from .leaves import improve
 from .milp import minimise_query
+from .queries import build_queries
 
 # Relative width of an enclosure that counts as exact.
 EXACT = 2e-9
@@ -102,7 +103,7 @@ class Enclosure:
         self.margins = Margins(task.model.network, self.centres, self.radii, task.directions)
         starts = unperturbed(task.X, task.perturbation, self.centres, self.radii)
         self.incumbents = Incumbents(self.margins(starts)[0], starts)
-        self._report, self._stage, self._told = report, None, time.perf_counter()
+        self._report, self._stage, self._reported = report, None, time.perf_counter()
 
     @property
     def lower(self):
@@ -140,9 +141,9 @@ class Enclosure:
     def _tell(self, every=0.0):
         """Report where we stand, unless the last report is more recent than `every` seconds."""
         now = time.perf_counter()
-        if self._report is None or now < self._told + every:
+        if self._report is None or now < self._reported + every:
             return
-        self._told = now
+        self._reported = now
         line = f"{self._stage}: {self._open().sum()} of {self.n_groups} open"
         if self.method != "exact":
             lower, upper = self.lower, self.incumbents.values
@@ -156,7 +157,7 @@ class Enclosure:
         for start in range(0, len(rows), size):
             row, column = rows[start : start + size], columns[start : start + size]
             directions = self.task.directions[row, column]
-            queries = Queries.build(
+            queries = build_queries(
                 self.task.model, self.task.perturbation, self.centres, self.radii, row, directions
             )
             yield queries, row, column
@@ -169,13 +170,13 @@ class Enclosure:
 
     def _relax(self):
         sizes, slacks = np.zeros(self.bounds.shape), np.zeros(self.bounds.shape)
-        relaxations = [interval_bound] + [linear_bound] * (self.method != "interval")
+        linear = [Queries.linear_bound] * (self.method != "interval")
         for queries, rows, columns in self._blocks(np.ones(self.bounds.shape, dtype=bool)):
             sizes[rows, columns], slacks[rows, columns] = queries.sizes(), queries.slack
-            for relaxation in relaxations:
-                bounds, gradients = relaxation(queries)
+            for bound in (Queries.interval_bound, *linear):
+                bounds, gradients = bound(queries)
                 self.bounds[rows, columns] = np.maximum(self.bounds[rows, columns], bounds)
-                points = steepest(gradients, queries.norm)
+                points = queries.ball.steepest(gradients)
                 values = queries.values(points, queries.activations(points))
                 self.incumbents.update(rows, values, points)
         sizes = np.abs(self.incumbents.values) + sizes.max(axis=1)
@@ -191,7 +192,7 @@ class Enclosure:
             values, points = attack(
                 self.margins.take(block),
                 self.incumbents.points[block],
-                self.task.perturbation.norm,
+                self.task.perturbation.ball,
                 steps=STEPS,
                 restarts=RESTARTS,
                 rng=self.rng,
@@ -202,7 +203,7 @@ class Enclosure:
                 return
 
     def _branch(self):
-        last = self.task.perturbation.norm == 2
+        last = not self.task.perturbation.ball.polyhedral
         for queries, rows, columns in self._open_blocks():
             if self._late():
                 return
@@ -218,7 +219,7 @@ class Enclosure:
             )
 
     def _solve(self):
-        if self.task.perturbation.norm == 2:
+        if not self.task.perturbation.ball.polyhedral:
             return  # would not be linear
         for queries, rows, columns in self._open_blocks():
             for k, (row, column) in enumerate(zip(rows, columns, strict=True)):
@@ -235,9 +236,9 @@ class Enclosure:
         bound, point = minimise_query(queries, k, decide=decide, time_limit=limit)
         self.bounds[row, column] = max(self.bounds[row, column], bound)
         if point is not None:
-            one = queries.take([k])
-            points = improve(one, project(point[None], one.norm))
-            values = one.values(points, one.activations(points))
+            query = queries.take([k])
+            points = improve(query, query.ball.project(point[None]))
+            values = query.values(points, query.activations(points))
             self.incumbents.update(np.array([row]), values, points)
 
     # by name, in the order in which they are run

@@ -47,10 +47,10 @@ def minimise_leaves(queries, gradients, output):
         used = np.flatnonzero(output[part].any(axis=0))
         # columns: directions in which the pre-activations move, for each leaf
         moves = queries.radii[part, :, None] * queries.weights[:, used]
-        found = _follow_path(
-            gradients[part], output[part][:, used], queries.centre[part][:, used], moves, queries
+        centre = queries.centre[part][:, used]
+        slopes[part, used], points[part] = _follow_path(
+            gradients[part], output[part][:, used], centre, moves, queries.ball
         )
-        slopes[part, used], points[part] = found
     return slopes, points
 
 
@@ -61,22 +61,17 @@ def improve(queries, points):
     """
     activations = queries.activations(points)
     lines = ((queries.output < 0) & (activations > 0)).astype(np.float64)
-    _, gradients = queries.affine(lines, 0.0)
+    _, gradients = queries.affine(lines, lines * activations)
     return minimise_leaves(queries, gradients, np.maximum(queries.output, 0.0))[1]
 
 
-def _follow_path(gradients, output, centre, moves, queries):
+def _follow_path(gradients, output, centre, moves, ball):
     """Slopes and minimisers at the end of the barrier's path."""
-    simplex = queries.norm == 1
-    if simplex:
-        # the ball of norm 1: differences of non-negative parts with a sum of at most one
-        gradients = np.concatenate([gradients, -gradients], axis=1)
-        moves = np.concatenate([moves, -moves], axis=1)
+    gradients, moves = (ball.coordinates(linear, axis=1) for linear in (gradients, moves))
     n, d = gradients.shape
     size = np.abs(gradients).sum(axis=1) + np.sum(output * np.abs(moves).sum(axis=1), axis=1)
     size = np.where(size > 0, size, 1.0)
-    points = np.full((n, d), 0.5 / d if simplex else 0.0)
-    leaves = _Leaves({np.inf: _box, 2: _ball, 1: _simplex}[queries.norm], centre, moves)
+    points, leaves = ball.inside(n, d), _Leaves(ball, centre, moves)
     slopes = np.zeros_like(output)
     for weight in WEIGHTS:
         # in units of the barrier's weight
@@ -90,16 +85,14 @@ def _follow_path(gradients, output, centre, moves, queries):
             if not len(todo):
                 break
     slopes /= np.where(output > 0, convex, 1.0)
-    if simplex:
-        points = points[:, : d // 2] - points[:, d // 2 :]
-    return np.clip(slopes, 0.0, 1.0), points
+    return np.clip(slopes, 0.0, 1.0), ball.points(points)
 
 
 class _Leaves:
     """Barrier problems that differ in weights only."""
 
-    def __init__(self, barrier, centre, moves):
-        self.barrier, self.centre, self.moves = barrier, centre, moves
+    def __init__(self, ball, centre, moves):
+        self.ball, self.centre, self.moves = ball, centre, moves
 
     def newton(self, points, linear, convex, todo):
         """One Newton step: the points after it, the decrements before it, and slopes."""
@@ -107,7 +100,7 @@ class _Leaves:
 
         def derivatives(points):
             first, second = _smooth(centre + np.einsum("nd,ndh->nh", points, moves), convex)
-            barrier = self.barrier(points)
+            barrier = self.ball.barrier(points)
             gradient = linear + np.einsum("ndh,nh->nd", moves, first) + barrier[1]
             return gradient, first, second, barrier
 
@@ -149,33 +142,3 @@ def _smooth(z, p):
     # root - y, and without cancellation where y is positive
     rest = np.where(y > 0, 4.0 / (root + np.abs(y)), root - y)
     return 2.0 * p / (2.0 + rest), 2.0 * p**2 * rest / (root * (2.0 + rest) ** 2)
-
-
-# Barriers: whether points are inside; gradients; Hessians as a diagonal and a multiple of an outer
-# product. Outside they may be anything.
-
-
-def _box(points):
-    """Barrier -sum log(1 - x^2)."""
-    slack = 1.0 - points**2
-    inside, slack = (slack > 0).all(axis=1), np.where(slack > 0, slack, 1.0)
-    diagonal = 2.0 / slack + 4.0 * points**2 / slack**2
-    return inside, 2.0 * points / slack, diagonal, points, np.zeros(len(points))
-
-
-def _ball(points):
-    """Barrier -log(1 - |x|^2)."""
-    slack = 1.0 - np.sum(points**2, axis=1, keepdims=True)
-    inside, slack = slack[:, 0] > 0, np.where(slack > 0, slack, 1.0)
-    gradient = 2.0 * points / slack
-    diagonal = np.broadcast_to(2.0 / slack, points.shape)
-    return inside, gradient, diagonal, gradient, np.ones(len(points))
-
-
-def _simplex(points):
-    """Barrier -sum log x - log(1 - sum x)."""
-    slack = 1.0 - points.sum(axis=1)
-    inside = (slack > 0) & (points > 0).all(axis=1)
-    slack, parts = np.where(slack > 0, slack, 1.0), np.where(points > 0, points, 1.0)
-    gradient = 1.0 / slack[:, None] - 1.0 / parts
-    return inside, gradient, parts**-2.0, np.ones_like(points), slack**-2.0

@@ -16,7 +16,7 @@ UNITS = 1e3
 
 
 def minimise_query(queries, k, *, decide=False, time_limit=None):
-    r"""Minimum of one query over its ball of norm infinity or 1.
+    r"""Minimum of one query over its ball, which is polyhedral.
 
     Parameters
     ----------
@@ -34,35 +34,31 @@ def minimise_query(queries, k, *, decide=False, time_limit=None):
     point : ndarray of shape (d,) or None
         The best point found.
     """
-    polyhedral = queries.norm == 1
-    neurons = np.flatnonzero(queries.output[k])
+    ball, neurons = queries.ball, np.flatnonzero(queries.output[k])
     # activations in units of how far they move
     reach = queries.reach[k, neurons]
     output, centre = queries.output[k, neurons] * reach, queries.centre[k, neurons] / reach
     moves = (queries.radii[k][:, None] * queries.weights[:, neurons] / reach).T
-    linear = queries.linear[k]
-    if polyhedral:
-        # the ball of norm 1: differences of non-negative parts with a sum of at most one
-        moves, linear = np.hstack([moves, -moves]), np.concatenate([linear, -linear])
+    moves, linear = ball.coordinates(moves), ball.coordinates(queries.linear[k])
     hurts, d, m = output < 0, len(linear), len(neurons)
     size = queries.take([k]).sizes()[0]
     unit = size / UNITS if size > 0 else 1.0
     tolerance = TOLERANCE * size
 
-    # variables: the point, an activation for each neuron, a binary for each that hurts
+    # variables: coordinates of the point, an activation for each neuron, a binary where it hurts
     eye, binaries = np.eye(m), np.eye(m)[:, hurts]
     none = np.zeros_like(binaries)
     cost = np.concatenate([linear, output, np.zeros(len(none.T))]) / unit
+    least, totals = ball.constraints(d)
     rows = [
         (np.hstack([moves, -eye, none])[~hurts], -centre[~hurts]),
         (np.hstack([-moves, eye, (1.0 - centre)[:, None] * binaries])[hurts], np.ones(hurts.sum())),
         (np.hstack([0.0 * moves, eye, -(centre + 1.0)[:, None] * binaries])[hurts], 0.0),
+        (np.pad(totals, ((0, 0), (0, len(cost) - d))), 1.0),
     ]
-    if polyhedral:
-        rows.append((np.concatenate([np.ones(d), np.zeros(len(cost) - d)])[None], 1.0))
     if decide:
         rows.append((cost[None], (2.0 * tolerance - queries.constant[k]) / unit))
-    lowest = np.concatenate([np.full(d, -1.0 + polyhedral), np.zeros(len(cost) - d)])
+    lowest = np.concatenate([np.full(d, least), np.zeros(len(cost) - d)])
     highest = np.concatenate([np.ones(d), centre + 1.0, np.ones(len(none.T))])
     options = {"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit})
     # HiGHS decides sooner with the objective than without
@@ -73,9 +69,7 @@ def minimise_query(queries, k, *, decide=False, time_limit=None):
         constraints=[LinearConstraint(A, -np.inf, b) for A, b in rows if len(A)],
         options=options,
     )
-    point = None if result.x is None else result.x[:d]
-    if point is not None and polyhedral:
-        point = point[: d // 2] - point[d // 2 :]
+    point = None if result.x is None else ball.points(result.x[None, :d])[0]
     if decide:
         bound = 2.0 * tolerance if result.status == 2 else -np.inf
     else:

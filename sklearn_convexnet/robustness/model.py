@@ -176,7 +176,7 @@ class Model:
     def pairs(self):
         """Neurons of opposite direction: indices (j, k) with u_k = -t u_j, b_k = -t b_j, t > 0.
 
-        Up to 13 digits of the largest entry; `Queries.build` allows for the rest. Where their
+        Up to 13 digits of the largest entry; `build_queries` allows for the rest. Where their
         output weights are of opposite sign, what they share is a linear function.
 
         Returns
@@ -190,14 +190,13 @@ class Model:
         used = np.flatnonzero(self.network.hidden_weights.any(axis=0))
         rounded = np.round(columns[:, used] / sizes[used], 13).T + 0.0  # no negative zeros
         places = {tuple(row): j for j, row in zip(used.tolist(), rounded, strict=True)}
-        found = [
+        opposites = [
             (j, places[tuple(0.0 - row)])
             for j, row in zip(used.tolist(), rounded, strict=True)
             if tuple(0.0 - row) in places and places[tuple(row)] == j
         ]
-        first, second = (
-            np.array([pair for pair in found if pair[0] < pair[1]], dtype=int).reshape(-1, 2).T
-        )
+        pairs = [pair for pair in opposites if pair[0] < pair[1]]
+        first, second = np.array(pairs, dtype=int).reshape(-1, 2).T
         return first, second, sizes[second] / sizes[first]
 
 

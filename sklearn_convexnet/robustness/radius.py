@@ -104,8 +104,8 @@ def certified_radius(
 
     while (todo := undecided()).size:
         task = Task(model, perturbation, X[todo], directions[todo], middle[todo])
-        found = enclose(task, method, deadline=deadline, rng=rng)
-        certified = found.lower > 0
+        enclosure = enclose(task, method, deadline=deadline, rng=rng)
+        certified = enclosure.lower > 0
         low[todo] = np.where(certified, middle[todo], low[todo])
         high[todo] = np.where(certified, high[todo], middle[todo])
         middle = 0.5 * (low + high)

@@ -44,7 +44,7 @@ def dual_norms(rows, dual):
 
 def reference(program):
     """Optimum of a `RobustProgram`, from the formulas."""
-    sampled, radii, dual = program.sampled, program.radii, program.perturbation.dual
+    sampled, radii, dual = program.sampled, program.radii, program.perturbation.ball.dual
     X, D, y = sampled.rows, sampled.patterns, sampled.y
     v, w, c = cp.Variable((X.shape[1], D.shape[1])), cp.Variable((X.shape[1], D.shape[1])), 0.0
     if sampled.fit_intercept:
@@ -156,9 +156,9 @@ def test_no_perturbation_does_worse_and_one_does_as_bad(name, loss):
     # the worst perturbation of a linear function, by hand
     centres, radii = perturbation.balls(X)
     slope = radii * effective[:, :-1]
-    if perturbation.dual == 1:
+    if perturbation.ball.dual == 1:
         units = np.sign(slope)
-    elif perturbation.dual == 2:
+    elif perturbation.ball.dual == 2:
         units = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-300)
     else:
         largest = np.abs(slope).argmax(axis=1)[:, None]

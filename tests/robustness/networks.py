@@ -7,8 +7,8 @@ import numpy as np
 
 from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.program.perturbation import Perturbation
-from sklearn_convexnet.robustness.bounds import Queries
 from sklearn_convexnet.robustness.model import Model
+from sklearn_convexnet.robustness.queries import build_queries
 
 
 class Fitted:
@@ -40,7 +40,7 @@ def draw_queries(seed, *, norm=np.inf, n=4, d=3, m=6, epsilon=0.5):
     model, X = Model(draw_network(rng, d, m), None), rng.standard_normal((n, d))
     perturbation = Perturbation(epsilon, norm)
     centres, radii = perturbation.balls(X)
-    queries = Queries.build(
+    queries = build_queries(
         model, perturbation, centres, radii, np.arange(n), rng.choice([-1.0, 1.0], (n, 1))
     )
     return queries, rng

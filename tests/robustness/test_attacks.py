@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from networks import draw_ball, draw_network
 from scipy.optimize import approx_fprime
 
+from sklearn_convexnet.core.norms import NORMS
 from sklearn_convexnet.robustness.attacks import Margins, attack, descend
 
-NORMS = [np.inf, 2, 1]
 quick = settings(max_examples=10)
 seeds = st.integers(0, 2**31 - 1)
 
@@ -41,7 +41,7 @@ def test_descent_returns_the_best_point_it_saw(norm):
     kept = starts.copy()
     best = margins(starts)[0]
     for steps in (1, 5, 40):
-        values, points = descend(margins, starts, norm, steps=steps)
+        values, points = descend(margins, starts, NORMS[norm], steps=steps)
         assert np.linalg.norm(points, ord=norm, axis=1).max() <= 1 + 1e-12
         np.testing.assert_allclose(values, margins(points)[0])
         assert np.all(values <= best)
@@ -55,14 +55,14 @@ def test_restarts_never_hurt_and_stop_in_time(norm):
     starts = np.zeros((30, 5))
     found = [
         attack(
-            margins, starts, norm, steps=10, restarts=k, rng=np.random.RandomState(0)
+            margins, starts, NORMS[norm], steps=10, restarts=k, rng=np.random.RandomState(0)
         )[0]
         for k in (1, 2, 10)
     ]  # fmt: skip
     assert np.all(found[0] >= found[1]) and np.all(found[1] >= found[2])
     assert np.any(found[0] > found[2] + 1e-3)
     stopped, points = attack(
-        margins, starts, norm, steps=10, restarts=10, rng=np.random.RandomState(0), stop=0.0
+        margins, starts, NORMS[norm], steps=10, restarts=10, rng=np.random.RandomState(0), stop=0.0
     )
     np.testing.assert_array_equal(stopped <= 0, found[2] <= 0)
     np.testing.assert_allclose(stopped, margins(points)[0])
@@ -77,6 +77,6 @@ def test_descent_finds_the_minimum_of_a_linear_function(norm):
     margins = Margins(network, np.zeros((1, 4)), radii, np.ones((1, 1, 1)))
     slope = radii[0] * (network.hidden_weights @ network.output_weights)[:, 0]
     dual = {np.inf: 1, 2: 2, 1: np.inf}[norm]
-    values, _ = descend(margins, np.zeros((1, 4)), norm, steps=40)
+    values, _ = descend(margins, np.zeros((1, 4)), NORMS[norm], steps=40)
     exact = margins(np.zeros((1, 4)))[0] - np.linalg.norm(slope, ord=dual)
     np.testing.assert_allclose(values, exact, atol=1e-2)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import brute_minimum, draw_ball, draw_network, draw_queries
 
-from sklearn_convexnet.program.perturbation import DUAL, Perturbation, dual_norms
-from sklearn_convexnet.robustness.bounds import Queries, linear_bound
+from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.robustness.branch_and_bound import Incumbents, branch_and_bound
 from sklearn_convexnet.robustness.leaves import improve, minimise_leaves
 from sklearn_convexnet.robustness.milp import minimise_query
 from sklearn_convexnet.robustness.model import Model
+from sklearn_convexnet.robustness.queries import build_queries
 
 NORMS = [np.inf, 2, 1]
 quick = settings(max_examples=10)
@@ -26,7 +26,7 @@ def search(queries, tolerance=1e-8, **options):
     incumbents = Incumbents(queries.values(points, queries.activations(points)), points)
     bounds = branch_and_bound(
         queries,
-        linear_bound(queries)[0],
+        queries.linear_bound()[0],
         np.arange(len(queries)),
         incumbents,
         lambda groups: incumbents.values[groups] - tolerance,
@@ -47,8 +47,8 @@ def test_leaves_are_solved_exactly(norm, d, m):
     helping = np.sum(output * np.maximum(queries.activations(points), 0.0), axis=1)
     primal = np.sum(gradients * points, axis=1) + helping
     lines = output * slopes
-    dual = np.sum(lines * queries.centre, axis=1) - dual_norms(
-        gradients + queries.radii * (lines @ queries.weights.T), DUAL[norm]
+    dual = np.sum(lines * queries.centre, axis=1) - queries.ball.falls(
+        gradients + queries.radii * (lines @ queries.weights.T)
     )
     size = np.abs(gradients).sum(axis=1) + np.sum(output * queries.reach, axis=1)
     assert np.all(dual <= primal + 1e-12)
@@ -78,7 +78,7 @@ def test_worst_cases_are_those_of_brute_force(norm):
     perturbation = Perturbation([0.5, 0.0, 1.5], norm)
     centres, radii = perturbation.balls(X)
     directions = np.array([[1.0], [-1.0], [1.0]])
-    queries = Queries.build(
+    queries = build_queries(
         Model(network, None), perturbation, centres, radii, np.arange(3), directions
     )
     bounds, incumbents = search(queries)
@@ -131,7 +131,7 @@ def test_bounds_hold_when_stopped(limits):
     exact, incumbents = search(queries)
     bounds, _ = search(queries, **limits)
     assert np.all(bounds <= incumbents.values)
-    assert np.all(bounds >= linear_bound(queries)[0])
+    assert np.all(bounds >= queries.linear_bound()[0])
     assert np.any(bounds < exact - 1e-3)
 
 
@@ -143,7 +143,7 @@ def test_groups_share_their_incumbent():
     groups = np.zeros(5, dtype=int)
     bounds = branch_and_bound(
         queries,
-        linear_bound(queries)[0],
+        queries.linear_bound()[0],
         groups,
         shared,
         lambda groups: shared.values[groups] - 1e-8,
@@ -156,7 +156,7 @@ def test_groups_share_their_incumbent():
 
 def test_decided_groups_are_left():
     queries, _ = draw_queries(2, n=5, m=15, epsilon=1.0)
-    start = linear_bound(queries)[0]
+    start = queries.linear_bound()[0]
     incumbents = Incumbents(np.zeros(5), np.zeros((5, 3)))
     bounds = branch_and_bound(
         queries, start, np.arange(5), incumbents, lambda groups: np.full(len(groups), -np.inf)

@@ -8,19 +8,20 @@ from networks import draw_ball, draw_network, draw_queries
 
 from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.program.perturbation import Perturbation
-from sklearn_convexnet.robustness.bounds import Queries, interval_bound, linear_bound
+from sklearn_convexnet.program.relaxation import Queries
 from sklearn_convexnet.robustness.model import Model
+from sklearn_convexnet.robustness.queries import build_queries
 
 quick = settings(max_examples=20)
 seeds = st.integers(0, 2**31 - 1)
 norms = st.sampled_from([np.inf, 2, 1])
-BOUNDS = [interval_bound, linear_bound]
+BOUNDS = [Queries.interval_bound, Queries.linear_bound]
 
 
 def build(network, X, perturbation, directions):
     centres, radii = perturbation.balls(X)
     model = Model(network, None)
-    return Queries.build(model, perturbation, centres, radii, np.arange(len(X)), directions)
+    return build_queries(model, perturbation, centres, radii, np.arange(len(X)), directions)
 
 
 @quick
@@ -52,7 +53,7 @@ def test_bounds_hold_all_over_the_ball(seed, norm, epsilon):
     for bound in BOUNDS:
         assert bound(queries)[0][0] <= least
     if epsilon == 0:
-        np.testing.assert_allclose(linear_bound(queries)[0], least, atol=1e-10)
+        np.testing.assert_allclose(queries.linear_bound()[0], least, atol=1e-10)
 
 
 @pytest.mark.parametrize("norm", [np.inf, 2, 1])
@@ -64,7 +65,7 @@ def test_bounds_are_exact_where_no_neuron_changes_sign(norm):
         np.testing.assert_array_equal(gradients, queries.linear)
         points = -1e-9 * gradients
         assert np.all(bounds <= queries.values(points, queries.activations(points)))
-    np.testing.assert_allclose(interval_bound(queries)[0], linear_bound(queries)[0], rtol=1e-15)
+    np.testing.assert_allclose(queries.interval_bound()[0], queries.linear_bound()[0], rtol=1e-15)
 
 
 @quick
