@@ -35,12 +35,6 @@ class DataSet:
     total: int
 
 
-def load_suite(max_rows=2000, names=None):
-    """Yield the data sets of the suite, or those named, with at most `max_rows` rows each."""
-    for name in SUITE if names is None else names:
-        yield load(name, max_rows)
-
-
 def load(name, max_rows=2000):
     """One data set; the subsample, if one is needed, depends on the name and on `max_rows` only."""
     task, source, read = SUITE[name]

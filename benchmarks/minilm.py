@@ -73,13 +73,6 @@ class MiniLM:
             x = self._norm(x + mlp, f"{name}.output.LayerNorm")
         return x, mlp
 
-    def embed(self, sentences):
-        """Unit-length means of the last activations of sentences, shape (n_sentences, 384)."""
-        means = np.array(
-            [self.run(ids[None])[0][0].mean(axis=0) for ids in self.tokenize(sentences)]
-        )
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
-
     def _linear(self, x, name):
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
 

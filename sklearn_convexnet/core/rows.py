@@ -174,9 +174,9 @@ def by_column(operation, rows, values):
     return operation(rows, values)
 
 
-def with_constant(rows, value=1.0, dtype=np.float64):
-    """The rows and a constant column."""
-    column = np.full((rows.shape[0], 1), value)
+def with_constant(rows, dtype=np.float64):
+    """The rows and a column of ones."""
+    column = np.ones((rows.shape[0], 1))
     if sparse.issparse(rows):
         return sparse.hstack([rows, sparse.csr_array(column)], format="csr", dtype=dtype)
     return np.concatenate([rows, column], axis=1, dtype=dtype)

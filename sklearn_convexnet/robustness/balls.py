@@ -10,7 +10,7 @@ def unperturbed(X, perturbation, centres, radii):
     return np.clip(points, -1.0, 1.0)
 
 
-def realise(points, X, perturbation, scale=1.0):
+def realise(points, X, perturbation):
     r"""Perturbed rows that are in the set exactly, in spite of rounding.
 
     Parameters
@@ -19,16 +19,14 @@ def realise(points, X, perturbation, scale=1.0):
         The :math:`\eta`.
     X : ndarray of shape (n, d)
     perturbation : Perturbation
-    scale : float or ndarray of shape (n,), default=1.0
-        Factors of epsilon.
 
     Returns
     -------
     ndarray of shape (n, d)
     """
-    centres, radii = perturbation.balls(X, scale)
+    centres, radii = perturbation.balls(X)
     rows, nominal = centres + radii * points, perturbation.nominal(X)
-    limits = np.broadcast_to(np.asarray(scale)[..., None] * perturbation.epsilon, X.shape)
+    limits = np.broadcast_to(perturbation.epsilon, X.shape)
     for shrink in 2.0 ** np.arange(-53, 1):
         change = rows - nominal
         outside = perturbation.ball.outside(change, limits)
