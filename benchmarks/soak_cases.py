@@ -234,8 +234,8 @@ def _classifier(rng, X):
 
 
 def _regressor(rng, X):
-    losses = ["squared", "squared", "huber", "quantile", Huber(0.3), Quantile(0.9)]
-    return _convex(rng, X, losses)
+    losses = ["squared", "squared", "absolute_error", "huber", "quantile"]
+    return _convex(rng, X, [*losses, Huber(0.3), Quantile(0.9)])
 
 
 def _robust(rng, X):
@@ -315,7 +315,7 @@ def _classifier_by_folds(rng, X):
 
 
 def _regressor_by_folds(rng, X):
-    return _by_folds(rng, X, ["squared", "huber", "quantile"])
+    return _by_folds(rng, X, ["squared", "absolute_error", "huber", "quantile"])
 
 
 _PARAMETERS = {

@@ -108,6 +108,7 @@ API = [
         [
             "Loss",
             "Squared",
+            "AbsoluteError",
             "Huber",
             "Quantile",
             "Logistic",

@@ -6,7 +6,16 @@ from .autoencoder.estimators import (
     GatedSparseAutoencoder,
     SignAwareGatedSparseAutoencoder,
 )
-from .core.losses import Hinge, Huber, Logistic, Loss, Quantile, Squared, SquaredHinge
+from .core.losses import (
+    AbsoluteError,
+    Hinge,
+    Huber,
+    Logistic,
+    Loss,
+    Quantile,
+    Squared,
+    SquaredHinge,
+)
 from .core.network import TwoLayerReLU
 from .estimators.classifier import ConvexReLUClassifier
 from .estimators.cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
@@ -22,6 +31,7 @@ from .robust_training.cone_program import RobustProgram
 from .solvers import Result, solve
 
 __all__ = [
+    "AbsoluteError",
     "Certificate",
     "ConvexReLUClassifier",
     "ConvexReLUClassifierCV",

@@ -48,5 +48,5 @@ class HasValue(Protocol):
 Patterns = Literal["adaptive", "random", "all"]
 Solver = Literal["admm", "admm-cholesky", "admm-rbcd", "scp"]
 ClassificationLoss = Literal["logistic", "hinge", "squared_hinge"]
-RegressionLoss = Literal["squared", "huber", "quantile"]
+RegressionLoss = Literal["squared", "absolute_error", "huber", "quantile"]
 Method = Literal["auto", "exact", "crown", "interval"]

@@ -36,6 +36,8 @@ def total_loss(loss, f, y, weights):
     squares = 0.5 * cp.sum_squares(cp.multiply(roots, extra))
     if loss.name == "squared":
         return squares, [extra == r]
+    if loss.name == "absolute_error":
+        return weights @ cp.abs(r), []
     if loss.name == "huber":
         # a part of the residual is charged quadratically, the rest linearly
         return squares + loss.delta * (weights @ cp.abs(r - extra)), []

@@ -6,10 +6,12 @@ arguments alone.  Predictions up to 1e150 in absolute value neither overflow nor
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import expit, xlog1py, xlogy
@@ -53,7 +55,8 @@ class Loss(ABC):
     Notes
     -----
     To add a loss, write one subclass in this file (a frozen dataclass, for equality, hashing,
-    pickling and repr) and add it to ``REGRESSION_LOSSES`` or ``CLASSIFICATION_LOSSES``:
+    pickling and repr, whose fields are its parameters) and add it to ``REGRESSION_LOSSES`` or
+    ``CLASSIFICATION_LOSSES``:
 
     * set the attributes above, and ``_slopes``, the closure :math:`[lo, hi]` of the range of
       :math:`\psi'`, which is the domain of the conjugate;
@@ -74,6 +77,44 @@ class Loss(ABC):
 
     _slopes = (-np.inf, np.inf)
     _anchor = 1.0
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters of the loss by their names, as those of an estimator of scikit-learn.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Without effect: no parameter has parameters.
+
+        Returns
+        -------
+        dict
+        """
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters in place; an estimator calls it to set ``loss__delta``, for example.
+
+        What was fitted or built with this loss before has a copy of its own, and stays.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters of the constructor; all stay as they are when one is not valid.
+
+        Returns
+        -------
+        Loss
+            This loss.
+        """
+        known = self.get_params()
+        if unknown := sorted(params.keys() - known):
+            raise ValueError(
+                f"Invalid parameter {unknown[0]!r} for loss {self!r}. "
+                f"Valid parameters are: {list(known)!r}."
+            )
+        vars(self).update(vars(type(self)(**known | params)))
+        return self
 
     def value(self, f: ArrayLike, y: ArrayLike) -> FloatArray:
         """Loss of predictions ``f`` against targets ``y``.
@@ -252,12 +293,26 @@ class _LinearQuadratic(Loss):
 
 @dataclass(frozen=True)
 class Squared(_LinearQuadratic):
-    r"""Squared error, :math:`(f - y)^2 / 2`; conjugate :math:`p^2 / 2 + p y`."""
+    r"""Half the squared error, :math:`(f - y)^2 / 2`; conjugate :math:`p^2 / 2 + p y`."""
 
     name = "squared"
     target = "real"
     curvature = 1.0
     degree = 2.0
+
+
+@dataclass(frozen=True)
+class AbsoluteError(_LinearQuadratic):
+    r"""Absolute error, :math:`|f - y|`; conjugate :math:`p y` on :math:`[-1, 1]`.
+
+    A minimiser predicts medians. It is twice the pinball loss of the quantile 1/2.
+    """
+
+    name = "absolute_error"
+    target = "real"
+    curvature = np.inf
+    degree = 1.0
+    _slopes = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -274,7 +329,8 @@ class Huber(_LinearQuadratic):
         Residual at which the loss turns from quadratic to linear; finite and > 0.
     """
 
-    delta: float = 1.35
+    # not of the hash, which must not change with `set_params`
+    delta: float = field(default=1.35, hash=False)
 
     name = "huber"
     target = "real"
@@ -302,10 +358,11 @@ class Quantile(_LinearQuadratic):
     Parameters
     ----------
     quantile : float, default=0.5
-        The :math:`q` above, in the open (0, 1): the quantile that a minimiser predicts.
+        The :math:`q` above, in the open (0, 1): the quantile that a minimiser predicts. At 1/2 the
+        loss is half the absolute error.
     """
 
-    quantile: float = 0.5
+    quantile: float = field(default=0.5, hash=False)
 
     name = "quantile"
     target = "real"
@@ -322,8 +379,9 @@ class Quantile(_LinearQuadratic):
 
 @dataclass(frozen=True)
 class Logistic(Loss):
-    r"""Logistic loss, :math:`\log(1 + e^{-y f})`.
+    r"""Logistic loss, :math:`\log(1 + e^{-y f})`: minus the log-likelihood of the label.
 
+    The probability of the label 1 is :math:`1 / (1 + e^{-f})`.
     The conjugate is :math:`q \log q + (1 - q) \log(1 - q)` with :math:`q = -p y \in [0, 1]`.
     """
 
@@ -386,8 +444,9 @@ class Hinge(_LinearQuadratic):
 
 @dataclass(frozen=True)
 class SquaredHinge(_LinearQuadratic):
-    r"""Squared hinge loss, :math:`\max(0, 1 - y f)^2 / 2`.
+    r"""Half the squared hinge loss, :math:`\max(0, 1 - y f)^2 / 2`.
 
+    The linear models of scikit-learn have no half here.
     The conjugate is :math:`q^2 / 2 - q` with :math:`q = -p y \ge 0`.
     """
 
@@ -397,12 +456,12 @@ class SquaredHinge(_LinearQuadratic):
     _slopes = (-np.inf, 0.0)
 
 
-REGRESSION_LOSSES = {cls.name: cls for cls in (Squared, Huber, Quantile)}
+REGRESSION_LOSSES = {cls.name: cls for cls in (Squared, AbsoluteError, Huber, Quantile)}
 CLASSIFICATION_LOSSES = {cls.name: cls for cls in (Logistic, Hinge, SquaredHinge)}
 
 
 def get_loss(loss, **params):
-    """Return the loss of a given name, or a :class:`Loss` as it is.
+    """Return the loss of a given name, or a copy of a :class:`Loss`.
 
     Parameters
     ----------
@@ -420,7 +479,7 @@ def get_loss(loss, **params):
             raise ValueError(
                 f"parameters must come with the name of a loss; got {loss!r}, {params}."
             )
-        return loss
+        return copy(loss)
     known = REGRESSION_LOSSES | CLASSIFICATION_LOSSES
     if not isinstance(loss, str) or loss not in known:
         raise ValueError(f"loss must be one of {sorted(known)} or a Loss instance; got {loss!r}.")

@@ -187,7 +187,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         `sklearn.linear_model.LassoCV`; for other losses than the squared one their negative mean,
         because the squared error would not choose a good quantile. `score` is R^2 in any case.
 
-    loss : {"squared", "huber", "quantile"} or Loss instance, default="squared"
+    loss : {"squared", "absolute_error", "huber", "quantile"} or Loss, default="squared"
         Loss of a prediction, as in `ConvexReLURegressor`.
 
     patterns : {"adaptive", "random", "all"}, default="adaptive"

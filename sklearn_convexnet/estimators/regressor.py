@@ -43,10 +43,11 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         root mean squares of the centred features and of the slopes of the loss at the best constant
         (for the squared loss the standard deviation of y), for every output.
 
-    loss : {"squared", "huber", "quantile"} or Loss instance, default="squared"
-        Loss of a prediction: half the squared error; `Huber` (with ``delta=1.35`` in units of the
-        target); `Quantile` (the pinball loss, the median by default). Pass an instance such as
-        ``Quantile(0.9)`` to set its parameter.
+    loss : {"squared", "absolute_error", "huber", "quantile"} or Loss, default="squared"
+        Loss of a prediction: half the squared error; the absolute error; `Huber` (with
+        ``delta=1.35`` in units of the target); `Quantile` (the pinball loss, the median by
+        default). Pass an instance such as ``Quantile(0.9)`` to set its parameter, which a search
+        then calls "loss__quantile".
 
     patterns : {"adaptive", "random", "all"} or array-like of bool, default="adaptive"
         Activation patterns that the neurons may have on the training data. "adaptive": found by

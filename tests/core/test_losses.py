@@ -8,10 +8,20 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.metrics import (
+    hinge_loss,
+    log_loss,
+    mean_absolute_error,
+    mean_pinball_loss,
+    mean_squared_error,
+)
 
 from sklearn_convexnet.core.losses import (
     CLASSIFICATION_LOSSES,
     REGRESSION_LOSSES,
+    AbsoluteError,
     Hinge,
     Huber,
     Logistic,
@@ -24,6 +34,7 @@ from sklearn_convexnet.core.losses import (
 
 LOSSES = [
     Squared(),
+    AbsoluteError(),
     Huber(),
     Huber(delta=0.01),
     Huber(delta=40),
@@ -74,6 +85,8 @@ def formula(loss, f, y):
     """The loss as its textbook formula."""
     if loss.name == "squared":
         return 0.5 * (f - y) ** 2
+    if loss.name == "absolute_error":
+        return np.abs(f - y)
     if loss.name == "huber":
         r, delta = np.abs(f - y), loss.delta
         return np.where(r <= delta, 0.5 * r**2, delta * r - 0.5 * delta**2)
@@ -102,7 +115,10 @@ def exact_slopes(loss, z, y):
     if loss.name == "squared_hinge":
         p = y * min(t, 0)
         return p, p
-    lo, hi = (-Decimal(loss.quantile), 1 - Decimal(loss.quantile)) if loss in REAL else (-1, 0)
+    if loss.name == "quantile":
+        lo, hi = -Decimal(loss.quantile), 1 - Decimal(loss.quantile)
+    else:
+        lo, hi = -1, 1 if loss.name == "absolute_error" else 0
     below, above = (lo if t <= 0 else hi), (hi if t >= 0 else lo)
     return (below, above) if loss.target == "real" or y > 0 else (-above, -below)
 
@@ -118,6 +134,7 @@ def test_values_and_derivatives_by_hand():
     one = np.ones(4)
     expected = {
         Squared(): ([2.0, 0.5, 0.0, 4.5], [-2.0, -1.0, 0.0, 3.0]),
+        AbsoluteError(): ([2.0, 1.0, 0.0, 3.0], [-1.0, -1.0, 0.0, 1.0]),
         Huber(delta=2.0): ([2.0, 0.5, 0.0, 4.0], [-2.0, -1.0, 0.0, 2.0]),
         Quantile(quantile=0.75): ([1.5, 0.75, 0.0, 0.75], [-0.75, -0.75, 0.0, 0.25]),
         Hinge(): ([2.0, 1.0, 0.0, 0.0], [-1.0, -1.0, 0.0, 0.0]),
@@ -129,6 +146,28 @@ def test_values_and_derivatives_by_hand():
         if loss.target == "sign":
             np.testing.assert_array_equal(loss.value(-f, -one), value)
             np.testing.assert_array_equal(loss.derivative(-f, -one), -np.array(derivative))
+
+
+def test_factors_next_to_the_metrics_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    f, y = rng.normal(size=(2, 50))
+    label = np.sign(y)
+    assert 2 * Squared().value(f, y).mean() == pytest.approx(mean_squared_error(y, f))
+    assert AbsoluteError().value(f, y).mean() == pytest.approx(mean_absolute_error(y, f))
+    assert Quantile(0.3).value(f, y).mean() == pytest.approx(mean_pinball_loss(y, f, alpha=0.3))
+    assert Logistic().value(f, label).mean() == pytest.approx(log_loss(label, expit(f)))
+    assert Hinge().value(f, label).mean() == pytest.approx(hinge_loss(label, f))
+
+
+def test_absolute_error_is_twice_the_pinball_loss_of_the_median():
+    rng, f, y = drawn(AbsoluteError())
+    one, half = AbsoluteError(), Quantile(0.5)
+    p, step = rng.uniform(-1, 1, len(f)), rng.uniform(0.1, 10, len(f))
+    np.testing.assert_array_equal(one.value(f, y), 2 * half.value(f, y))
+    np.testing.assert_array_equal(one.derivative(f, y), 2 * half.derivative(f, y))
+    np.testing.assert_array_equal(one.prox(f, y, step), half.prox(f, y, 2 * step))
+    np.testing.assert_array_equal(one.conjugate(p, y), 2 * half.conjugate(p / 2, y))
+    assert one.degree == half.degree and one.curvature == half.curvature
 
 
 def test_logistic_keeps_its_digits_in_both_tails():
@@ -428,8 +467,45 @@ def test_parameters_become_plain_floats():
     assert repr(Quantile(np.float64(0.25))) == "Quantile(quantile=0.25)"
 
 
+@each_loss
+def test_parameters_follow_scikit_learn(loss):
+    params = loss.get_params()
+    assert params == loss.get_params(deep=False) and type(loss)(**params) == loss
+    copy = clone(loss)
+    assert copy == loss and copy is not loss
+    assert copy.set_params(**params) is copy and copy == loss
+    with pytest.raises(ValueError, match=r"Invalid parameter 'gamma' for loss .*Valid parameters"):
+        copy.set_params(gamma=1.0)
+
+
+def test_set_parameters_are_checked_and_keep_the_hash():
+    loss = Huber(2.0)
+    known, before = {loss: "here"}, hash(loss)
+    assert loss.set_params(delta=np.float32(0.5)) == Huber(0.5)
+    assert type(loss.delta) is float and hash(loss) == before and known[loss] == "here"
+    with pytest.raises(ValueError, match="delta must be a finite number > 0; got -1"):
+        loss.set_params(delta=-1)
+    assert loss == Huber(0.5)
+
+
+def test_losses_of_others_have_parameters_too():
+    class Shifted(Quantile):
+        def __init__(self, quantile=0.5, shift=0.0):
+            super().__init__(quantile)
+            vars(self).update(shift=shift)
+
+    class Plain(Squared):
+        pass
+
+    assert Plain().get_params() == {}
+    assert clone(Shifted(0.2, 3.0)).set_params(shift=1.0).get_params() == {
+        "quantile": 0.2,
+        "shift": 1.0,
+    }
+
+
 def test_registry():
-    assert set(REGRESSION_LOSSES) == {"squared", "huber", "quantile"}
+    assert set(REGRESSION_LOSSES) == {"squared", "absolute_error", "huber", "quantile"}
     assert set(CLASSIFICATION_LOSSES) == {"logistic", "hinge", "squared_hinge"}
     for registry, kind in [(REGRESSION_LOSSES, "real"), (CLASSIFICATION_LOSSES, "sign")]:
         for name, cls in registry.items():
@@ -437,10 +513,13 @@ def test_registry():
             assert get_loss(name) == cls()
     assert get_loss("huber", delta=2) == Huber(2.0)
     loss = Quantile(0.2)
-    assert get_loss(loss) is loss
+    # what is built with a loss keeps it
+    copy = get_loss(loss)
+    loss.set_params(quantile=0.6)
+    assert copy == Quantile(0.2)
 
 
-@pytest.mark.parametrize("bad", ["squared_error", None, Huber, ["huber"]])
+@pytest.mark.parametrize("bad", ["square", None, Huber, ["huber"]])
 def test_unknown_loss(bad):
     with pytest.raises(ValueError, match="one of .*'hinge', 'huber', .*'squared_hinge'.*got"):
         get_loss(bad)

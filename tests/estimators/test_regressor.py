@@ -9,10 +9,14 @@ import pytest
 from grids import pairwise
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.metrics import make_scorer, mean_pinball_loss
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import Pipeline
 
 from sklearn_convexnet import ConvexReLURegressor, Hinge, Huber, Quantile, Squared
-from sklearn_convexnet.core.losses import Loss
+from sklearn_convexnet.core.losses import REGRESSION_LOSSES, Loss
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 # one convex program, whose solution moves with the data; adaptive patterns may jump
@@ -21,6 +25,7 @@ FIXED = {"patterns": "random", "alpha": 1e-2, "tol": 1e-4}
 # of residuals f - y, written from their definitions
 LOSSES = {
     "squared": lambda r: r**2 / 2,
+    "absolute_error": np.abs,
     "huber": lambda r: np.where(np.abs(r) <= 1.35, r**2 / 2, 1.35 * np.abs(r) - 1.35**2 / 2),
     "quantile": lambda r: np.abs(r) / 2,
     Huber(0.1): lambda r: np.where(np.abs(r) <= 0.1, r**2 / 2, 0.1 * np.abs(r) - 0.005),
@@ -161,9 +166,56 @@ def test_huber_resists_an_outlier():
 
 def test_loss_instances_equal_their_names(data):
     X, y = data
-    for name, instance in {"squared": Squared(), "huber": Huber(), "quantile": Quantile()}.items():
-        named, given = (Regressor(alpha=0.1, loss=loss).fit(X, y) for loss in (name, instance))
+    for name, cls in REGRESSION_LOSSES.items():
+        named, given = (Regressor(alpha=0.1, loss=loss).fit(X, y) for loss in (name, cls()))
         assert named.objective_ == given.objective_
+
+
+def test_twice_the_loss_with_twice_the_penalty_is_the_same_network(data):
+    X, y = data
+    median = Regressor(loss="quantile", **FIXED).fit(X, y)
+    twice = Regressor(loss="absolute_error", **FIXED | {"alpha": 2 * FIXED["alpha"]}).fit(X, y)
+    # two solutions to a tolerance
+    assert twice.objective_ == pytest.approx(2 * median.objective_, rel=2 * FIXED["tol"])
+    np.testing.assert_allclose(twice.predict(X), median.predict(X), atol=0.05)
+
+
+def test_parameters_of_a_loss_are_parameters_of_the_estimator(data):
+    X, y = data
+    loss = Quantile(0.5)
+    model = Regressor(loss=loss, **FIXED)
+    assert model.get_params()["loss__quantile"] == 0.5
+    copy = clone(model)
+    assert model.set_params(loss__quantile=0.9) is model
+    assert model.loss is loss and loss == Quantile(0.9) and copy.loss == Quantile(0.5)
+    # an instance and its parameter at once, and a parameter that there is not
+    assert model.set_params(loss=Huber(), loss__delta=2.0).loss == Huber(2.0)
+    with pytest.raises(ValueError, match="'quantile'.*Huber"):
+        model.set_params(loss__quantile=0.9)
+    assert model._repr_html_() and repr(Regressor(loss=Huber(2.0))).count("Huber(delta=2.0)") == 1
+    # through a pipeline and a search, whose models are equal to those of an instance
+    grid = {"convexrelu__loss__quantile": [0.2, 0.8]}
+    search = GridSearchCV(
+        Pipeline([("convexrelu", copy)]),
+        grid,
+        scoring=make_scorer(mean_pinball_loss, alpha=0.8, greater_is_better=False),
+        cv=3,
+    ).fit(X, y)
+    assert search.best_params_ == {"convexrelu__loss__quantile": 0.8}
+    assert copy.loss == Quantile(0.5)
+    expected = Regressor(loss=Quantile(0.8), **FIXED).fit(X, y)
+    np.testing.assert_array_equal(search.predict(X), expected.predict(X))
+
+
+def test_setting_a_parameter_of_the_loss_leaves_what_was_fitted(data):
+    X, y = data
+    model = Regressor(loss=Huber(0.3), **FIXED).fit(X, y)
+    before, objective = model.predict(X), model.certificate(X, y).objective
+    model.set_params(loss__delta=3.0)
+    np.testing.assert_array_equal(model.predict(X), before)
+    # a statement about the data is about the loss that the estimator has
+    assert model.certificate(X, y).objective > objective
+    assert model.set_params(loss__delta=0.3).certificate(X, y).objective == objective
 
 
 def test_loss_of_the_other_kind_is_refused(data):
