@@ -325,7 +325,7 @@ def test_no_actor_outlives_its_fit(client, friedman, monkeypatch, ending):
     expected = pytest.raises(errors[ending]) if ending in errors else contextlib.nullcontext()
     with expected:
         model.fit(rows, targets)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300
     while n_actors(client) and time.monotonic() < until:
         time.sleep(0.01)
     assert n_actors(client) == 0

@@ -115,8 +115,9 @@ def check(X, y, perturbation, *, intercept, patterns=None, alpha=0.05, solver="i
     return result, optimum
 
 
-@pytest.mark.parametrize("solver", ["interior", "admm"])
-@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+@pytest.mark.parametrize(
+    ("norm", "solver"), [(np.inf, "interior"), (2, "interior"), (1, "interior"), (np.inf, "admm")]
+)
 def test_a_row_of_zeros_and_a_feature_that_nothing_moves(norm, solver):
     result, optimum = check(
         X, Y, Perturbation([0.0, 0.1], norm), intercept=False, alpha=0.01, solver=solver
@@ -176,7 +177,7 @@ def degenerate(draw):
 
 
 @pytest.mark.parametrize(
-    "n_examples", [15, pytest.param(150, marks=pytest.mark.slow)], ids=["few", "many"]
+    "n_examples", [5, pytest.param(150, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_bounds_hold_on_degenerate_rows(n_examples):
     @settings(

@@ -49,8 +49,15 @@ def over_a_sample(X, **arguments):
     return SampledProgram(X, patterns=rows @ gates >= 0, gates=gates, **arguments)
 
 
-@pytest.mark.parametrize("seed", [20, 21, 30])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("loss", "seed"),
+    [
+        # every loss and every seed in the quick run
+        pytest.param(loss, seed, marks=[] if (j + k) % 3 == 0 else [pytest.mark.slow])
+        for j, loss in enumerate(LOSSES)
+        for k, seed in enumerate([20, 21, 30])
+    ],
+)
 def test_thin_cones_do_not_stop_the_solver(loss, seed):
     # the interior point ends next to a cone between two rows, far from all points in it
     program = over_all_patterns(**few_rows(seed, loss))
@@ -59,8 +66,14 @@ def test_thin_cones_do_not_stop_the_solver(loss, seed):
     assert result.objective <= result.upper_bound * (1.0 + 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("near", [None, 1e-3, 1e-9])
+@pytest.mark.parametrize(
+    ("near", "seed"),
+    [
+        pytest.param(near, seed, marks=[] if seed == k else [pytest.mark.slow])
+        for k, near in enumerate([None, 1e-3, 1e-9])
+        for seed in range(3)
+    ],
+)
 def test_adaptive_patterns_are_not_blind_to_rows_close_together(near, seed):
     t = np.array([-2.82, -2.08, 1.67, 5.3, -3.36, -1.97, -2.0, -1.35])
     if near is not None:
