@@ -78,7 +78,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
     feature_names_in_: Array
 
     # what the parameters are to the pipeline
-    _Options = FitOptions
+    _Options: type[FitOptions] = FitOptions
     # what another fit, or a certificate, can start from
     _last: LastFit | None = None
     # what `validate_data` accepts of sparse matrices; a subclass that is fitted to them says so
