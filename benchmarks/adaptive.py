@@ -26,12 +26,12 @@ def _friedman1(n):
 
 # name: loss, alpha, data, rows to train on
 PROBLEMS = {
-    "teacher": ("squared", 0.01, lambda: _teacher(500 + N_TEST), 500),
-    "breast cancer": ("logistic", 0.003, lambda: load_breast_cancer(return_X_y=True), None),
-    "diabetes": ("squared", 0.01, lambda: load_diabetes(return_X_y=True), None),
-    "friedman1 n=600": ("squared", 0.005, lambda: _friedman1(600 + N_TEST), 600),
-    "friedman1 n=1500": ("squared", 0.003, lambda: _friedman1(1500 + N_TEST), 1500),
-    "friedman1 n=3000": ("squared", 0.003, lambda: _friedman1(3000 + N_TEST), 3000),
+    "teacher": ("squared_error", 0.01, lambda: _teacher(500 + N_TEST), 500),
+    "breast cancer": ("log_loss", 0.003, lambda: load_breast_cancer(return_X_y=True), None),
+    "diabetes": ("squared_error", 0.01, lambda: load_diabetes(return_X_y=True), None),
+    "friedman1 n=600": ("squared_error", 0.005, lambda: _friedman1(600 + N_TEST), 600),
+    "friedman1 n=1500": ("squared_error", 0.003, lambda: _friedman1(1500 + N_TEST), 1500),
+    "friedman1 n=3000": ("squared_error", 0.003, lambda: _friedman1(3000 + N_TEST), 3000),
 }
 METHODS = ("adaptive", "random", "wide L-BFGS", "pyscnn", "MLP Adam", "MLP L-BFGS")
 
@@ -42,7 +42,7 @@ def _data(name):
     n = n or len(X)
     scaler = StandardScaler().fit(X[:n])
     X = scaler.transform(X)
-    if loss == "squared":
+    if loss == "squared_error":
         y = (y - y[:n].mean()) / y[:n].std()
     return loss, alpha, X[:n], y[:n], X[n:], y[n:]
 
@@ -56,7 +56,7 @@ def measure(*, name, method, seed, max_iter=1000):
     with Usage() as usage, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if patterns:
-            cls = ConvexReLUClassifier if loss == "logistic" else ConvexReLURegressor
+            cls = ConvexReLUClassifier if loss == "log_loss" else ConvexReLURegressor
             model = cls(alpha, patterns=patterns, random_state=seed).fit(X, y)
             network = model.network_
         elif method == "wide L-BFGS":
@@ -65,7 +65,7 @@ def measure(*, name, method, seed, max_iter=1000):
             network = pyscnn(X, y, alpha, seed=seed)
         else:
             network = perceptron(X, y, loss, method, seed=seed)
-    signs = np.where(y > 0, 1.0, -1.0) if loss == "logistic" else y
+    signs = np.where(y > 0, 1.0, -1.0) if loss == "log_loss" else y
     answer = {"cpu": usage.cpu, "neurons": network.n_neurons}
     if not method.startswith("MLP"):
         answer["objective"] = objective(network, X, signs, loss, alpha)
@@ -87,7 +87,7 @@ def perceptron(X, y, loss, method, *, seed):
 
     from sklearn_convexnet.core.network import TwoLayerReLU
 
-    cls = MLPClassifier if loss == "logistic" else MLPRegressor
+    cls = MLPClassifier if loss == "log_loss" else MLPRegressor
     mlp = cls(solver="adam" if method == "MLP Adam" else "lbfgs", random_state=seed).fit(X, y)
     (U, a), (b, c) = mlp.coefs_, mlp.intercepts_
     return TwoLayerReLU(U, b, a, c)
@@ -170,7 +170,7 @@ def main():
                 for seed in range(args.seeds)
             ]
             for method in METHODS
-            if method != "pyscnn" or (find_spec("scnn") and PROBLEMS[name][0] == "squared")
+            if method != "pyscnn" or (find_spec("scnn") and PROBLEMS[name][0] == "squared_error")
         }
         if args.starts:
             call = {"name": name, "method": "wide L-BFGS", "max_iter": 5000}

@@ -28,7 +28,7 @@ def measure(*, n, d, P, n_workers, blocks, iterations):
         futures = [client.compute(list(each.to_delayed().ravel())) for each in (X, y, weights)]
         shards = DaskShards(client, list(zip(*futures, strict=True)), intercept=False)
         gates = np.random.RandomState(1).standard_normal((d, P))
-        shards.prepare(0, gates, get_loss("squared"), False, (1.0, 1.0), float(n), np.float32)
+        shards.prepare(0, gates, get_loss("squared_error"), False, (1.0, 1.0), float(n), np.float32)
         admm, _ = kronecker_admm(shards, 0.01)
         admm.next_balance = 0
         admm.run(3)

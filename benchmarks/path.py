@@ -18,7 +18,7 @@ def problem(name):
     return (
         StandardScaler().fit_transform(X),
         y,
-        "logistic" if name == "breast_cancer" else "squared",
+        "log_loss" if name == "breast_cancer" else "squared_error",
     )
 
 
@@ -44,7 +44,7 @@ def measure_fit(*, data, alpha, tol):
     from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
 
     X, y, loss = problem(data)
-    cls = ConvexReLURegressor if loss == "squared" else ConvexReLUClassifier
+    cls = ConvexReLURegressor if loss == "squared_error" else ConvexReLUClassifier
     with Usage() as usage:
         model = cls(alpha=alpha, tol=tol, random_state=0).fit(X, y)
     return {"wall": usage.wall, "cpu": usage.cpu, "objective": model.objective_}

@@ -29,7 +29,7 @@ def measure_iteration(*, n, d, P, dtype, iterations):
     patterns = np.random.RandomState(1).standard_normal((d, P))
     patterns = np.stack([X @ gate >= 0 for gate in patterns.T], axis=1)
     shard = ADMMShard(
-        X, y, np.full(n, 1.0 / n), patterns, get_loss("squared"), splits_loss=True,
+        X, y, np.full(n, 1.0 / n), patterns, get_loss("squared_error"), splits_loss=True,
         intercept=False, dtype=dtype,
     )  # fmt: skip
     admm, _ = kronecker_admm(Shards([shard], intercept=False), 0.01)

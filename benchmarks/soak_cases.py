@@ -203,9 +203,9 @@ def _convex(rng, X, losses):
     params = _common(rng, X)
     loss = losses[rng.randint(len(losses))]
     solvers = ["admm", "admm", "admm", "scp"]
-    if loss == "squared":
+    if loss == "squared_error":
         solvers += ["admm-cholesky"]
-    if loss in ("squared", "huber", "logistic", "squared_hinge"):
+    if loss in ("squared_error", "huber", "log_loss", "squared_hinge"):
         solvers += ["admm-rbcd"]
     solver = solvers[rng.randint(len(solvers))]
     patterns = _pick(rng, "adaptive", "adaptive", "random", "given", "all")
@@ -229,12 +229,12 @@ def _convex(rng, X, losses):
 
 
 def _classifier(rng, X):
-    params = _convex(rng, X, ["logistic", "logistic", "hinge", "squared_hinge"])
+    params = _convex(rng, X, ["log_loss", "log_loss", "hinge", "squared_hinge"])
     return params | {"class_weight": _pick(rng, None, None, "balanced")}
 
 
 def _regressor(rng, X):
-    losses = ["squared", "squared", "absolute_error", "huber", "quantile"]
+    losses = ["squared_error", "squared_error", "absolute_error", "huber", "quantile"]
     return _convex(rng, X, [*losses, Huber(0.3), Quantile(0.9)])
 
 
@@ -250,7 +250,7 @@ def _robust(rng, X):
         bounds = (X.min(axis=0).astype(float), X.max(axis=0).astype(float))
     return {
         **params,
-        "loss": _pick(rng, "logistic", "hinge", "squared_hinge"),
+        "loss": _pick(rng, "log_loss", "hinge", "squared_hinge"),
         "epsilon": epsilon,
         "norm": norm,
         "bounds": bounds,
@@ -261,7 +261,7 @@ def _robust(rng, X):
 
 
 def _gradient_descent(rng, X):
-    loss = _pick(rng, "logistic", "hinge", "squared_hinge")
+    loss = _pick(rng, "log_loss", "hinge", "squared_hinge")
     return {
         "alpha": _pick(rng, 0.0, _power(rng, -4, 0)),
         "loss": loss,
@@ -311,11 +311,11 @@ def _by_folds(rng, X, losses):
 
 
 def _classifier_by_folds(rng, X):
-    return _by_folds(rng, X, ["logistic", "hinge", "squared_hinge"])
+    return _by_folds(rng, X, ["log_loss", "hinge", "squared_hinge"])
 
 
 def _regressor_by_folds(rng, X):
-    return _by_folds(rng, X, ["squared", "absolute_error", "huber", "quantile"])
+    return _by_folds(rng, X, ["squared_error", "absolute_error", "huber", "quantile"])
 
 
 _PARAMETERS = {

@@ -55,7 +55,7 @@ def convex(*, n, p, ratios, seed):
         X, y, X_test, y_test = samples(n=n, p=p, seed=seed)
         basis = np.linalg.qr(X.T)[0]
         X, X_test = X @ basis, X_test @ basis
-        common = {"loss": "logistic", "fit_intercept": False, "random_state": 0}
+        common = {"loss": "log_loss", "fit_intercept": False, "random_state": 0}
         largest = alpha_max(X, y, **common)
         for ratio in ratios:
             model = ConvexReLUClassifier(alpha=ratio * largest, **common).fit(X, y)

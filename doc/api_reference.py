@@ -107,11 +107,11 @@ API = [
         "Pass one as `loss` where a name does not say enough: `Quantile(0.9)`.",
         [
             "Loss",
-            "Squared",
+            "SquaredError",
             "AbsoluteError",
             "Huber",
             "Quantile",
-            "Logistic",
+            "LogLoss",
             "Hinge",
             "SquaredHinge",
         ],

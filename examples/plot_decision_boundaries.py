@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.datasets import make_moons
 from sklearn.neural_network import MLPClassifier
 
-from sklearn_convexnet import ConvexReLUClassifier, Logistic, TwoLayerReLU
+from sklearn_convexnet import ConvexReLUClassifier, LogLoss, TwoLayerReLU
 
 X, y = make_moons(n_samples=100, noise=0.25, random_state=1)
 alpha, seeds = 2e-3, range(20)
@@ -37,7 +37,7 @@ def objective(model):
     """The training objective of any network with one hidden layer."""
     (U, a), (b, c) = model.coefs_, model.intercepts_
     network = TwoLayerReLU(U, b, a, c)
-    return network.objective(X, 2.0 * y - 1.0, loss=Logistic(), alpha=alpha, weights=weights)
+    return network.objective(X, 2.0 * y - 1.0, loss=LogLoss(), alpha=alpha, weights=weights)
 
 
 for name, models in (("convex", convex), ("perceptron", perceptrons)):

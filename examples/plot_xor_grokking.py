@@ -138,7 +138,7 @@ for seed in range(3):
     X, y, X_test, y_test = draws[seed]
     basis = np.linalg.qr(X.T)[0]
     X, X_test = X @ basis, X_test @ basis
-    largest = alpha_max(X, y, loss="logistic", fit_intercept=False, random_state=0)
+    largest = alpha_max(X, y, loss="log_loss", fit_intercept=False, random_state=0)
     for k, share in enumerate(shares):
         model = ConvexReLUClassifier(alpha=share * largest, **common).fit(X, y)
         by_alpha[seed, k] = model.score(X, y), model.score(X_test, y_test)

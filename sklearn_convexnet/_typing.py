@@ -47,6 +47,6 @@ class HasValue(Protocol):
 # what a parameter may be called; tests/test_typing.py compares them with what is accepted
 Patterns = Literal["adaptive", "random", "all"]
 Solver = Literal["admm", "admm-cholesky", "admm-rbcd", "scp"]
-ClassificationLoss = Literal["logistic", "hinge", "squared_hinge"]
-RegressionLoss = Literal["squared", "absolute_error", "huber", "quantile"]
+ClassificationLoss = Literal["log_loss", "hinge", "squared_hinge"]
+RegressionLoss = Literal["squared_error", "absolute_error", "huber", "quantile"]
 Method = Literal["auto", "exact", "crown", "interval"]

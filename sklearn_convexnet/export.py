@@ -128,7 +128,7 @@ def to_onnx(estimator: Any, *, dtype: DTypeLike = np.float64) -> onnx.ModelProto
     labels = graph.labels(scores, classes)
     graph.output(labels, graph.label_type(classes))
     graph.output(scores, graph.float_type, n_outputs)
-    if get_loss(estimator.loss).name == "logistic":
+    if get_loss(estimator.loss).name == "log_loss":
         graph.output(graph.probabilities(scores, n_outputs), graph.float_type, len(classes))
     return graph.model(network.hidden_weights.shape[0])
 

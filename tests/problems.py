@@ -20,7 +20,7 @@ SMOOTH_LOSSES = [name for name in LOSSES if np.isfinite(get_loss(name).curvature
 # what the solvers serve
 SERVED = [
     *(("admm", name) for name in LOSSES),
-    ("admm-cholesky", "squared"),
+    ("admm-cholesky", "squared_error"),
     *(("admm-rbcd", name) for name in SMOOTH_LOSSES),
     *(("scp", name) for name in LOSSES),
 ]
@@ -58,7 +58,9 @@ def draw_data(seed, *, n, d, n_patterns, loss, intercept, spread=3.0, rounded=Fa
     }
 
 
-def draw_program(seed=0, *, n=20, d=3, n_patterns=8, loss="squared", alpha=0.01, intercept=True):
+def draw_program(
+    seed=0, *, n=20, d=3, n_patterns=8, loss="squared_error", alpha=0.01, intercept=True
+):
     """One program of moderate size."""
     data = draw_data(seed, n=n, d=d, n_patterns=n_patterns, loss=loss, intercept=intercept)
     return SampledProgram(**data, alpha=alpha)
@@ -113,7 +115,7 @@ def exhaustive_program(seed, *, loss, alpha, intercept, n=8, d=2):
     )
 
 
-def tiny(X, y, loss="squared", **arguments):
+def tiny(X, y, loss="squared_error", **arguments):
     X = np.asarray(X, dtype=float)
     intercept = arguments.get("fit_intercept", False)
     rows = np.concatenate([X, np.ones((len(X), int(intercept)))], axis=1)

@@ -34,7 +34,7 @@ def total_loss(loss, f, y, weights):
     excess = 1.0 - cp.multiply(y, f)
     extra = cp.Variable(len(y))
     squares = 0.5 * cp.sum_squares(cp.multiply(roots, extra))
-    if loss.name == "squared":
+    if loss.name == "squared_error":
         return squares, [extra == r]
     if loss.name == "absolute_error":
         return weights @ cp.abs(r), []
@@ -43,7 +43,7 @@ def total_loss(loss, f, y, weights):
         return squares + loss.delta * (weights @ cp.abs(r - extra)), []
     if loss.name == "quantile":
         return weights @ cp.maximum(-loss.quantile * r, (1.0 - loss.quantile) * r), []
-    if loss.name == "logistic":
+    if loss.name == "log_loss":
         return weights @ cp.logistic(excess - 1.0), []
     if loss.name == "hinge":
         return weights @ cp.pos(excess), []

@@ -21,8 +21,8 @@ Classifier = partial(ConvexReLUClassifier, alpha=1e-2, tol=1e-4, n_patterns=20, 
 NAMES = {Regressor: "regressor", Classifier: "classifier"}
 BOTH = pytest.mark.parametrize("make", NAMES, ids=NAMES.get)
 LOSSES = {
-    Regressor: ["squared", "huber", "quantile"],
-    Classifier: ["logistic", "hinge", "squared_hinge"],
+    Regressor: ["squared_error", "huber", "quantile"],
+    Classifier: ["log_loss", "hinge", "squared_hinge"],
 }
 # one convex program, whose solution moves with the data; adaptive patterns may jump
 FIXED = {"patterns": "random"}
@@ -130,7 +130,7 @@ def test_any_alpha(make, alpha, loss):
     loss = LOSSES[make][loss]
     # below the resolution of rounding there may be a warning, but there is a fit; of the logistic
     # loss, which is never zero, it depends on the processor whether 1e-12 is below
-    converged = True if alpha >= (1e-12 if loss != "logistic" else 1e-5) else None
+    converged = True if alpha >= (1e-12 if loss != "log_loss" else 1e-5) else None
     model = check_fit(make(alpha=alpha, loss=loss), X, y, converged=converged)
     if alpha >= 1e-12:
         assert model.dual_gap_ <= 1e-2

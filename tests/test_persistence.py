@@ -98,7 +98,7 @@ def test_copies_predict_the_same_and_can_be_fitted_again(fitted, through, tmp_pa
 
 def test_fitted_in_another_process(fitted, tmp_path):
     model, X, y = fitted
-    if not isinstance(model, ConvexReLURegressor) or model.loss != "squared":
+    if not isinstance(model, ConvexReLURegressor) or model.loss != "squared_error":
         pytest.skip("one process is enough")
     joblib.dump((MODELS["regressor"].set_params(warm_start=False), X, y), tmp_path / "in.joblib")
     code = (

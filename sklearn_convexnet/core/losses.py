@@ -292,10 +292,10 @@ class _LinearQuadratic(Loss):
 
 
 @dataclass(frozen=True)
-class Squared(_LinearQuadratic):
+class SquaredError(_LinearQuadratic):
     r"""Half the squared error, :math:`(f - y)^2 / 2`; conjugate :math:`p^2 / 2 + p y`."""
 
-    name = "squared"
+    name = "squared_error"
     target = "real"
     curvature = 1.0
     degree = 2.0
@@ -378,14 +378,14 @@ class Quantile(_LinearQuadratic):
 
 
 @dataclass(frozen=True)
-class Logistic(Loss):
+class LogLoss(Loss):
     r"""Logistic loss, :math:`\log(1 + e^{-y f})`: minus the log-likelihood of the label.
 
     The probability of the label 1 is :math:`1 / (1 + e^{-f})`.
     The conjugate is :math:`q \log q + (1 - q) \log(1 - q)` with :math:`q = -p y \in [0, 1]`.
     """
 
-    name = "logistic"
+    name = "log_loss"
     target = "sign"
     curvature = 0.25
     _slopes = (-1.0, 0.0)
@@ -456,8 +456,8 @@ class SquaredHinge(_LinearQuadratic):
     _slopes = (-np.inf, 0.0)
 
 
-REGRESSION_LOSSES = {cls.name: cls for cls in (Squared, AbsoluteError, Huber, Quantile)}
-CLASSIFICATION_LOSSES = {cls.name: cls for cls in (Logistic, Hinge, SquaredHinge)}
+REGRESSION_LOSSES = {cls.name: cls for cls in (SquaredError, AbsoluteError, Huber, Quantile)}
+CLASSIFICATION_LOSSES = {cls.name: cls for cls in (LogLoss, Hinge, SquaredHinge)}
 
 
 def get_loss(loss, **params):

@@ -32,9 +32,9 @@ from ._dask import DaskFitMixin
 
 
 def _is_logistic(estimator):
-    if get_loss(estimator.loss).name != "logistic":
+    if get_loss(estimator.loss).name != "log_loss":
         raise AttributeError(
-            f"predict_proba needs loss='logistic', got loss={estimator.loss!r}: other losses do "
+            f"predict_proba needs loss='log_loss', got loss={estimator.loss!r}: other losses do "
             "not estimate probabilities."
         )
     return True
@@ -119,7 +119,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     @available_if(_is_logistic)
     def predict_proba(self, X: ArrayLike) -> FloatArray:
-        """Predict class probabilities; only with ``loss="logistic"``.
+        """Predict class probabilities; only with ``loss="log_loss"``.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         root mean squares of the centred features and of the slopes of the loss at the best
         constant, for every output.
 
-    loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
+    loss : {"log_loss", "hinge", "squared_hinge"} or Loss instance, default="log_loss"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
         ``max(0, 1 - m)**2 / 2``.
 
@@ -398,7 +398,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         self,
         alpha: float | Literal["auto"] = "auto",
         *,
-        loss: ClassificationLoss | Loss = "logistic",
+        loss: ClassificationLoss | Loss = "log_loss",
         patterns: Patterns | ArrayLike = "adaptive",
         n_patterns: int = 100,
         solver: Solver = "admm",

@@ -187,7 +187,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         `sklearn.linear_model.LassoCV`; for other losses than the squared one their negative mean,
         because the squared error would not choose a good quantile. `score` is R^2 in any case.
 
-    loss : {"squared", "absolute_error", "huber", "quantile"} or Loss, default="squared"
+    loss : {"squared_error", "absolute_error", "huber", "quantile"} or Loss, default="squared_error"
         Loss of a prediction, as in `ConvexReLURegressor`.
 
     patterns : {"adaptive", "random", "all"}, default="adaptive"
@@ -319,7 +319,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         eps: float = 1e-3,
         cv: Any = None,
         scoring: str | Callable[..., float] | None = None,
-        loss: RegressionLoss | Loss = "squared",
+        loss: RegressionLoss | Loss = "squared_error",
         patterns: Patterns = "adaptive",
         n_patterns: int = 100,
         fit_intercept: bool = True,
@@ -383,7 +383,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
 
     def _default_score(self, model, X, y, sample_weight):
         loss = self._loss()
-        if loss.name == "squared":
+        if loss.name == "squared_error":
             return -self._extra_score(model, X, y, sample_weight)
         losses = loss.value(as_columns(model.predict(X)), as_columns(y)).mean(axis=1)
         return -np.average(losses, weights=sample_weight)
@@ -423,7 +423,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         `sklearn.linear_model.LogisticRegressionCV` from scikit-learn 1.11 on); "accuracy" for
         other losses, which estimate no probabilities. `score` is the accuracy in any case.
 
-    loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
+    loss : {"log_loss", "hinge", "squared_hinge"} or Loss instance, default="log_loss"
         Loss of a margin, as in `ConvexReLUClassifier`.
 
     patterns : {"adaptive", "random", "all"}, default="adaptive"
@@ -559,7 +559,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         eps: float = 1e-3,
         cv: Any = None,
         scoring: str | Callable[..., float] | None = None,
-        loss: ClassificationLoss | Loss = "logistic",
+        loss: ClassificationLoss | Loss = "log_loss",
         patterns: Patterns = "adaptive",
         n_patterns: int = 100,
         fit_intercept: bool = True,
@@ -627,7 +627,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     def _default_score(self, model, X, y, sample_weight):
         if self.class_weight is not None:
             sample_weight = self._weights(sample_weight, X, y)
-        if self._loss().name == "logistic":
+        if self._loss().name == "log_loss":
             return _negative_log_loss(model, X, y, sample_weight)
         return model.score(X, y, sample_weight=sample_weight)
 

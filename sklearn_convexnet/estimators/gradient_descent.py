@@ -60,7 +60,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
     n_steps : int, default=500
         Number of steps. There is no other stopping rule: the number of steps regularises.
 
-    loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
+    loss : {"log_loss", "hinge", "squared_hinge"} or Loss instance, default="log_loss"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
         ``max(0, 1 - m)**2 / 2``.
 
@@ -185,7 +185,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         n_neurons: int = 100,
         learning_rate: float | Literal["auto"] = "auto",
         n_steps: int = 500,
-        loss: ClassificationLoss | Loss = "logistic",
+        loss: ClassificationLoss | Loss = "log_loss",
         train_output: bool = False,
         init_scale: float = 0.1,
         fit_intercept: bool = True,

@@ -95,7 +95,7 @@ def alpha_max(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    loss: ClassificationLoss | RegressionLoss | Loss = "squared",
+    loss: ClassificationLoss | RegressionLoss | Loss = "squared_error",
     sample_weight: ArrayLike | None = None,
     fit_intercept: bool = True,
     random_state: Seed = None,
@@ -117,7 +117,7 @@ def alpha_max(
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets, or class labels for a loss of classification. The value is the largest of the
         outputs; more than two classes have an output each.
-    loss : str or Loss instance, default="squared"
+    loss : str or Loss instance, default="squared_error"
         A loss of `ConvexReLURegressor` or `ConvexReLUClassifier`.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples.
@@ -175,7 +175,7 @@ def convex_relu_path(
     alphas: ArrayLike | None = None,
     n_alphas: int = 30,
     eps: float = 1e-3,
-    loss: ClassificationLoss | RegressionLoss | Loss = "squared",
+    loss: ClassificationLoss | RegressionLoss | Loss = "squared_error",
     patterns: Patterns = "adaptive",
     n_patterns: int = 100,
     tol: float = 5e-2,
@@ -203,7 +203,7 @@ def convex_relu_path(
         Number of penalties when `alphas` is None.
     eps : float, default=1e-3
         Length of the path, the smallest penalty over the largest, when `alphas` is None.
-    loss : str or Loss instance, default="squared"
+    loss : str or Loss instance, default="squared_error"
         A loss of `ConvexReLURegressor` or `ConvexReLUClassifier`.
     patterns : {"adaptive", "random", "all"}, default="adaptive"
         Activation patterns that the neurons may have, as in the estimators.

@@ -43,7 +43,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         root mean squares of the centred features and of the slopes of the loss at the best constant
         (for the squared loss the standard deviation of y), for every output.
 
-    loss : {"squared", "absolute_error", "huber", "quantile"} or Loss, default="squared"
+    loss : {"squared_error", "absolute_error", "huber", "quantile"} or Loss, default="squared_error"
         Loss of a prediction: half the squared error; the absolute error; `Huber` (with
         ``delta=1.35`` in units of the target); `Quantile` (the pinball loss, the median by
         default). Pass an instance such as ``Quantile(0.9)`` to set its parameter, which a search
@@ -188,7 +188,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         self,
         alpha: float | Literal["auto"] = "auto",
         *,
-        loss: RegressionLoss | Loss = "squared",
+        loss: RegressionLoss | Loss = "squared_error",
         patterns: Patterns | ArrayLike = "adaptive",
         n_patterns: int = 100,
         solver: Solver = "admm",

@@ -141,7 +141,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         warning says so when none is left. On many samples that is all but the neuron that is
         active everywhere, and the network a robust linear classifier.
 
-    loss : {"logistic", "hinge", "squared_hinge"} or Loss instance, default="logistic"
+    loss : {"log_loss", "hinge", "squared_hinge"} or Loss instance, default="log_loss"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or
         ``max(0, 1 - m)**2 / 2``; it must not increase with the margin.
 
@@ -299,7 +299,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         norm: float = np.inf,
         bounds: Limits | None = None,
         formulation: Literal["relaxed", "scp", "cone"] = "relaxed",
-        loss: ClassificationLoss | Loss = "logistic",
+        loss: ClassificationLoss | Loss = "log_loss",
         n_patterns: int = 100,
         fit_intercept: bool = True,
         tol: float = 1e-2,

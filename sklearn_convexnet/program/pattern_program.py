@@ -21,7 +21,7 @@ def SampledProgram(
     y: ArrayLike,
     patterns: ArrayLike,
     *,
-    loss: ClassificationLoss | RegressionLoss | Loss = "squared",
+    loss: ClassificationLoss | RegressionLoss | Loss = "squared_error",
     alpha: float,
     sample_weight: ArrayLike | None = None,
     fit_intercept: bool = False,
@@ -53,7 +53,7 @@ def SampledProgram(
     patterns : array-like of bool of shape (n_samples, n_patterns)
         Activation patterns, a column each. Repeated columns are merged, empty ones (a neuron
         that is never active) left out.
-    loss : str or Loss, default="squared"
+    loss : str or Loss, default="squared_error"
         Name or instance of a loss.
     alpha : float
         Strength of the weight decay, > 0.

@@ -119,7 +119,7 @@ def solve_robust_cone(
     y : array-like of shape (n_samples,)
         -1 or +1 for the losses of classification.
     sample_weight : array-like of shape (n_samples,), default=None
-    loss : {"hinge", "logistic", "squared_hinge", "squared"} or Loss, default="hinge"
+    loss : {"hinge", "log_loss", "squared_hinge", "squared_error"} or Loss, default="hinge"
     alpha : float
         Strength of the weight decay, > 0.
     perturbation : Perturbation

@@ -93,7 +93,7 @@ class RobustProgram:
         perturbation : Perturbation
             What may be done to a row of X.
         loss : str or Loss, default="hinge"
-            A loss of classification, or "squared".
+            A loss of classification, or "squared_error".
         alpha : float
             Strength of the weight decay, > 0.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -276,9 +276,9 @@ def check_robust_data(X, y, loss, alpha, sample_weight, perturbation):
     if not isinstance(perturbation, Perturbation):
         raise TypeError(f"perturbation must be a Perturbation, got {perturbation!r}.")
     X, y, weights, loss = check_data(X, y, loss, alpha, sample_weight)
-    if loss.target != "sign" and loss.name != "squared":
+    if loss.target != "sign" and loss.name != "squared_error":
         raise ValueError(
-            "loss must be 'hinge', 'logistic', 'squared_hinge' or 'squared' for a closed form of "
-            f"the worst case, got {loss.name!r}."
+            "loss must be 'hinge', 'log_loss', 'squared_hinge' or 'squared_error' for a "
+            f"closed form of the worst case, got {loss.name!r}."
         )
     return X, y, weights, loss

@@ -280,9 +280,9 @@ class CholeskyADMM(PaperADMM):
     name, step = "admm-cholesky", CholeskyStep
 
     def check_loss(self, loss):  # noqa: D102
-        if loss.name != "squared":
+        if loss.name != "squared_error":
             raise ValueError(
-                "solver='admm-cholesky' has a closed form for loss='squared' only, got "
+                "solver='admm-cholesky' has a closed form for loss='squared_error' only, got "
                 f"{loss.name!r}; use solver='admm' or 'admm-rbcd'."
             )
 

@@ -20,7 +20,7 @@ from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLURegressor,
     SampledProgram,
-    Squared,
+    SquaredError,
     solve,
 )
 
@@ -148,7 +148,7 @@ def draw_case(seed, *, n_outputs=1, shape=None):
     weights = np.ones(n) if given is None else given
     size = np.sqrt(np.average((X**2).sum(1) + intercept, weights=weights))
     slope = 1.0
-    if loss in ("squared", "huber"):
+    if loss in ("squared_error", "huber"):
         slope = np.sqrt(np.average((Y**2).mean(1), weights=weights))
     alpha = float(10.0 ** rng.uniform(-4, -0.5) * max(size * slope, 1e-12))
     return Case(loss, X, Y, labels, given, alpha, intercept), f"{shape} rows, {kind} weights"
@@ -246,7 +246,7 @@ def test_bounds_of_several_outputs(seed):
 def test_a_network_that_shares_its_neurons_is_below_those_that_do_not():
     X = np.linspace(-1, 1, 9)[:, None]
     Y = np.abs(np.hstack([X, X]))
-    case = Case("squared", X, Y, Y, None, 0.05, True)
+    case = Case("squared_error", X, Y, Y, None, 0.05, True)
     rng = np.random.RandomState(0)
     shared, least = wide_descent(*case.problem, intercept=True, neurons=20, rng=rng, starts=3)
     apart = network_objective(*case.problem, case.optimum())
@@ -256,8 +256,10 @@ def test_a_network_that_shares_its_neurons_is_below_those_that_do_not():
     U, b, A, c = shared
     network = type(model.network_)(U, b, A, c)
     options = {"alpha": 0.05, "weights": case.weights}
-    assert np.isclose(network.objective(X, Y, loss=Squared(), **options), least)
-    assert np.isclose(model.network_.objective(X, Y, loss=Squared(), **options), model.objective_)
+    assert np.isclose(network.objective(X, Y, loss=SquaredError(), **options), least)
+    assert np.isclose(
+        model.network_.objective(X, Y, loss=SquaredError(), **options), model.objective_
+    )
 
 
 @pytest.mark.parametrize("seed", range(N_PROGRAMS))

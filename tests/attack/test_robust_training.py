@@ -17,7 +17,7 @@ pytestmark = [
 N_CASES = 18
 
 SHAPES = ("plain", "zero rows", "a still feature", "repeated", "on a line", "all still")
-NAMES = ("hinge", "logistic", "squared_hinge")
+NAMES = ("hinge", "log_loss", "squared_hinge")
 
 
 def draw_case(seed):

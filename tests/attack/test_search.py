@@ -37,12 +37,12 @@ def false_bounds(certificate, problem, networks):
 
 def draw_problem(seed):
     rng = np.random.RandomState(seed)
-    loss = ("squared", "logistic", "hinge")[seed % 3]
+    loss = ("squared_error", "log_loss", "hinge")[seed % 3]
     n, d, intercept = rng.randint(60, 201), rng.randint(2, 9), bool(rng.randint(2))
     X = rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-1, 1, d)
     score = np.abs(X / X.std(0)).sum(1) - np.abs(X[:, 0] / X[:, 0].std()) * rng.choice([1, 3])
     score += 0.3 * rng.standard_normal(n)
-    y = score if loss == "squared" else np.where(score > np.median(score), 1.0, -1.0)
+    y = score if loss == "squared_error" else np.where(score > np.median(score), 1.0, -1.0)
     given = [None, rng.randint(1, 4, n).astype(float), 10.0 ** rng.uniform(-6, 3, n)][seed % 3]
     return loss, X, y, given, intercept
 
@@ -50,7 +50,7 @@ def draw_problem(seed):
 @pytest.mark.parametrize("seed", range(N_PROBLEMS))
 def test_no_wide_network_is_below_a_proved_bound(seed):
     loss, X, y, given, intercept = draw_problem(seed)
-    kind = ConvexReLURegressor if loss == "squared" else ConvexReLUClassifier
+    kind = ConvexReLURegressor if loss == "squared_error" else ConvexReLUClassifier
     weights = np.full(len(X), 1.0 / len(X)) if given is None else given / given.sum()
     model = kind(loss=loss, fit_intercept=intercept, random_state=0)
     model.set_params(alpha=None if seed % 2 else "auto")
@@ -77,14 +77,19 @@ def shared_problem(name):
     rng = np.random.RandomState(0)
     if name == "two outputs alike":
         X = np.linspace(-1, 1, 9)[:, None]
-        return "squared", X, np.abs(np.hstack([X, X])), 0.05
+        return "squared_error", X, np.abs(np.hstack([X, X])), 0.05
     if name == "eight outputs":
         X = rng.standard_normal((60, 4))
-        return "squared", X, np.maximum(X @ rng.standard_normal((4, 2)), 0) @ rng.randn(2, 8), 0.05
+        return (
+            "squared_error",
+            X,
+            np.maximum(X @ rng.standard_normal((4, 2)), 0) @ rng.randn(2, 8),
+            0.05,
+        )
     iris = load_iris()
     X = (iris.data - iris.data.mean(0)) / iris.data.std(0)
     Y = 2.0 * (iris.target[:, None] == np.arange(3)) - 1.0
-    return "logistic", X, Y, 0.01
+    return "log_loss", X, Y, 0.01
 
 
 @pytest.mark.parametrize("name", ["two outputs alike", "eight outputs", "iris"])
@@ -92,7 +97,7 @@ def test_bounds_over_networks_that_share_neurons(name):
     loss, X, Y, alpha = shared_problem(name)
     weights = np.full(len(X), 1.0 / len(X))
     kind, labels = ConvexReLURegressor, Y
-    if loss == "logistic":
+    if loss == "log_loss":
         kind, labels = ConvexReLUClassifier, Y.argmax(1)
     problem = loss, X, Y, weights, alpha
     shared, least = wide_descent(

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-REGRESSION = ("squared", "huber", "quantile")
-CLASSIFICATION = ("logistic", "hinge", "squared_hinge")
+REGRESSION = ("squared_error", "huber", "quantile")
+CLASSIFICATION = ("log_loss", "hinge", "squared_hinge")
 LOSSES = REGRESSION + CLASSIFICATION
 DELTA, SHARE = 1.35, 0.5  # of the Huber and of the quantile loss, by default
 
@@ -26,14 +26,14 @@ RELATIVE, ABSOLUTE = 1e-7, 1e-13
 def losses(name, outputs, y):
     """Losses of outputs, elementwise."""
     r, m = outputs - y, outputs * y
-    if name == "squared":
+    if name == "squared_error":
         return 0.5 * r**2
     if name == "huber":
         size = np.abs(r)
         return np.where(size <= DELTA, 0.5 * r**2, DELTA * size - 0.5 * DELTA**2)
     if name == "quantile":
         return np.maximum(-SHARE * r, (1.0 - SHARE) * r)
-    if name == "logistic":
+    if name == "log_loss":
         return np.logaddexp(0.0, -m)
     gap = np.maximum(1.0 - m, 0.0)
     return gap if name == "hinge" else 0.5 * gap**2
@@ -195,14 +195,14 @@ def cone_optimum(name, X, y, weights, alpha, patterns, *, intercept, radii=None)
 
 
 def _cone_losses(name, outputs, y, unit):
-    if name == "squared":
+    if name == "squared_error":
         return 0.5 * cp.square(outputs - y)
     if name == "huber":
         return 0.5 * cp.huber(outputs - y, DELTA / unit)
     if name == "quantile":
         return cp.maximum(-SHARE * (outputs - y), (1.0 - SHARE) * (outputs - y))
     margins = cp.multiply(y, outputs)
-    if name == "logistic":
+    if name == "log_loss":
         return cp.logistic(-margins)
     return cp.pos(1.0 - margins) if name == "hinge" else 0.5 * cp.square(cp.pos(1.0 - margins))
 
@@ -301,14 +301,14 @@ def _rounded(z, width):
 
 def _smooth_losses(name, outputs, Y, width):
     r, m = outputs - Y, outputs * Y
-    if name == "squared":
+    if name == "squared_error":
         return 0.5 * r**2, r
     if name == "huber":
         return losses(name, outputs, Y), np.clip(r, -DELTA, DELTA)
     if name == "quantile":
         over, above = _rounded(r, width)
         return over - SHARE * r, above - SHARE
-    if name == "logistic":
+    if name == "log_loss":
         return np.logaddexp(0.0, -m), -Y * expit(-m)
     if name == "hinge":
         value, slope = _rounded(1.0 - m, width)

@@ -80,7 +80,7 @@ def test_long_ascents_end_at_local_maxima(seed):
 
 
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("loss", ["squared", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "hinge"])
 @pytest.mark.parametrize("seed", range(4))
 def test_many_starts_find_the_best_neuron_and_no_better(intercept, loss, seed):
     program = exhaustive_program(seed, loss=loss, alpha=0.01, intercept=intercept)

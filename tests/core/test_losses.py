@@ -24,16 +24,16 @@ from sklearn_convexnet.core.losses import (
     AbsoluteError,
     Hinge,
     Huber,
-    Logistic,
+    LogLoss,
     Loss,
     Quantile,
-    Squared,
+    SquaredError,
     SquaredHinge,
     get_loss,
 )
 
 LOSSES = [
-    Squared(),
+    SquaredError(),
     AbsoluteError(),
     Huber(),
     Huber(delta=0.01),
@@ -41,7 +41,7 @@ LOSSES = [
     Quantile(),
     Quantile(quantile=0.1),
     Quantile(quantile=0.99),
-    Logistic(),
+    LogLoss(),
     Hinge(),
     SquaredHinge(),
 ]
@@ -83,7 +83,7 @@ def dual_point(loss, y, position):
 
 def formula(loss, f, y):
     """The loss as its textbook formula."""
-    if loss.name == "squared":
+    if loss.name == "squared_error":
         return 0.5 * (f - y) ** 2
     if loss.name == "absolute_error":
         return np.abs(f - y)
@@ -93,7 +93,7 @@ def formula(loss, f, y):
     if loss.name == "quantile":
         r, q = y - f, loss.quantile
         return q * np.maximum(r, 0) + (1 - q) * np.maximum(-r, 0)
-    if loss.name == "logistic":
+    if loss.name == "log_loss":
         return np.log(1 + np.exp(-y * f))
     slack = np.maximum(0, 1 - y * f)
     return slack if loss.name == "hinge" else 0.5 * slack**2
@@ -103,12 +103,12 @@ def exact_slopes(loss, z, y):
     """Smallest and largest subgradient at the Decimal ``z``, to the precision of the context."""
     y = Decimal(float(y))
     t = z - y if loss.target == "real" else y * z - 1
-    if loss.name == "squared":
+    if loss.name == "squared_error":
         return t, t
     if loss.name == "huber":
         p = min(max(t, -Decimal(loss.delta)), Decimal(loss.delta))
         return p, p
-    if loss.name == "logistic":
+    if loss.name == "log_loss":
         e = (-abs(z)).exp()
         p = -y * (e if y * z > 0 else 1) / (1 + e)
         return p, p
@@ -133,7 +133,7 @@ def test_values_and_derivatives_by_hand():
     f = np.array([-1.0, 0.0, 1.0, 4.0])
     one = np.ones(4)
     expected = {
-        Squared(): ([2.0, 0.5, 0.0, 4.5], [-2.0, -1.0, 0.0, 3.0]),
+        SquaredError(): ([2.0, 0.5, 0.0, 4.5], [-2.0, -1.0, 0.0, 3.0]),
         AbsoluteError(): ([2.0, 1.0, 0.0, 3.0], [-1.0, -1.0, 0.0, 1.0]),
         Huber(delta=2.0): ([2.0, 0.5, 0.0, 4.0], [-2.0, -1.0, 0.0, 2.0]),
         Quantile(quantile=0.75): ([1.5, 0.75, 0.0, 0.75], [-0.75, -0.75, 0.0, 0.25]),
@@ -152,10 +152,10 @@ def test_factors_next_to_the_metrics_of_scikit_learn():
     rng = np.random.default_rng(0)
     f, y = rng.normal(size=(2, 50))
     label = np.sign(y)
-    assert 2 * Squared().value(f, y).mean() == pytest.approx(mean_squared_error(y, f))
+    assert 2 * SquaredError().value(f, y).mean() == pytest.approx(mean_squared_error(y, f))
     assert AbsoluteError().value(f, y).mean() == pytest.approx(mean_absolute_error(y, f))
     assert Quantile(0.3).value(f, y).mean() == pytest.approx(mean_pinball_loss(y, f, alpha=0.3))
-    assert Logistic().value(f, label).mean() == pytest.approx(log_loss(label, expit(f)))
+    assert LogLoss().value(f, label).mean() == pytest.approx(log_loss(label, expit(f)))
     assert Hinge().value(f, label).mean() == pytest.approx(hinge_loss(label, f))
 
 
@@ -171,7 +171,7 @@ def test_absolute_error_is_twice_the_pinball_loss_of_the_median():
 
 
 def test_logistic_keeps_its_digits_in_both_tails():
-    loss = Logistic()
+    loss = LogLoss()
     np.testing.assert_allclose(loss.value([50.0, -50.0], 1), [math.exp(-50), 50], rtol=1e-14)
     np.testing.assert_allclose(loss.derivative([50.0, 50.0], [1, -1]), [-math.exp(-50), 1])
     q = 1e-20
@@ -213,7 +213,7 @@ def test_curvature_bounds_the_change_of_slope(loss):
 
 
 def test_curvature_is_the_supremum():
-    points = {"squared": 0.0, "huber": 0.0, "logistic": 0.0, "squared_hinge": 0.5}
+    points = {"squared_error": 0.0, "huber": 0.0, "log_loss": 0.0, "squared_hinge": 0.5}
     for loss in SMOOTH:
         h = 1e-3
         f = points[loss.name]
@@ -314,9 +314,9 @@ def test_prox_of_logistic_loses_no_digits(near):
     rng, f, y, step = drawn_for_prox()
     y = np.sign(y)
     f = -y * rng.uniform(-0.2, 1.2, len(y)) * step if near else f
-    z = Logistic().prox(f, y, step)
+    z = LogLoss().prox(f, y, step)
     error = 1e-14 * (np.abs(z) + np.minimum(np.abs(f), 1.0)) + 1e-30
-    assert_is_prox(Logistic(), z, f, y, step, error)
+    assert_is_prox(LogLoss(), z, f, y, step, error)
 
 
 def test_prox_of_logistic_on_a_grid():
@@ -325,9 +325,9 @@ def test_prox_of_logistic_on_a_grid():
     f, step = (grid.ravel() for grid in np.meshgrid(np.concatenate([-sizes, sizes]), steps))
     f = np.concatenate([f, -steps, -steps / 2, -steps - 30, 40 - steps])
     step = np.concatenate([step, steps, steps, steps, steps])
-    z = Logistic().prox(f, 1.0, step)
+    z = LogLoss().prox(f, 1.0, step)
     error = 1e-14 * (np.abs(z) + np.minimum(np.abs(f), 1.0)) + 1e-30
-    assert_is_prox(Logistic(), z, f, np.ones_like(f), step, error)
+    assert_is_prox(LogLoss(), z, f, np.ones_like(f), step, error)
 
 
 @each_loss
@@ -348,7 +348,7 @@ def test_prox_lands_exactly_on_a_kink():
 
 def test_prox_of_squared_is_stable():
     _, *samples = drawn_for_prox()
-    for z, f, y, step in zip(Squared().prox(*samples), *samples, strict=True):
+    for z, f, y, step in zip(SquaredError().prox(*samples), *samples, strict=True):
         f_, y_, step_ = Fraction(f), Fraction(y), Fraction(step)
         error = abs(Fraction(float(z)) - (f_ + step_ * y_) / (1 + step_))
         assert error <= 1e-15 * (abs(f) + step * abs(y)) / (1 + step)
@@ -370,7 +370,7 @@ def test_scaled(loss):
 
 def test_scaled_parameters():
     assert Huber(2.0).scaled(4) == Huber(0.5)
-    assert Squared().scaled(4) == Squared()
+    assert SquaredError().scaled(4) == SquaredError()
     assert Quantile(0.2).scaled(4) == Quantile(0.2)
 
 
@@ -494,7 +494,7 @@ def test_losses_of_others_have_parameters_too():
             super().__init__(quantile)
             vars(self).update(shift=shift)
 
-    class Plain(Squared):
+    class Plain(SquaredError):
         pass
 
     assert Plain().get_params() == {}
@@ -505,8 +505,8 @@ def test_losses_of_others_have_parameters_too():
 
 
 def test_registry():
-    assert set(REGRESSION_LOSSES) == {"squared", "absolute_error", "huber", "quantile"}
-    assert set(CLASSIFICATION_LOSSES) == {"logistic", "hinge", "squared_hinge"}
+    assert set(REGRESSION_LOSSES) == {"squared_error", "absolute_error", "huber", "quantile"}
+    assert set(CLASSIFICATION_LOSSES) == {"log_loss", "hinge", "squared_hinge"}
     for registry, kind in [(REGRESSION_LOSSES, "real"), (CLASSIFICATION_LOSSES, "sign")]:
         for name, cls in registry.items():
             assert issubclass(cls, Loss) and cls.name == name and cls.target == kind
@@ -529,4 +529,4 @@ def test_parameters_of_a_loss_instance():
     with pytest.raises(ValueError, match="delta"):
         get_loss(Huber(), delta=2.0)
     with pytest.raises(TypeError, match="delta"):
-        get_loss("squared", delta=2.0)
+        get_loss("squared_error", delta=2.0)

@@ -67,11 +67,11 @@ def test_outputs_are_sums_over_neurons(seed, d, m, k):
 
 
 @quick
-@given(seed=seeds, loss=st.sampled_from(["squared", "huber", "logistic", "hinge"]))
+@given(seed=seeds, loss=st.sampled_from(["squared_error", "huber", "log_loss", "hinge"]))
 def test_objective_is_weighted_loss_plus_weight_decay(seed, loss):
     rng = np.random.RandomState(seed)
     network, X = random_network(rng, 2, 4), rng.standard_normal((9, 2))
-    y = np.sign(rng.standard_normal(9)) if loss in ("logistic", "hinge") else X.sum(axis=1)
+    y = np.sign(rng.standard_normal(9)) if loss in ("log_loss", "hinge") else X.sum(axis=1)
     weights = rng.dirichlet(np.ones(9))
     expected = 0.0
     for x, target, weight in zip(X, y, weights, strict=True):
@@ -93,7 +93,9 @@ def test_objective_is_weighted_loss_plus_weight_decay(seed, loss):
 @given(
     seed=seeds,
     intercept=st.booleans(),
-    loss=st.sampled_from(["squared", "quantile", "logistic", "hinge", "squared_hinge", "huber"]),
+    loss=st.sampled_from(
+        ["squared_error", "quantile", "log_loss", "hinge", "squared_hinge", "huber"]
+    ),
 )
 def test_at_a_feasible_point_network_and_gated_model_agree(seed, intercept, loss):
     rng = np.random.RandomState(seed)
@@ -160,7 +162,7 @@ def test_stacked_networks_keep_to_themselves():
     penalties = sum(network.penalty() for network in networks)
     assert stacked.penalty() == pytest.approx(penalties, rel=1e-14)
     y, weights = rng.standard_normal((7, 3)), np.full(7, 1 / 7)
-    arguments = {"loss": get_loss("squared"), "alpha": 0.2, "weights": weights}
+    arguments = {"loss": get_loss("squared_error"), "alpha": 0.2, "weights": weights}
     parts = [network.objective(X, y[:, k], **arguments) for k, network in enumerate(networks)]
     assert stacked.objective(X, y, **arguments) == pytest.approx(sum(parts), rel=1e-13)
 

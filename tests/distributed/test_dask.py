@@ -57,7 +57,7 @@ def same_problem(model, other):
 
 @pytest.mark.parametrize(
     ("loss", "fit_intercept", "tol"),
-    [("squared", True, 1e-6), ("squared", False, 1e-3), ("huber", True, 3e-3)],
+    [("squared_error", True, 1e-6), ("squared_error", False, 1e-3), ("huber", True, 3e-3)],
 )
 def test_objective_is_that_of_the_fit_on_arrays(client, friedman, loss, fit_intercept, tol):
     X, y = friedman

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import LabelBinarizer
 
-from sklearn_convexnet import ConvexReLUClassifier, Hinge, Logistic, Squared, SquaredHinge
+from sklearn_convexnet import ConvexReLUClassifier, Hinge, LogLoss, SquaredError, SquaredHinge
 
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
 
@@ -20,7 +20,7 @@ FIXED = {"patterns": "random", "alpha": 1e-2, "tol": 1e-4}
 QUICK = {"patterns": "random", "tol": 0.2}
 # of margins, written from their definitions
 LOSSES = {
-    "logistic": lambda m: np.log1p(np.exp(-m)),
+    "log_loss": lambda m: np.log1p(np.exp(-m)),
     "hinge": lambda m: np.maximum(0, 1 - m),
     "squared_hinge": lambda m: np.maximum(0, 1 - m) ** 2 / 2,
 }
@@ -92,16 +92,18 @@ def test_mlp_with_the_weights_gives_the_same_probabilities(data):
 
 
 def test_loss_instances_equal_their_names(data):
-    for instance in (Logistic(), Hinge(), SquaredHinge()):
+    for instance in (LogLoss(), Hinge(), SquaredHinge()):
         named = Classifier(loss=instance.name, **QUICK).fit(*data)
         assert Classifier(loss=instance, **QUICK).fit(*data).objective_ == named.objective_
 
 
 def test_loss_of_the_other_kind_is_refused(data):
-    with pytest.raises(ValueError, match=r"loss must be a loss for classification, got Squared"):
-        Classifier(loss=Squared()).fit(*data)
-    with pytest.raises(ValueError, match="'loss' parameter .* 'squared'"):
-        Classifier(loss="squared").fit(*data)
+    with pytest.raises(
+        ValueError, match=r"loss must be a loss for classification, got SquaredError"
+    ):
+        Classifier(loss=SquaredError()).fit(*data)
+    with pytest.raises(ValueError, match="'loss' parameter .* 'squared_error'"):
+        Classifier(loss="squared_error").fit(*data)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -140,13 +142,13 @@ def test_probabilities_far_from_the_data(data, three_classes, n_classes):
 
 def test_only_the_logistic_loss_has_probabilities(data):
     assert hasattr(Classifier(), "predict_proba")
-    assert hasattr(Classifier(loss=Logistic()), "predict_proba")
+    assert hasattr(Classifier(loss=LogLoss()), "predict_proba")
     for loss in ("hinge", "squared_hinge", Hinge()):
         model = Classifier(loss=loss, **QUICK)
         assert not hasattr(model, "predict_proba")
         with pytest.raises(AttributeError) as caught:
             model.fit(*data).predict_proba(data[0])
-        assert "needs loss='logistic'" in str(caught.value.__cause__)
+        assert "needs loss='log_loss'" in str(caught.value.__cause__)
     # a constructor checks nothing
     assert not hasattr(Classifier(loss="hinges"), "predict_proba")
 

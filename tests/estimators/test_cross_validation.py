@@ -211,7 +211,7 @@ def test_class_weight():
     model = Classifier(class_weight="balanced").fit(X, y)
     share = (y == "yes").mean()
     weights = np.where(y == "yes", 0.5 / share, 0.5 / (1 - share))
-    largest = alpha_max(X, y, loss="logistic", sample_weight=weights, random_state=0)
+    largest = alpha_max(X, y, loss="log_loss", sample_weight=weights, random_state=0)
     assert model.alphas_[0] == pytest.approx(largest, rel=1e-3)
     # the scores are weighted too: a class that weighs nothing may be missed
     test = Classifier(class_weight={"no": 1e3, "yes": 1e-4}).fit(X, y)

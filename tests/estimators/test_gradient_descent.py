@@ -51,7 +51,7 @@ def test_objective_is_that_of_the_network(shape, n_classes, options):
     expected = model.network_.objective(
         X,
         signs.astype(float),
-        loss=get_loss("logistic"),
+        loss=get_loss("log_loss"),
         alpha=model.alpha,
         weights=np.ones(len(y)) / len(y),
     )
@@ -83,7 +83,7 @@ def test_one_step_by_hand():
 
 
 @SHAPES
-@pytest.mark.parametrize("loss", ["logistic", "squared_hinge"])
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge"])
 @pytest.mark.parametrize("options", [{}, OURS], ids=str)
 def test_automatic_steps_descend(shape, loss, options):
     X, y = data(*shape)
@@ -259,7 +259,7 @@ def test_divergence_is_an_error_and_leaves_the_last_fit():
     before = model.predict_proba(X)
     with pytest.raises(ValueError, match="diverged by step .*smaller learning_rate, got 1000000"):
         model.set_params(learning_rate=1e6, loss="squared_hinge").fit(X, y)
-    assert_array_equal(model.set_params(loss="logistic").predict_proba(X), before)
+    assert_array_equal(model.set_params(loss="log_loss").predict_proba(X), before)
 
 
 def test_a_kink_has_no_automatic_step():

@@ -14,19 +14,21 @@ from sklearn_convexnet import (
     convex_relu_path,
 )
 
-LOSSES = ["squared", "huber", "logistic", "squared_hinge"]
+LOSSES = ["squared_error", "huber", "log_loss", "squared_hinge"]
 OPTIONS = {"n_patterns": 10, "random_state": 0}
 
 
-def data(loss="squared", n=36, d=3, seed=0):
+def data(loss="squared_error", n=36, d=3, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.standard_normal((n, d))
     y = np.abs(X[:, 0]) - X[:, 1] + 0.3 * rng.standard_normal(n)
-    return X, y if loss in ("squared", "huber", "quantile") else np.where(y > 0.5, "yes", "no")
+    return X, y if loss in ("squared_error", "huber", "quantile") else np.where(
+        y > 0.5, "yes", "no"
+    )
 
 
 def estimator(loss, **params):
-    cls = ConvexReLURegressor if loss in ("squared", "huber") else ConvexReLUClassifier
+    cls = ConvexReLURegressor if loss in ("squared_error", "huber") else ConvexReLUClassifier
     return cls(loss=loss, **OPTIONS | params)
 
 
@@ -101,7 +103,9 @@ def test_path_agrees_with_single_fits(loss):
         model = estimator(loss, alpha=alpha).fit(X, y)
         assert isinstance(network, TwoLayerReLU)
         assert model.objective_ == pytest.approx(objective, abs=0.02 * scale)
-        outputs = model.predict(X) if loss in ("squared", "huber") else model.decision_function(X)
+        outputs = (
+            model.predict(X) if loss in ("squared_error", "huber") else model.decision_function(X)
+        )
         assert network(X).shape == (len(X), 1)
         if min(network.n_neurons, model.n_neurons_) > 0:
             assert np.corrcoef(network(X)[:, 0], outputs)[0, 1] > 0.95
@@ -132,7 +136,7 @@ def test_several_outputs_share_the_penalties():
     np.testing.assert_allclose(both.objectives, sum(part.objectives for part in parts), rtol=1e-12)
     assert both.networks[-1](X).shape == (len(X), 2)
     classes = np.digitize(y, [-0.5, 1.0])
-    path = convex_relu_path(X, classes, loss="logistic", n_alphas=3, **OPTIONS)
+    path = convex_relu_path(X, classes, loss="log_loss", n_alphas=3, **OPTIONS)
     assert path.networks[-1](X).shape == (len(X), 3)
 
 
@@ -180,8 +184,8 @@ def test_warning_and_lines(capsys):
         ({"patterns": "some"}, "'patterns' parameter"),
         ({"loss": "cubic"}, "'loss' parameter"),
         ({"tol": 0.0}, "'tol' parameter"),
-        ({"loss": "logistic", "y": np.zeros(50)}, "at least two classes"),
-        ({"loss": "logistic", "y": np.linspace(0, 1, 50)}, "Unknown label type"),
+        ({"loss": "log_loss", "y": np.zeros(50)}, "at least two classes"),
+        ({"loss": "log_loss", "y": np.linspace(0, 1, 50)}, "Unknown label type"),
         ({"sample_weight": np.zeros(50)}, "at least one non-zero"),
         ({"X": np.full((50, 3), np.nan)}, "NaN"),
     ],

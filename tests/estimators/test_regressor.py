@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline
 
-from sklearn_convexnet import ConvexReLURegressor, Hinge, Huber, Quantile, Squared
+from sklearn_convexnet import ConvexReLURegressor, Hinge, Huber, Quantile, SquaredError
 from sklearn_convexnet.core.losses import REGRESSION_LOSSES, Loss
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
@@ -24,13 +24,13 @@ FIXED = {"patterns": "random", "alpha": 1e-2, "tol": 1e-4}
 
 # of residuals f - y, written from their definitions
 LOSSES = {
-    "squared": lambda r: r**2 / 2,
+    "squared_error": lambda r: r**2 / 2,
     "absolute_error": np.abs,
     "huber": lambda r: np.where(np.abs(r) <= 1.35, r**2 / 2, 1.35 * np.abs(r) - 1.35**2 / 2),
     "quantile": lambda r: np.abs(r) / 2,
     Huber(0.1): lambda r: np.where(np.abs(r) <= 0.1, r**2 / 2, 0.1 * np.abs(r) - 0.005),
     Quantile(0.8): lambda r: np.where(r < 0, -0.8 * r, 0.2 * r),
-    Squared(): lambda r: r**2 / 2,
+    SquaredError(): lambda r: r**2 / 2,
 }
 
 
@@ -101,7 +101,7 @@ def test_objective_of_the_other_solvers(data):
     optimum = Regressor(alpha=0.3, tol=1e-6).fit(X, y).objective_
     for solver in ("admm-cholesky", "admm-rbcd", "scp"):
         model = Regressor(alpha=0.3, solver=solver).fit(X, y)
-        expected = objective_by_hand(model, X, y, LOSSES["squared"], np.ones(len(X)))
+        expected = objective_by_hand(model, X, y, LOSSES["squared_error"], np.ones(len(X)))
         assert model.objective_ == pytest.approx(expected, rel=1e-10)
         assert model.dual_gap_ <= model.tol
         if solver != "scp":
@@ -283,7 +283,7 @@ def test_a_loss_that_cannot_be_rescaled(data):
 
 def test_a_loss_that_may_be_negative_is_refused(data):
     @dataclass(frozen=True)
-    class Shifted(Squared):
+    class Shifted(SquaredError):
         def _value(self, t):
             return super()._value(t) - 1.0
 
@@ -337,7 +337,9 @@ def test_all_patterns_give_the_global_optimum():
     assert model.certificate_.kind == "exact"
     assert model.certificate_.lower_bound == pytest.approx(model.lower_bound_, rel=1e-5)
     assert model.certificate_.gap <= 2e-6
-    found = [train_mlp(X, y, alpha=0.02, n_neurons=20, rng=rng, loss="squared") for _ in range(30)]
+    found = [
+        train_mlp(X, y, alpha=0.02, n_neurons=20, rng=rng, loss="squared_error") for _ in range(30)
+    ]
     assert min(found) >= model.certificate_.lower_bound
     # and not because the training is bad
     assert min(found) <= model.objective_ * 1.02

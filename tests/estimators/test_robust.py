@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_convexnet import ConvexReLUClassifier, Logistic, RobustConvexReLUClassifier
+from sklearn_convexnet import ConvexReLUClassifier, LogLoss, RobustConvexReLUClassifier
 from sklearn_convexnet.core.losses import get_loss
 from sklearn_convexnet.estimators._alpha import automatic_alpha
 from sklearn_convexnet.program.perturbation import Perturbation
@@ -68,7 +68,7 @@ DEFAULTS = {"epsilon": 0.1, "norm": np.inf, "bounds": None}
 
 @pytest.mark.parametrize(
     ("threat", "loss"),
-    [*((threat, "logistic") for threat in THREATS), (THREATS[0], "hinge"), (THREATS[3], "hinge")],
+    [*((threat, "log_loss") for threat in THREATS), (THREATS[0], "hinge"), (THREATS[3], "hinge")],
     ids=str,
 )
 def test_objective_and_certified_accuracy(data, threat, loss):
@@ -150,7 +150,7 @@ def test_bounds_help(data):
 
 def test_automatic_alpha_is_less_than_that_of_the_classifier(data):
     X, y = data
-    expected = automatic_alpha(X, 2.0 * y - 1.0, np.ones(len(y)), get_loss("logistic"), True)
+    expected = automatic_alpha(X, 2.0 * y - 1.0, np.ones(len(y)), get_loss("log_loss"), True)
     assert Robust().fit(X, y).alpha_ == pytest.approx(0.3 * expected)
     assert Robust(alpha=0.3).fit(X, y).alpha_ == 0.3
 
@@ -197,7 +197,7 @@ def test_verbose_prints_the_history(data, capsys):
     assert "RobustConvexReLUClassifier" in lines[0]
 
 
-class Increasing(Logistic):
+class Increasing(LogLoss):
     """A loss of classification by its target, not by its slopes."""
 
     _slopes = (-1.0, 1.0)
@@ -214,7 +214,7 @@ class Increasing(Logistic):
         ({"norm": 3}, "norm"),
         ({"bounds": (1.0, 0.0)}, "low <= high"),
         ({"bounds": (0.0, 1.0), "norm": 2}, "bounds need norm"),
-        ({"loss": "squared"}, "loss"),
+        ({"loss": "squared_error"}, "loss"),
         ({"loss": Increasing()}, "must not increase"),
         ({"tol": 0.0}, "tol"),
     ],
@@ -289,7 +289,7 @@ def few():
     return X, (X[:, 0] + 0.3 * X[:, 1] > 0.6).astype(int)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared_hinge"])
+@pytest.mark.parametrize("loss", ["hinge", "log_loss", "squared_hinge"])
 @pytest.mark.parametrize("norm", [np.inf, 2, 1])
 def test_the_convex_program_encloses_its_optimum(few, norm, loss):
     X, y = few

@@ -48,7 +48,7 @@ def three():
 
 @pytest.fixture(scope="module")
 def path():
-    return convex_relu_path(X, y, loss="logistic", n_alphas=4, eps=0.1, random_state=0)
+    return convex_relu_path(X, y, loss="log_loss", n_alphas=4, eps=0.1, random_state=0)
 
 
 def legend(ax):

@@ -13,7 +13,7 @@ LOSSES = [*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES]
 seeds = st.integers(0, 2**31 - 1)
 
 
-def arguments(seed=0, *, n=12, d=3, P=6, loss="squared", intercept=False, alpha=0.1):
+def arguments(seed=0, *, n=12, d=3, P=6, loss="squared_error", intercept=False, alpha=0.1):
     rng = np.random.RandomState(seed)
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
     if get_loss(loss).target == "sign":
@@ -81,7 +81,7 @@ NAN[1, 1], INF[2, 0] = np.nan, -np.inf
         ({"sample_weight": np.ones((12, 1))}, "sample_weight must be a 1-D array"),
         ({"sample_weight": np.full(12, np.inf)}, "sample_weight must hold finite numbers"),
         ({"loss": "hinge"}, "y must hold -1 and .1 only for loss='hinge'"),
-        ({"loss": "logistic", "y": np.zeros(12)}, "y must hold -1 and .1 only"),
+        ({"loss": "log_loss", "y": np.zeros(12)}, "y must hold -1 and .1 only"),
         ({"loss": "squared_hinge", "y": np.arange(12) % 2}, "y must hold -1 and .1 only"),
     ],
 )

@@ -146,14 +146,14 @@ def test_single_precision_only_where_it_resolves_the_rows():
     assert precision(0.0, 1e-5) == precision(0.0, 1e5) == np.float64
 
 
-def draw_problem(loss="squared", **arguments):
+def draw_problem(loss="squared_error", **arguments):
     design = draw_design(**arguments)
     y = np.sign(design.rows[:, 0]) if get_loss(loss).target == "sign" else 3.0 * design.rows[:, 0]
     return TrainingProblem(design, y, get_loss(loss), 0.1, False)
 
 
 @pytest.mark.parametrize("shape", [{"n": 7, "d": 3}, {"n": 4, "d": 9}], ids=str)
-@pytest.mark.parametrize("loss", ["squared", "quantile", "huber", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile", "huber", "hinge"])
 def test_the_way_to_normalised_units_and_back(loss, shape):
     problem = draw_problem(loss, scale=1e3, **shape)
     normalised = problem.normalised

@@ -24,9 +24,9 @@ from sklearn_convexnet import (
     ConvexReLURegressor,
     Hinge,
     Huber,
-    Logistic,
+    LogLoss,
     Quantile,
-    Squared,
+    SquaredError,
     SquaredHinge,
     TwoLayerReLU,
     solve,
@@ -43,7 +43,7 @@ from sklearn_convexnet.proof.certificate import (
 )
 from sklearn_convexnet.proof.pricing_tree import PricingBounds, pricing_maximum
 
-LOSSES = [Squared(), Huber(0.5), Quantile(0.3), Logistic(), Hinge(), SquaredHinge()]
+LOSSES = [SquaredError(), Huber(0.5), Quantile(0.3), LogLoss(), Hinge(), SquaredHinge()]
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
 BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
@@ -89,7 +89,7 @@ def random_network(rng, d, *, intercept):
     alpha=st.floats(1e-3, 3),
 )
 # where the two signs of the neurons differ most in what they may gain
-@example(seed=1, loss=get_loss("squared"), intercept=False, exhaustive=False, alpha=1.0)
+@example(seed=1, loss=get_loss("squared_error"), intercept=False, exhaustive=False, alpha=1.0)
 @settings(max_examples=10)
 def test_no_network_is_below_the_bound(seed, loss, intercept, exhaustive, alpha):
     rng = np.random.RandomState(seed)
@@ -608,7 +608,7 @@ def test_outputs_that_share_neurons_are_below_a_bound_on_those_that_do_not():
             net.output_weights * turned,
             net.output_biases * turned[0],
         )
-        value = shared.objective(X, Y, loss=Squared(), alpha=0.05, weights=uniform(9))
+        value = shared.objective(X, Y, loss=SquaredError(), alpha=0.05, weights=uniform(9))
         assert value == pytest.approx(one.objective_, rel=1e-9)
         # what is proved for outputs apart says nothing of it
         assert value < 0.9 * certificate.lower_bound
@@ -679,8 +679,8 @@ def test_classes_are_certified_as_outputs_apart():
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     model = ConvexReLUClassifier(random_state=0).fit(X, y)
     signs = np.where(y[:, None] == model.classes_, 1.0, -1.0)
-    found = shared_network(X, signs, units=30, alpha=model.alpha_, seed=0, loss=Logistic())
-    value = found.objective(X, signs, loss=Logistic(), alpha=model.alpha_, weights=uniform(150))
+    found = shared_network(X, signs, units=30, alpha=model.alpha_, seed=0, loss=LogLoss())
+    value = found.objective(X, signs, loss=LogLoss(), alpha=model.alpha_, weights=uniform(150))
     certificate = model.certificate_
     # below what is searched, and later proved, for outputs that share no neuron
     assert value < 0.9 * certificate.lower_bound
@@ -694,7 +694,7 @@ def test_the_objective_of_a_fit_is_that_of_its_network():
     Y = np.stack([y, 50 * X[:, 0] ** 2, -y], axis=1)
     model = Regressor(patterns="random").fit(X, Y)
     assert np.ptp(model.alpha_) > 0
-    how = {"loss": Squared(), "weights": uniform(len(y))}
+    how = {"loss": SquaredError(), "weights": uniform(len(y))}
     value = model.network_.objective(X, Y, alpha=model.alpha_, **how)
     assert value == pytest.approx(model.objective_, rel=1e-12)
     # a neuron that two outputs share, at its least decay

@@ -12,7 +12,7 @@ from sklearn_convexnet.proof import column_generation as module
 from sklearn_convexnet.proof.column_generation import tighten
 from sklearn_convexnet.solvers import solve, solve_adaptive
 
-NAMES = ["squared", "huber", "logistic", "hinge"]
+NAMES = ["squared_error", "huber", "log_loss", "hinge"]
 LOSSES = pytest.mark.parametrize("loss", NAMES)
 INTERCEPTS = pytest.mark.parametrize("intercept", [False, True])
 
@@ -149,7 +149,7 @@ def test_it_ends_where_nothing_is_left_to_gain(loss, monkeypatch):
 
 def test_useless_neurons_of_one_pattern_are_no_obstacle():
     """A first lasso whose optimum is the constant, with more neurons than patterns."""
-    every = exhaustive_program(1, loss="squared", alpha=0.05, intercept=True)
+    every = exhaustive_program(1, loss="squared_error", alpha=0.05, intercept=True)
     least = every.patterns.sum(axis=0).argmin()
     gate = every.gates[:, [least]]
     some = every.with_gates(np.concatenate([gate, gate, gate], axis=1))
@@ -165,7 +165,7 @@ def test_useless_neurons_of_one_pattern_are_no_obstacle():
 
 
 def test_a_start_that_is_better_than_all_rounds_is_kept(monkeypatch):
-    every, best, some = problem("squared", True)
+    every, best, some = problem("squared_error", True)
     dual = search_dual(some.problem, best.solution.slopes, np.random.RandomState(0), some.gates)
     record_bounds(monkeypatch)
     monkeypatch.setattr(dual_search, "dual_value", lambda *_: 0.0)
@@ -195,7 +195,7 @@ def test_no_program_is_solved_after_the_deadline(monkeypatch, rounds):
 
 
 def test_gates_that_touch_rows_and_empty_patterns_are_no_obstacle():
-    every, best, some = problem("squared", True)
+    every, best, some = problem("squared_error", True)
     slopes = some.loss.derivative(np.zeros(some.n_samples), some.y)
     dual = search_dual(some.problem, slopes, np.random.RandomState(0), some.gates)
     row = every.rows[0]

@@ -22,14 +22,14 @@ PERTURBATIONS = {
     "1, by feature": Perturbation([0.2, 0.0, 0.1], 1),
     "box": Perturbation(0.1, np.inf, (-1.0, 1.5)),
 }
-LOSSES = ["hinge", "logistic", "squared_hinge", "squared"]
+LOSSES = ["hinge", "log_loss", "squared_hinge", "squared_error"]
 
 
 def data(loss, n=24, d=3, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.standard_normal((n, d))
     y = np.abs(X[:, 0]) - 0.8 + 0.3 * rng.standard_normal(n)
-    return X, y if loss == "squared" else np.where(y > 0, 1.0, -1.0)
+    return X, y if loss == "squared_error" else np.where(y > 0, 1.0, -1.0)
 
 
 def fit(loss, perturbation, **arguments):
@@ -65,9 +65,9 @@ def reference(program):
     margin = cp.multiply(y, f) - reach
     losses = {
         "hinge": lambda: cp.pos(1.0 - margin),
-        "logistic": lambda: cp.logistic(-margin),
+        "log_loss": lambda: cp.logistic(-margin),
         "squared_hinge": lambda: 0.5 * cp.square(cp.pos(1.0 - margin)),
-        "squared": lambda: 0.5 * cp.square(cp.abs(f - y) + reach),
+        "squared_error": lambda: 0.5 * cp.square(cp.abs(f - y) + reach),
     }[sampled.loss.name]()
     norms = cp.sum(cp.norm(v, axis=0)) + cp.sum(cp.norm(w, axis=0))
     return minimise(sampled.weights @ losses + sampled.alpha * norms, constraints, 1.0)
@@ -91,7 +91,7 @@ def assert_bounds(result, tol=1e-4):
             for k, loss in enumerate(LOSSES)
         ),
         *((name, "hinge") for name in ("inf, by feature", "2, by feature", "1, by feature")),
-        *(("box", loss) for loss in ("hinge", "squared")),
+        *(("box", loss) for loss in ("hinge", "squared_error")),
     ],
 )
 def test_reaches_the_optimum(name, loss):
@@ -104,7 +104,7 @@ def test_reaches_the_optimum(name, loss):
 
 @pytest.mark.parametrize(
     ("name", "loss"),
-    [("inf", "squared_hinge"), ("box", "hinge"), ("2", "logistic"), ("1", "squared")],
+    [("inf", "squared_hinge"), ("box", "hinge"), ("2", "log_loss"), ("1", "squared_error")],
 )
 def test_admm_alone(name, loss):
     result = fit(loss, PERTURBATIONS[name], solver="admm", n_patterns=2, alpha=0.1, tol=1e-2)
@@ -149,7 +149,7 @@ def perturbed(rng, X, perturbation):
     [
         pytest.param(name, loss, marks=[pytest.mark.slow] if (j + k) % 2 else [])
         for j, name in enumerate(PERTURBATIONS)
-        for k, loss in enumerate(["hinge", "squared"])
+        for k, loss in enumerate(["hinge", "squared_error"])
     ],
 )
 def test_no_perturbation_does_worse_and_one_does_as_bad(name, loss):
@@ -191,9 +191,9 @@ def test_without_perturbation_it_is_the_sampled_program():
 
 
 def test_more_perturbation_never_lowers_the_optimum():
-    patterns = fit("logistic", Perturbation(0.0)).patterns
+    patterns = fit("log_loss", Perturbation(0.0)).patterns
     bounds = [
-        fit("logistic", Perturbation(epsilon), patterns=patterns) for epsilon in (0.0, 0.05, 0.3)
+        fit("log_loss", Perturbation(epsilon), patterns=patterns) for epsilon in (0.0, 0.05, 0.3)
     ]
     for less, more in zip(bounds[:-1], bounds[1:], strict=True):
         assert more.upper_bound >= less.lower_bound

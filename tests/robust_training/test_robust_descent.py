@@ -22,7 +22,7 @@ balls = pytest.mark.parametrize(("norm", "bounds"), BALLS)
 
 
 def draw_program(
-    *, n=60, d=3, m=20, loss="logistic", alpha=1e-3, intercept=True, seed=0, scale=1.0
+    *, n=60, d=3, m=20, loss="log_loss", alpha=1e-3, intercept=True, seed=0, scale=1.0
 ):
     """Two classes with a band between them that is not straight, some labels flipped."""
     rng = np.random.RandomState(seed)
@@ -87,7 +87,7 @@ def objective_at(program, norm, bounds, stage, m=5, seed=0):
 
 @pytest.mark.parametrize(
     ("ball", "loss", "intercept"),
-    pairwise(BALLS, ["logistic", "hinge", "squared_hinge"], [True, False]),
+    pairwise(BALLS, ["log_loss", "hinge", "squared_hinge"], [True, False]),
     ids=str,
 )
 def test_gradient(ball, loss, intercept):
@@ -205,7 +205,7 @@ def test_features_that_nothing_moves_carry_the_decision():
     rows = np.c_[X, np.ones(80)]
     gates = sample_gates(rows, np.full(80, 1 / 80), 20, rng, intercept=True)
     program = SampledProgram(
-        X, y, rows @ gates >= 0, loss="logistic", alpha=1e-3, fit_intercept=True, gates=gates
+        X, y, rows @ gates >= 0, loss="log_loss", alpha=1e-3, fit_intercept=True, gates=gates
     )
     network = solve(program, Perturbation([0.0, 1.0])).network
     slopes = network.hidden_weights @ network.output_weights[:, 0]
@@ -246,7 +246,7 @@ def test_the_descent_goes_on_above_the_constant_that_it_is_nearing():
     rng = np.random.RandomState(0)
     gates = sample_gates(rows, weights, 100, rng, intercept=True)
     program = SampledProgram(
-        X, y, rows @ gates >= 0, loss="logistic", alpha=1e-3, fit_intercept=True, gates=gates
+        X, y, rows @ gates >= 0, loss="log_loss", alpha=1e-3, fit_intercept=True, gates=gates
     )
     # all neurons have to turn before the certified loss is less than log 2
     result = solve_relaxed(program, Perturbation(0.2), random_state=0)

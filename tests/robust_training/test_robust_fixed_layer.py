@@ -13,7 +13,7 @@ from sklearn_convexnet.robust_training.margin_fixed_layer import FixedLayer
 from sklearn_convexnet.solvers import solve
 
 RADII = [0.1, 0.2, 0.0]
-LOSSES = ["logistic", "hinge", "squared_hinge"]
+LOSSES = ["log_loss", "hinge", "squared_hinge"]
 losses = pytest.mark.parametrize("loss", LOSSES)
 
 

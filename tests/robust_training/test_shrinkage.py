@@ -9,7 +9,7 @@ from sklearn_convexnet.robust_training.shrinkage import Shrunk, WorstCaseProx
 
 M, D = 40, 4
 DUALS = [1, 2, np.inf]
-LOSSES = ["squared", "hinge", "logistic", "squared_hinge"]
+LOSSES = ["squared_error", "hinge", "log_loss", "squared_hinge"]
 
 
 def draw(seed, dual):

@@ -99,7 +99,7 @@ def test_against_the_global_optimum(loss):
     assert np.median(ratios) <= 1.01
 
 
-@pytest.mark.parametrize("loss", ["squared", "logistic"])
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_sample_of_one_pattern_is_left_behind(loss, intercept):
     start, best = global_problem(1, loss, intercept)
@@ -155,7 +155,7 @@ def test_the_state_of_the_global_generator_is_left_alone():
 
 @pytest.mark.parametrize(
     ("loss", "max_iter"),
-    [*zip(LOSSES, [1, 5, 60] * 2, strict=True), ("squared", 300), ("hinge", 300)],
+    [*zip(LOSSES, [1, 5, 60] * 2, strict=True), ("squared_error", 300), ("hinge", 300)],
 )
 def test_bounds_after_few_iterations(loss, max_iter):
     found, result = solve_adaptive(
@@ -167,7 +167,7 @@ def test_bounds_after_few_iterations(loss, max_iter):
     assert_encloses(found, result)
 
 
-@pytest.mark.parametrize("loss", ["squared", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "hinge"])
 def test_history(loss):
     entries = []
     program = draw_program(1, loss=loss)
@@ -234,7 +234,8 @@ def test_other_solvers_on_the_patterns_found(solver, loss):
 
 
 @pytest.mark.parametrize(
-    ("loss", "factor"), [("squared", 0.3), ("logistic", 1.0), ("quantile", 1.0), ("squared", 3.0)]
+    ("loss", "factor"),
+    [("squared_error", 0.3), ("log_loss", 1.0), ("quantile", 1.0), ("squared_error", 3.0)],
 )
 def test_warm_start_from_another_penalty(loss, factor):
     program = draw_program(4, n=25, d=2, loss=loss, alpha=0.02)
@@ -269,7 +270,7 @@ def test_warm_start_from_other_rows_and_patterns():
 
 @pytest.mark.parametrize(
     ("loss", "intercept"),
-    [("squared", True), ("huber", False), ("logistic", True), ("squared_hinge", False)],
+    [("squared_error", True), ("huber", False), ("log_loss", True), ("squared_hinge", False)],
 )
 def test_penalties_about_the_largest_price(loss, intercept):
     program = exhaustive_program(2, loss=loss, alpha=1.0, intercept=intercept)
@@ -297,7 +298,7 @@ DEGENERATE = {
 
 @pytest.mark.parametrize(
     ("shape", "loss", "intercept"),
-    pairwise(DEGENERATE, ["squared", "quantile", "logistic"], [False, True]),
+    pairwise(DEGENERATE, ["squared_error", "quantile", "log_loss"], [False, True]),
 )
 def test_degenerate_rows(shape, loss, intercept):
     X = np.asarray(DEGENERATE[shape])

@@ -115,7 +115,7 @@ def test_two_numbers_a_row_are_the_whole_state_of_the_loss(program):
     equal(shard.slopes[visible], plain.slopes[visible], 1e-8)
 
 
-@pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss", "hinge"])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_shards_and_threads_make_no_difference(loss, intercept):
     program = draw_program(3, n=40, d=3, n_patterns=9, loss=loss, intercept=intercept)
@@ -142,7 +142,7 @@ def test_threads_do_not_change_a_bit():
             assert (other.copies == one.copies).all()
 
 
-@pytest.mark.parametrize("loss", ["squared", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "hinge"])
 def test_single_precision_follows(loss):
     program = draw_program(3, n=60, d=3, n_patterns=9, loss=loss).normalised
     double, single = start(program), start(program, dtype=np.float32)
@@ -152,7 +152,7 @@ def test_single_precision_follows(loss):
     equal(single.copies, double.copies, 1e-4)
 
 
-@pytest.mark.parametrize("loss", ["squared", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "hinge"])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_new_penalties_keep_the_multipliers(loss, intercept):
     program = draw_program(3, loss=loss, intercept=intercept).normalised
@@ -172,7 +172,7 @@ def test_new_penalties_keep_the_multipliers(loss, intercept):
 
 
 def test_residuals_are_those_of_the_split():
-    program = draw_program(3, n=25, d=4, n_patterns=12, loss="logistic", intercept=True)
+    program = draw_program(3, n=25, d=4, n_patterns=12, loss="log_loss", intercept=True)
     program = program.normalised
     method = start(program)
     method.next_balance = np.inf
@@ -247,7 +247,7 @@ def driven(program, *, tol, spectra=True, seen=None, **options):
     return best, method, sizes
 
 
-@pytest.mark.parametrize("loss", ["squared", "logistic"])
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
 def test_patterns_leave_and_the_optimum_stays(loss):
     program = draw_program(5, n=40, d=3, n_patterns=15, loss=loss, alpha=0.05)
     program = program.normalised
@@ -328,7 +328,7 @@ def test_projections_together_are_those_one_by_one():
         equal(again, together, 1e-9)
 
 
-@pytest.mark.parametrize("loss", ["squared", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "hinge"])
 def test_sums_over_shards_bound_what_a_neuron_may_gain(loss):
     program = draw_program(5, n=40, d=3, n_patterns=9, loss=loss, alpha=0.02).normalised
     method = start(program, n_shards=3)
@@ -348,7 +348,7 @@ def test_sums_over_shards_bound_what_a_neuron_may_gain(loss):
 
 
 def test_single_precision_does_not_touch_the_bounds():
-    program = draw_program(5, n=40, d=3, n_patterns=15, loss="logistic", alpha=0.02)
+    program = draw_program(5, n=40, d=3, n_patterns=15, loss="log_loss", alpha=0.02)
     program = program.normalised
     single, _, _ = driven(program, tol=1e-3, dtype=np.float32)
     double, _, _ = driven(program, tol=1e-3)

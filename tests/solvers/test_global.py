@@ -47,7 +47,9 @@ def local_minima(program, starts, width, seed=0):
 @pytest.mark.parametrize(
     ("loss", "intercept", "alpha"),
     pairwise(
-        ["squared", "huber", "logistic", "squared_hinge", "hinge"], [False, True], [0.003, 0.1]
+        ["squared_error", "huber", "log_loss", "squared_hinge", "hinge"],
+        [False, True],
+        [0.003, 0.1],
     ),
 )
 def test_no_trained_network_is_below_the_global_bound(loss, intercept, alpha):
@@ -66,13 +68,13 @@ def test_no_trained_network_is_below_the_global_bound(loss, intercept, alpha):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_an_optimum_needs_no_more_neurons_than_rows(seed):
-    program = exhaustive_program(seed, loss="squared", alpha=0.01, intercept=True, n=12)
+    program = exhaustive_program(seed, loss="squared_error", alpha=0.01, intercept=True, n=12)
     result = solve(program, tol=1e-8)
     assert result.network.n_neurons <= program.n_samples
 
 
 def test_patterns_that_were_left_out_show():
-    program = exhaustive_program(1, loss="squared", alpha=0.003, intercept=True)
+    program = exhaustive_program(1, loss="squared_error", alpha=0.003, intercept=True)
     some = SampledProgram(
         program.rows[:, :-1],
         program.y,

@@ -8,7 +8,7 @@ from sklearn_convexnet.core.network import TwoLayerReLU
 from sklearn_convexnet.solvers import FeatureForm, GradientDescent, RowForm
 
 FORMS = pytest.mark.parametrize("form", [FeatureForm, RowForm])
-LOSSES = pytest.mark.parametrize("loss", ["logistic", "squared_hinge", "hinge"])
+LOSSES = pytest.mark.parametrize("loss", ["log_loss", "squared_hinge", "hinge"])
 ALL = {"alpha": 0.3, "train_output": True, "train_bias": True}
 
 
@@ -22,7 +22,7 @@ def problem(n=12, d=5, m=7, n_outputs=2, seed=0):
     return rows, others, hidden, a, c, y, weights / weights.sum()
 
 
-def start(form, parts, loss="logistic", **options):
+def start(form, parts, loss="log_loss", **options):
     rows, others, hidden, a, c, y, weights = parts
     hidden = form(rows, hidden.copy(), others)
     descent = GradientDescent(hidden, a, c, y, weights, loss=get_loss(loss), **options)
@@ -123,7 +123,7 @@ def gradient_at(point, parts, loss, options):
 
 
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.1}, ALL], ids=str)
-@pytest.mark.parametrize("loss", ["logistic", "squared_hinge"])
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge"])
 @pytest.mark.parametrize("seed", range(3))
 def test_curvature_bound_holds_within_a_linear_piece(options, loss, seed):
     parts = problem(n=20, m=4, n_outputs=1, seed=seed)

@@ -164,7 +164,7 @@ def test_it_had_better_start_near():
     X = rng.standard_normal((80, 4))
     gates = rng.standard_normal((4, 30))
     y = np.maximum(X @ gates[:, :3], 0.0) @ [1.0, -1.0, 1.0]
-    program = SampledProgram(X, y, X @ gates >= 0, loss="squared", alpha=1e-4, gates=gates)
+    program = SampledProgram(X, y, X @ gates >= 0, loss="squared_error", alpha=1e-4, gates=gates)
     problem = all_blocks(program.normalised)
     cold = InteriorPoint(problem)
     assert cold.run(1e-2, 100)

@@ -62,7 +62,7 @@ def test_a_weight_may_be_split_over_copies_of_its_row(data, alpha, shares):
     assert_same_optimum(result, other)
 
 
-@pytest.mark.parametrize("loss", ["squared", "quantile", "logistic", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile", "log_loss", "hinge"])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_iterates_of_repeated_rows_are_those_of_weights(loss, intercept):
     data = draw_data(5, n=12, d=3, n_patterns=7, loss=loss, intercept=intercept)
@@ -139,7 +139,7 @@ def test_units_of_the_rows(data, alpha, exponent, base):
 
 @pytest.mark.parametrize(
     ("loss", "scale", "intercept"),
-    pairwise(["squared", Huber(delta=0.5), "quantile"], [1e-6, 0.3, 1e6], [False, True]),
+    pairwise(["squared_error", Huber(delta=0.5), "quantile"], [1e-6, 0.3, 1e6], [False, True]),
 )
 def test_units_of_the_targets(loss, scale, intercept):
     data = draw_data(2, n=20, d=3, n_patterns=8, loss=loss, intercept=intercept)
@@ -171,7 +171,7 @@ def test_extreme_units_of_the_rows_change_nothing(solver, loss, scale):
 
 
 @settings(max_examples=8)
-@given(data=datas(losses=["squared", "huber", "logistic", "hinge"]), alpha=alphas)
+@given(data=datas(losses=["squared_error", "huber", "log_loss", "hinge"]), alpha=alphas)
 def test_signs_of_the_targets(data, alpha):
     """The program is symmetric: minus the targets, minus the network."""
     result, other = optimum(data, alpha), optimum({**data, "y": -data["y"]}, alpha)

@@ -127,7 +127,7 @@ def test_kronecker_step_solves_its_system(program, seed, rhos):
 
 @settings(max_examples=10)
 @given(
-    program=programs(losses=["squared"], max_rows=12),
+    program=programs(losses=["squared_error"], max_rows=12),
     seed=st.integers(0, 10**6),
     rhos=st.tuples(rhos, rhos),
 )

@@ -58,7 +58,7 @@ def test_bounds_of_an_early_stop_are_bounds(loss, solver, data):
 
 @pytest.mark.parametrize(
     ("solver", "loss"),
-    [("admm-cholesky", "squared"), *(("admm-rbcd", loss) for loss in SMOOTH_LOSSES)],
+    [("admm-cholesky", "squared_error"), *(("admm-rbcd", loss) for loss in SMOOTH_LOSSES)],
 )
 @pytest.mark.parametrize("intercept", [False, True])
 def test_solvers_of_the_paper_reach_the_optimum(solver, loss, intercept):

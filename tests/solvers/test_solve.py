@@ -89,12 +89,12 @@ def test_a_solver_of_ones_own():
     assert optimum.lower_bound <= result.upper_bound
     assert result.objective == pytest.approx(result.upper_bound)
     with pytest.raises(ValueError, match="shy needs"):
-        solve(draw_program(loss="squared"), Shy())
+        solve(draw_program(loss="squared_error"), Shy())
 
 
-@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "squared"])
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "squared_error"])
 def test_closed_form_step_needs_the_squared_loss(loss):
-    with pytest.raises(ValueError, match=f"admm-cholesky.*loss='squared'.*'{loss}'"):
+    with pytest.raises(ValueError, match=f"admm-cholesky.*loss='squared_error'.*'{loss}'"):
         solve(draw_program(loss=loss), "admm-cholesky")
 
 
@@ -220,7 +220,7 @@ def test_a_looser_tolerance_is_met_too(program, tol):
 # ------------------------------------------------------------------------------ warm starts
 
 
-@pytest.mark.parametrize("loss", ["squared", "quantile", "logistic"])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile", "log_loss"])
 @pytest.mark.parametrize("polished", [True, False])
 def test_warm_start_from_the_solution(loss, polished, monkeypatch):
     if not polished:
@@ -273,7 +273,7 @@ def test_every_solver_takes_a_warm_start(solver):
 
 @pytest.mark.parametrize(
     ("shape", "loss", "intercept"),
-    pairwise(SHAPES, ["squared", "quantile", "logistic", "squared_hinge"], [False, True]),
+    pairwise(SHAPES, ["squared_error", "quantile", "log_loss", "squared_hinge"], [False, True]),
 )
 def test_degenerate_rows(shape, loss, intercept):
     X = np.asarray(SHAPES[shape])
@@ -373,7 +373,7 @@ def test_extreme_weights(loss, intercept, decades):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e290])
 def test_rows_of_extreme_size(solver, scale):
-    data = draw_data(3, n=15, d=2, n_patterns=6, loss="squared", intercept=False)
+    data = draw_data(3, n=15, d=2, n_patterns=6, loss="squared_error", intercept=False)
     data["X"] = scale * data["X"]
     program = SampledProgram(**data, alpha=0.01)
     result = solve(program, solver, tol=1e-3, max_iter=200)
@@ -383,7 +383,7 @@ def test_rows_of_extreme_size(solver, scale):
 # ------------------------------------------------------------------------------ many patterns
 
 
-@pytest.mark.parametrize("loss", ["squared", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "hinge"])
 def test_more_patterns_than_admm_screens(loss, monkeypatch):
     monkeypatch.setattr(solve_module, "_MANY_PATTERNS", 300)
     data = draw_data(0, n=12, d=3, n_patterns=1, loss=loss, intercept=True)
@@ -419,7 +419,7 @@ def test_the_working_set_does_not_change_the_optimum(monkeypatch):
 
 @pytest.mark.parametrize("solver", ["admm", "admm-cholesky", "admm-rbcd"])
 def test_a_check_can_stop_the_solver(solver):
-    program = draw_program(3, loss="squared", alpha=1e-3)
+    program = draw_program(3, loss="squared_error", alpha=1e-3)
     checks = []
 
     def stop_at_the_second(entry):
