@@ -16,8 +16,8 @@ from sklearn_convexnet import (
     RobustConvexReLUClassifier,
 )
 
-Regressor = partial(ConvexReLURegressor, alpha=1e-2, tol=1e-4, n_patterns=20, random_state=0)
-Classifier = partial(ConvexReLUClassifier, alpha=1e-2, tol=1e-4, n_patterns=20, random_state=0)
+Regressor = partial(ConvexReLURegressor, alpha=1e-2, tol=1e-3, n_patterns=10, random_state=0)
+Classifier = partial(ConvexReLUClassifier, alpha=1e-2, tol=1e-3, n_patterns=10, random_state=0)
 NAMES = {Regressor: "regressor", Classifier: "classifier"}
 BOTH = pytest.mark.parametrize("make", NAMES, ids=NAMES.get)
 LOSSES = {
@@ -25,7 +25,7 @@ LOSSES = {
     Classifier: ["log_loss", "hinge", "squared_hinge"],
 }
 # one convex program, whose solution moves with the data; adaptive patterns may jump
-FIXED = {"patterns": "random"}
+FIXED = {"patterns": "random", "tol": 1e-4}
 
 
 def data(make, n=40, d=3, seed=0):
@@ -122,7 +122,7 @@ def test_other_parameters_must_be_known(make, name, value):
 
 @pytest.mark.parametrize(
     ("make", "alpha", "loss"),
-    pairwise(NAMES, [1e-300, 1e-30, 1e-12, 1e-5, 1e3, 1e12, 1e300], [0, 1, 2]),
+    pairwise(NAMES, [1e-300, 1e-12, 1e-5, 1e3, 1e300], [0, 1, 2]),
     ids=NAMES.get,
 )
 def test_any_alpha(make, alpha, loss):
@@ -275,7 +275,7 @@ def test_one_class_is_refused(label):
 
 @pytest.mark.parametrize(
     ("make", "fit_intercept", "scale"),
-    pairwise(NAMES, [True, False], [1e-320, 1e-310, 1e-150, 1e-30, 1e-8]),
+    pairwise(NAMES, [True, False], [1e-320, 1e-150, 1e-8]),
     ids=NAMES.get,
 )
 def test_tiny_features_give_a_constant(make, fit_intercept, scale):
@@ -307,10 +307,10 @@ def test_features_too_large_to_square_are_refused(make, scale):
 
 
 @pytest.mark.parametrize("loss", LOSSES[Regressor])
-@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-100, 1e-6])
+@pytest.mark.parametrize("scale", [1e-320, 1e-100, 1e-6])
 def test_tiny_targets(loss, scale):
     X, y = data(Regressor)
-    model = check_fit(Regressor(loss=loss), X, scale * y, converged=True)
+    model = check_fit(Regressor(loss=loss, tol=1e-4), X, scale * y, converged=True)
     # a quantile of a loss without a scale is fitted at any, the others are not worth a neuron
     if loss == "quantile" and scale > 1e-300:
         # most targets are met, up to the tolerance: not more than half are above, or below
@@ -324,7 +324,7 @@ def test_tiny_targets(loss, scale):
 
 
 def test_targets_times_a_power_of_two():
-    X, y = data(Regressor)
+    X, y = data(Regressor, n=20)
     model, other = (Regressor(loss="quantile", tol=1e-2) for _ in range(2))
     model.fit(X, y)
     for scale in (2.0**-665, 2.0**20, 2.0**490):
@@ -355,7 +355,7 @@ def test_targets_too_large_to_square_are_refused(scale):
         Regressor().fit(X, scale * y)
 
 
-@pytest.mark.parametrize("scale", [1e-100, 1e-10, 1e10, 1e100])
+@pytest.mark.parametrize("scale", [1e-10, 1e100])
 def test_units_of_the_target_do_not_matter_when_alpha_follows(scale):
     X, y = data(Regressor)
     model = Regressor(**FIXED).fit(X, y)
@@ -366,7 +366,7 @@ def test_units_of_the_target_do_not_matter_when_alpha_follows(scale):
     np.testing.assert_array_equal(scaled.patterns_, model.patterns_)
 
 
-@pytest.mark.parametrize("scale", [1e-100, 1e-10, 1e10, 1e100])
+@pytest.mark.parametrize("scale", [1e-100, 1e10])
 @BOTH
 def test_units_of_the_features_do_not_matter_when_alpha_follows(make, scale):
     X, y = data(make)
@@ -395,7 +395,7 @@ def test_features_far_from_the_origin(make):
 
 
 @BOTH
-@pytest.mark.parametrize("exponent", [3, 5, 20, 148])
+@pytest.mark.parametrize("exponent", [5, 20, 148])
 def test_columns_of_different_units(make, exponent):
     X, y = data(make)
     units = [10.0**exponent, 10.0**-exponent, 1.0]
@@ -403,7 +403,7 @@ def test_columns_of_different_units(make, exponent):
 
 
 @BOTH
-@pytest.mark.parametrize("size", [1e3, 1e6, 1e12, 1e100])
+@pytest.mark.parametrize("size", [1e3, 1e12, 1e100])
 def test_one_row_far_from_the_others(make, size):
     X, y = data(make)
     X[0] = size
@@ -413,9 +413,9 @@ def test_one_row_far_from_the_others(make, size):
 @pytest.mark.parametrize("patterns", ["adaptive", "random"])
 def test_targets_far_from_zero(patterns):
     X, y = data(Regressor)
-    model = Regressor(patterns=patterns).fit(X, y)
+    model = Regressor(patterns=patterns, tol=1e-4).fit(X, y)
     for shift in (1e3, 1e6):
-        shifted = check_fit(Regressor(patterns=patterns), X, y + shift, converged=True)
+        shifted = check_fit(Regressor(patterns=patterns, tol=1e-4), X, y + shift, converged=True)
         # another descent, that ends about as low
         rel = 1e-2 if patterns == "random" else 3e-2
         assert shifted.objective_ == pytest.approx(model.objective_, rel=rel)
@@ -481,7 +481,7 @@ def test_one_row():
 
 @BOTH
 def test_more_columns_than_rows(make):
-    X, y = data(make, n=20, d=200)
+    X, y = data(make, n=20, d=60)
     model = check_fit(make(alpha=1e-3), X, y, converged=True)
     assert model.score(X, y) > 0.99
 
@@ -528,7 +528,7 @@ def test_constant_target(loss, value):
 def test_equal_rows_with_different_targets(make, loss):
     X, y = data(make)
     other = -y if make is Regressor else 1 - y
-    model = make(loss=LOSSES[make][loss], alpha=1e-4)
+    model = make(loss=LOSSES[make][loss], alpha=1e-4, tol=1e-4)
     check_fit(model, np.r_[X, X], np.r_[y, other], converged=True)
     # nothing can be learned from a contradiction
     assert model.n_neurons_ == 0
@@ -543,15 +543,15 @@ def test_equal_rows_with_different_targets(make, loss):
 
 @pytest.mark.parametrize("loss", LOSSES[Classifier])
 def test_one_sample_of_a_class(loss):
-    X, _ = data(Classifier, n=200)
-    y = (np.arange(200) == np.argmax(X[:, 0])).astype(int)
+    X, _ = data(Classifier, n=80)
+    y = (np.arange(80) == np.argmax(X[:, 0])).astype(int)
     check_fit(Classifier(loss=loss), X, y, converged=True)
     model = check_fit(Classifier(loss=loss, class_weight="balanced"), X, y, converged=True)
     assert model.predict(X[y == 1]) == [1]
 
 
 @pytest.mark.parametrize("loss", LOSSES[Classifier])
-@pytest.mark.parametrize("ratio", [1e-20, 1e-12, 1e-7, 1e7, 1e12, 1e20])
+@pytest.mark.parametrize("ratio", [1e-20, 1e-7, 1e12])
 def test_extreme_class_weights(loss, ratio):
     X, y = data(Classifier)
     model = Classifier(loss=loss, class_weight={0: 1.0, 1: ratio})
@@ -560,7 +560,7 @@ def test_extreme_class_weights(loss, ratio):
 
 
 @BOTH
-@pytest.mark.parametrize("decades", [8, 16, 40, 300])
+@pytest.mark.parametrize("decades", [8, 40, 300])
 def test_weights_of_very_different_size(make, decades):
     X, y = data(make)
     weights = 10.0 ** np.random.RandomState(0).uniform(-decades, 0, 40)

@@ -27,6 +27,8 @@ Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
 NAMES = {Regressor: "regressor", Classifier: "classifier"}
 BOTH = pytest.mark.parametrize("make", NAMES, ids=NAMES.get)
+# where it does not matter what is fitted
+SMALL = {"alpha": 0.1, "n_patterns": 4, "tol": 0.2}
 FORMATS = [
     getattr(scipy.sparse, f"{name}_{kind}")
     for name in ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
@@ -71,7 +73,7 @@ HOW = {
 )
 def test_sparse_and_dense_fits_agree(make, fit_intercept, how):
     options = HOW[how]
-    X, y = data(make, n=15 if options.get("patterns") == "all" else 300, d=4)
+    X, y = data(make, n=10 if options.get("patterns") == "all" else 150, d=4)
     make = partial(make, fit_intercept=fit_intercept, **options)
     dense, sparse = make().fit(X, y), make().fit(scipy.sparse.csc_array(X), y)
     assert_same_fit(dense, sparse)
@@ -92,14 +94,14 @@ def test_more_columns_than_rows(make):
 @pytest.fixture(scope="module")
 def dense_fit():
     X, y = data(Regressor)
-    return X, y, Regressor(alpha=0.1).fit(X, y)
+    return X, y, Regressor(**SMALL).fit(X, y)
 
 
 @pytest.mark.parametrize("container", FORMATS)
 def test_every_format(container, dense_fit):
     X, y, dense = dense_fit
     sparse = container(X)
-    model = Regressor(alpha=0.1).fit(sparse, y)
+    model = Regressor(**SMALL).fit(sparse, y)
     assert_same_fit(model, dense)
     np.testing.assert_array_equal(model.predict(sparse), model.predict(X))
 
@@ -117,8 +119,9 @@ def awkward(X, dtype=np.int64):
     return scipy.sparse.csr_array((value, column.astype(dtype), indptr), shape=X.shape)
 
 
-@BOTH
-@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize(
+    ("make", "dtype"), [(Regressor, np.int32), (Classifier, np.int64)], ids=["32", "64"]
+)
 def test_explicit_zeros_and_repeated_entries(make, dtype):
     X, y = data(make)
     X = np.ldexp(np.round(16 * X), -4)  # so that the parts sum up without rounding
@@ -129,8 +132,8 @@ def test_explicit_zeros_and_repeated_entries(make, dtype):
     originals = [array.copy() for array in (sparse.data, sparse.indices, sparse.indptr)]
     for array in (sparse.data, sparse.indices, sparse.indptr):
         array.setflags(write=False)
-    model = make().fit(sparse, y)
-    assert_same_fit(model, make().fit(X, y))
+    model = make(**SMALL).fit(sparse, y)
+    assert_same_fit(model, make(**SMALL).fit(X, y))
     np.testing.assert_array_equal(scores(model, sparse), scores(model, X))
     assert model.certificate(sparse, y) is model.certificate_
     for array, original in zip(
@@ -199,7 +202,7 @@ def test_pipelines():
     X = rng.choice(["red", "green", "blue", "grey"], size=(80, 3))
     y = (X[:, 0] == "red") ^ (X[:, 1] == "blue")
     model = make_pipeline(OneHotEncoder(), MaxAbsScaler(), Classifier(alpha=1e-3))
-    assert cross_val_score(model, X, y, cv=4).mean() > 0.9
+    assert cross_val_score(model, X, y, cv=2).mean() > 0.9
     texts = [
         " ".join(rng.choice(list("abcdefgh"), size=6)) + (" good" * (k % 2)) for k in range(40)
     ]
@@ -263,7 +266,7 @@ def test_wide_rows_stay_sparse(never_dense, fit_intercept):
 def test_wide_sparse_and_dense_fits_agree(monkeypatch, d, density, options):
     monkeypatch.setattr(rows, "_FEW_ENTRIES", 0)
     X, y = wide_data(d=d, density=density)
-    one, other = (Regressor(**options).fit(form, y) for form in (X, X.toarray()))
+    one, other = (Regressor(**{"tol": 0.1} | options).fit(form, y) for form in (X, X.toarray()))
     assert_same_fit(one, other)
     if not options:
         assert one.certificate(X, y + 1.0) == other.certificate(X.toarray(), y + 1.0)

@@ -31,6 +31,8 @@ from sklearn_convexnet.core.losses import get_loss
 
 SMALL = {"alphas": 3, "eps": 0.02, "cv": 3, "n_patterns": 8, "tol": 0.2, "random_state": 0}
 # one small program a fit, where it does not matter what is fitted
+CHECKED = {"alphas": [0.1], "cv": 2, "n_patterns": 4, "tol": 0.2, "max_iter": 50}
+CHECKED |= {"patterns": "random"}
 FIXED = {"alphas": 2, "cv": 2, "patterns": "random"}
 Regressor = partial(ConvexReLURegressorCV, **SMALL)
 Classifier = partial(ConvexReLUClassifierCV, **SMALL)
@@ -52,12 +54,12 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-# check_class_weight_classifiers: 1000 iterations for class weights of a ratio of 1e7
+# check_class_weight_classifiers: more iterations for class weights of a ratio of 1e7
 @pytest.mark.filterwarnings("ignore:ConvexReLUClassifierCV stopped")
 @parametrize_with_checks(
     [
-        ConvexReLUClassifierCV(alphas=[0.3, 0.05], cv=2, patterns="random", n_patterns=5, tol=0.2),
-        ConvexReLURegressorCV(alphas=2, eps=0.05, cv=2, patterns="random", n_patterns=5, tol=0.2),
+        ConvexReLUClassifierCV(**CHECKED),
+        ConvexReLURegressorCV(**CHECKED),
     ]
 )
 def test_sklearn_checks(estimator, check):
@@ -88,8 +90,7 @@ def test_sklearn_checks_that_check_estimator_leaves_out(cls, check):
 # What is chosen, and by which scores
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@BOTH
+@pytest.mark.parametrize(("make", "weighted"), [(Regressor, True), (Classifier, False)])
 def test_scores_are_those_of_a_loop(make, weighted):
     X, y = data(make)
     weights = np.random.RandomState(0).randint(0, 4, len(y)) if weighted else None
@@ -238,8 +239,9 @@ def test_a_class_without_weight_does_not_exist(scoring):
 # Conventions
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-@BOTH
+@pytest.mark.parametrize(
+    ("make", "backend"), [(Regressor, "loky"), (Classifier, "threading")], ids=["loky", "threads"]
+)
 def test_result_does_not_depend_on_n_jobs(make, backend):
     X, y = data(make)
     alone = make(alphas=2, cv=2).fit(X, y)

@@ -216,9 +216,15 @@ def test_certificate_on_the_training_data_is_that_of_the_fit(make):
     assert model.certificate(X, y, sample_weight=weights) is model.certificate_
 
 
-@BOTH
-@pytest.mark.parametrize("patterns", ["random", "all"])
-@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(
+    ("make", "patterns", "fit_intercept"),
+    [
+        (Regressor, "random", True),
+        (Regressor, "all", False),
+        (Classifier, "random", False),
+        (Classifier, "all", True),
+    ],
+)
 def test_certificate_on_other_data_is_valid(make, patterns, fit_intercept):
     X, y = data(make, n=20)
     model = make(patterns=patterns, fit_intercept=fit_intercept, alpha=0.05).fit(X, y)
@@ -286,7 +292,7 @@ ENOUGH = 100.0
 
 @BOTH
 def test_certificate_with_time_is_exact(make):
-    X, y = data(make, n=40)
+    X, y = data(make, n=25)
     model = make(patterns="adaptive", alpha=0.02).fit(X, y)
     certificate = model.certificate(X, y, time_limit=ENOUGH)
     assert certificate.kind == "exact"
@@ -294,8 +300,8 @@ def test_certificate_with_time_is_exact(make):
     assert 0 <= certificate.gap <= 1e-2
     assert certificate.gap == pytest.approx(1 - certificate.lower_bound / certificate.objective)
     # no network is below, wherever its training began
-    for seed in range(1, 4):
-        other = make(patterns="adaptive", alpha=0.02, tol=1e-3, random_state=seed).fit(X, y)
+    for seed in range(1, 3):
+        other = make(patterns="adaptive", alpha=0.02, random_state=seed).fit(X, y)
         assert certificate.lower_bound <= other.objective_
     # what was searched is said as well, and is no lower
     detail = certificate.detail
@@ -318,7 +324,7 @@ def test_certificate_with_time_is_exact(make):
 
 @BOTH
 def test_certificate_without_the_time_for_it(make):
-    X, y = data(make, n=40)
+    X, y = data(make, n=25)
     model = make(patterns="adaptive", alpha=0.02).fit(X, y)
     best = min(
         make(patterns="adaptive", alpha=0.02, tol=1e-3, random_state=seed).fit(X, y).objective_
@@ -342,7 +348,7 @@ def test_certificate_without_the_time_for_it(make):
 
 @BOTH
 def test_branch_and_bound_is_asked_for_what_the_tolerance_needs(make, monkeypatch):
-    X, y = data(make, n=40)
+    X, y = data(make, n=25)
     model = make(patterns="adaptive", alpha=0.02, tol=1e-3).fit(X, y)
     module = importlib.import_module("sklearn_convexnet.proof.certificate")
     honest, asked = module.pricing_maximum, []
@@ -383,7 +389,7 @@ def test_affordable_pricing_value(seed, loss, share):
 
 
 def test_certificate_with_time_of_several_outputs():
-    X, y = data(Regressor, n=25)
+    X, y = data(Regressor, n=15)
     Y = np.stack([y, X[:, 0] ** 2], axis=1)
     model = Regressor(patterns="adaptive", alpha=0.03).fit(X, Y)
     certificate = model.certificate(X, Y, time_limit=ENOUGH)

@@ -163,14 +163,14 @@ def test_repeated_and_opposite_rows_cancel():
     assert found.lower == pytest.approx(np.linalg.norm(rows.T @ multipliers), rel=1e-9)
 
 
-@settings(max_examples=5)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 2**31 - 1), exponent=st.integers(-90, 90))
 def test_invariances(seed, exponent):
-    rows, multipliers = draw(seed, 15, 3)
+    rows, multipliers = draw(seed, 10, 3)
     rng = np.random.RandomState(seed)
     expected = pricing_maximum(rows, multipliers, tol=1e-3)
-    order, rotation = rng.permutation(15), np.linalg.qr(rng.standard_normal((3, 3)))[0]
-    factors = 2.0 ** rng.randint(-3, 3, 15)
+    order, rotation = rng.permutation(10), np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    factors = 2.0 ** rng.randint(-3, 3, 10)
     for other_rows, other_multipliers, unit in [
         (rows[order], multipliers[order], 1.0),
         (rows @ rotation, multipliers, 1.0),
