@@ -14,7 +14,7 @@ from .._typing import FloatArray, IntArray
 from ..core.network import TwoLayerReLU
 from ..core.parallel import serial_blas
 from ..core.rows import digest, largest
-from ..program.pattern_program import SampledProgram
+from ..program.pattern_program import PatternProgram, SampledProgram
 from ..program.patterns import (
     activation_patterns,
     check_patterns,
@@ -82,7 +82,7 @@ class Prepared:
 
     problem: Problem
     gates: FloatArray
-    programs: list[SampledProgram]
+    programs: list[PatternProgram]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Fitted:
     prepared: Prepared
     network: TwoLayerReLU
     # over the patterns found, where they are adaptive
-    programs: list[SampledProgram]
+    programs: list[PatternProgram]
     results: list[Result]
     # of the optimum over all networks
     bounds: list[Any]

@@ -84,8 +84,9 @@ def SampledProgram(
     problem = TrainingProblem.of(
         X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, fit_intercept=fit_intercept
     )
-    patterns = check_patterns(patterns, len(y))
-    used = unit_weights(sample_weight, len(y)) > 0
+    n_samples = np.shape(y)[0]
+    patterns = check_patterns(patterns, n_samples)
+    used = unit_weights(sample_weight, n_samples) > 0
     return PatternProgram.of(problem, patterns[used], gates, exhaustive=exhaustive)
 
 
