@@ -104,7 +104,7 @@ def pyscnn(X, y, alpha, *, seed, n_gates=100):
     from scnn.regularizers import NeuronGL1
     from scnn.solvers import AL
 
-    from sklearn_convexnet import SampledProgram
+    from sklearn_convexnet import PatternProgram
 
     logging.disable(logging.WARNING)
     rows = np.concatenate([X, np.ones((len(X), 1))], axis=1)
@@ -117,7 +117,9 @@ def pyscnn(X, y, alpha, *, seed, n_gates=100):
     )  # fmt: skip
     gates = np.asarray(model.G, dtype=float)
     v, w = (np.asarray(block, dtype=float)[0].T / scale for block in model.parameters)
-    program = SampledProgram(X, y, rows @ gates >= 0, alpha=alpha, fit_intercept=True, gates=gates)
+    program = PatternProgram.from_data(
+        X, y, rows @ gates >= 0, alpha=alpha, fit_intercept=True, gates=gates
+    )
     if program.n_patterns != v.shape[1]:
         raise RuntimeError("pyscnn sees other patterns")
     return program.network(*program.feasible_point(v, w), 0.0)

@@ -147,11 +147,13 @@ class Problem:
 
     def program(self, gates=None):
         """The program of the package, over these gates or others."""
-        from sklearn_convexnet.program.pattern_program import SampledProgram
+        from sklearn_convexnet.program.pattern_program import PatternProgram
 
         gates = self.gates if gates is None else gates
         alpha = self.beta / len(self.X)
-        return SampledProgram(self.X, self.y, self.X @ gates >= 0, alpha=alpha, gates=gates)
+        return PatternProgram.from_data(
+            self.X, self.y, self.X @ gates >= 0, alpha=alpha, gates=gates
+        )
 
 
 def teacher_problem(n, d, P, ratio=1.0, seed=0):

@@ -100,7 +100,7 @@ API = [
         "Convex programs and solvers",
         "The level below the estimators: build a program over given activation patterns, and "
         "compare solvers on it.",
-        ["SampledProgram", "solve", "Result"],
+        ["PatternProgram", "solve", "Result"],
     ),
     (
         "Losses",

@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_convexnet import ConvexReLURegressor, SampledProgram, solve
+from sklearn_convexnet import ConvexReLURegressor, PatternProgram, solve
 from sklearn_convexnet.plotting import ConvergenceDisplay
 
 X, y = load_diabetes(return_X_y=True)
@@ -48,7 +48,7 @@ plt.show()
 # %%
 # Solvers on the same program
 # ---------------------------
-# Below the estimators lie programs and solvers. A `SampledProgram` over given patterns has one
+# Below the estimators lie programs and solvers. A `PatternProgram` over given patterns has one
 # optimum, and `solve` stops every solver by the same rule, so that they can be compared: the
 # default, a short run of ADMM that an interior-point method finishes, and the two ADMM steps of
 # Bai, Gautam and Sojoudi.
@@ -57,7 +57,7 @@ rng = np.random.RandomState(0)
 A = rng.standard_normal((120, 6))
 target = np.maximum(A @ rng.standard_normal((6, 4)), 0) @ rng.standard_normal(4)
 gates = rng.standard_normal((6, 20))
-program = SampledProgram(A, target, A @ gates >= 0, alpha=0.05, gates=gates)
+program = PatternProgram.from_data(A, target, A @ gates >= 0, alpha=0.05, gates=gates)
 
 figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 for solver in ("admm", "admm-cholesky", "admm-rbcd"):

@@ -23,7 +23,7 @@ from .estimators.gradient_descent import GradientDescentReLUClassifier
 from .estimators.path import RegularizationPath, alpha_max, convex_relu_path
 from .estimators.regressor import ConvexReLURegressor
 from .estimators.robust import RobustConvexReLUClassifier
-from .program.pattern_program import SampledProgram
+from .program.pattern_program import PatternProgram
 from .program.perturbation import Perturbation
 from .proof.certificate import Certificate
 from .robust_training import RobustResult, solve_robust_cone, solve_robust_scp
@@ -50,7 +50,7 @@ __all__ = [
     "RobustConvexReLUClassifier",
     "RobustProgram",
     "RobustResult",
-    "SampledProgram",
+    "PatternProgram",
     "SignAwareGatedSparseAutoencoder",
     "SquaredError",
     "SquaredHinge",

@@ -13,6 +13,7 @@ __all__ = [
     "ClassificationLoss",
     "FloatArray",
     "HasValue",
+    "HiddenLayer",
     "IntArray",
     "Limits",
     "Method",
@@ -46,6 +47,7 @@ class HasValue(Protocol):
 
 # what a parameter may be called; tests/test_typing.py compares them with what is accepted
 Patterns = Literal["adaptive", "random", "all"]
+HiddenLayer = Literal["auto", "shared", "separate"]
 Solver = Literal["admm", "admm-cholesky", "admm-rbcd", "scp"]
 ClassificationLoss = Literal["log_loss", "hinge", "squared_hinge"]
 RegressionLoss = Literal["squared_error", "absolute_error", "huber", "quantile"]

@@ -35,8 +35,8 @@ def to_mlp(estimator: Any) -> MLPClassifier | MLPRegressor:
     Returns
     -------
     MLPClassifier or MLPRegressor
-        With the same predictions. Probabilities are the same for two classes; for more classes
-        the perceptron has a softmax where our classifiers normalise logistic functions. Its
+        With the same predictions and probabilities, but for classes with separate hidden layers,
+        where the perceptron has a softmax and our classifiers normalise logistic functions. Its
         ``partial_fit`` goes on training from the network; a constant one gets a neuron for that,
         of output weight zero.
 

@@ -11,7 +11,7 @@ from sklearn_convexnet.core.losses import (
     Quantile,
     get_loss,
 )
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.program.patterns import enumerate_gates, sample_gates
 
 # the absolute error is left out: twice the default of "quantile", as tests/core/test_losses.py says
@@ -63,12 +63,12 @@ def draw_program(
 ):
     """One program of moderate size."""
     data = draw_data(seed, n=n, d=d, n_patterns=n_patterns, loss=loss, intercept=intercept)
-    return SampledProgram(**data, alpha=alpha)
+    return PatternProgram.from_data(**data, alpha=alpha)
 
 
 @st.composite
 def datas(draw, losses=tuple(VARIANTS), min_rows=2, max_rows=25):
-    """Arguments of `SampledProgram` but for alpha."""
+    """Arguments of `PatternProgram` but for alpha."""
     arguments = {
         "seed": draw(st.integers(0, 2**31 - 1)),
         "n": draw(st.integers(min_rows, max_rows)),
@@ -90,7 +90,7 @@ def programs(draw, **kwargs):
     """Programs with weights of ratios up to 1e3 and alpha from 1e-4 to 1."""
     data, alpha = draw(datas(**kwargs)), draw(alphas)
     note(f"alpha={alpha!r}")
-    return SampledProgram(**data, alpha=alpha)
+    return PatternProgram.from_data(**data, alpha=alpha)
 
 
 def exhaustive_program(seed, *, loss, alpha, intercept, n=8, d=2):
@@ -102,7 +102,7 @@ def exhaustive_program(seed, *, loss, alpha, intercept, n=8, d=2):
         y[0] = -y[1]
     rows = np.concatenate([X, np.ones((n, int(intercept)))], axis=1)
     gates = enumerate_gates(rows, max_patterns=10_000)
-    return SampledProgram(
+    return PatternProgram.from_data(
         X,
         y,
         rows @ gates >= 0,
@@ -121,7 +121,7 @@ def tiny(X, y, loss="squared_error", **arguments):
     rows = np.concatenate([X, np.ones((len(X), int(intercept)))], axis=1)
     gates = enumerate_gates(rows, max_patterns=1000)
     arguments = {"alpha": 0.05, "gates": gates, **arguments}
-    return SampledProgram(X, y, rows @ gates >= 0, loss=loss, **arguments)
+    return PatternProgram.from_data(X, y, rows @ gates >= 0, loss=loss, **arguments)
 
 
 rng = np.random.RandomState(0)

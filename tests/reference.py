@@ -78,7 +78,7 @@ def minimise(objective, constraints, scale):
 
 
 def solve_reference(program, scale=1.0):
-    """Optimum of a `SampledProgram`; `scale` is a guess of its value."""
+    """Optimum of a `PatternProgram`; `scale` is a guess of its value."""
     X, D = program.rows, program.patterns
     shape = X.shape[1], D.shape[1]
     v, w, c = cp.Variable(shape), cp.Variable(shape), cp.Variable()

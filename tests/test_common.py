@@ -481,6 +481,6 @@ def test_history_and_bounds_agree(make):
     for entry in model.history_:
         assert entry["lower_bound"] <= entry["upper_bound"]
         assert entry["time"] >= 0
-    # a network may be better than the sampled program, never better than what is proved for all
+        # a network may be better than the program over patterns, never than what is proved for all
     assert model.certificate_.lower_bound <= model.objective_
     assert model.n_neurons_ == model.coefs_[0].shape[1] == model.network_.n_neurons

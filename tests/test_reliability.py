@@ -23,8 +23,8 @@ from sklearn_convexnet import (
     ConvexReLURegressorCV,
     GatedSparseAutoencoder,
     GradientDescentReLUClassifier,
+    PatternProgram,
     RobustConvexReLUClassifier,
-    SampledProgram,
     SignAwareGatedSparseAutoencoder,
     solve,
 )
@@ -281,7 +281,7 @@ def test_errors_among_concurrent_fits_restore_the_threads_of_blas():
     rng = np.random.RandomState(0)
     X = rng.standard_normal((40, 3))
     gates = rng.standard_normal((3, 6))
-    program = SampledProgram(X, X[:, 0], X @ gates >= 0, alpha=0.1, gates=gates)
+    program = PatternProgram.from_data(X, X[:, 0], X @ gates >= 0, alpha=0.1, gates=gates)
 
     def failing(entry):
         raise RuntimeError("enough")

@@ -13,11 +13,11 @@ from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
+    PatternProgram,
     Quantile,
     RegularizationPath,
     Result,
     RobustConvexReLUClassifier,
-    SampledProgram,
     TwoLayerReLU,
     alpha_max,
     convex_relu_path,
@@ -70,7 +70,7 @@ def selection() -> None:
 
 
 def programs() -> None:
-    program = SampledProgram(X, y, [[True], [True], [False]], alpha=0.1)
+    program = PatternProgram.from_data(X, y, [[True], [True], [False]], alpha=0.1)
     result = solve(program, tol=1e-6, on_check=lambda entry: entry["gap"] < 1e-3)
     assert_type(result, Result)
     assert_type(result.history, list[dict[str, Any]])

@@ -1,4 +1,4 @@
-r"""Certified bounds of a sampled program from any primal-dual point.
+r"""Certified bounds of a program over patterns from any primal-dual point.
 
 Upper: the convex objective at a point moved into the cones. Lower: for slopes p in the domain of
 the conjugate (summing to zero in the weights when there is an intercept), the dual value
@@ -35,9 +35,8 @@ _EPS = np.finfo(np.float64).eps
 
 def admissible_slopes(problem, slopes):
     """The nearest slopes that the dual admits, up to the scaling by kappa."""
-    lo, hi = problem.loss.conjugate_domain(problem.y)
-    slopes = np.clip(slopes, lo, hi)
-    return balance(slopes, problem.weights) if problem.fit_intercept else slopes
+    weights = problem.weights if problem.fit_intercept else None
+    return problem.loss.admissible(slopes, problem.y, weights)
 
 
 def dual_gradients(program, slopes, columns):
@@ -117,7 +116,7 @@ def less_rounding(value, size, n_terms):
 
 def resolution(problem):
     """What rounding makes of an objective that is zero: squares of rounded predictions."""
-    scale = float(problem.weights @ problem.loss.value(np.zeros(problem.n_samples), problem.y))
+    scale = float(problem.weights @ problem.loss.value(np.zeros_like(problem.y), problem.y))
     return 1e-30 * scale
 
 
@@ -341,13 +340,3 @@ def relative_gap(upper, lower, resolution=0.0):
     if width <= max(resolution, np.finfo(np.float64).tiny):
         return 0.0
     return float(width / upper)
-
-
-def balance(slopes, weights):
-    """Shrink slopes of one sign until their weighted sum is zero; stays in the domain."""
-    terms = weights * slopes
-    up, down = terms[terms > 0].sum(), -terms[terms < 0].sum()
-    if up == 0.0 or down == 0.0:
-        return np.zeros_like(slopes)
-    target = min(up, down)
-    return slopes * np.where(slopes > 0, target / up, target / down)

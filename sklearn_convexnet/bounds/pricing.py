@@ -1,8 +1,10 @@
 r"""Pricing: the search for the neuron that would lower the objective most.
 
-For slopes p of the loss and :math:`\lambda = -\omega \circ p`, a neuron of direction u and sign
-:math:`s` gains :math:`s \lambda^\top (X u)_+ - \alpha` per unit of strength. The search climbs from
-many directions at once; it finds good neurons and proves nothing.
+For slopes P of the loss and :math:`\Lambda = -\omega \circ P`, a neuron of unit direction u and
+unit output weights a gains :math:`a^\top \Lambda^\top (X u)_+ - \alpha` per unit of strength. With
+one output a is a sign, and the search climbs for each; with several the best a is
+:math:`\Lambda^\top (X u)_+` over its norm. The search climbs from many directions at once; it finds
+good neurons and proves nothing.
 """
 
 from dataclasses import dataclass
@@ -25,16 +27,20 @@ class Priced:
     Attributes
     ----------
     values : ndarray of shape (k,)
-        :math:`s \lambda^\top (X u)_+`; the dual is feasible where none exceeds alpha.
+        :math:`a^\top \Lambda^\top (X u)_+`; the dual is feasible where none exceeds alpha.
     directions : ndarray of shape (d, k)
         The :math:`u`, of unit norm.
-    signs : ndarray of shape (k,)
-        The :math:`s`.
+    outputs : ndarray of shape (k,) or (k, n_outputs)
+        The :math:`a`: signs, or vectors of unit norm.
     """
 
     values: np.ndarray
     directions: np.ndarray
-    signs: np.ndarray
+    outputs: np.ndarray
+
+    def __getitem__(self, which):
+        """Some of them."""
+        return Priced(self.values[which], self.directions[:, which], self.outputs[which])
 
     @property
     def largest(self):
@@ -53,9 +59,9 @@ def bound_of_sums(linear, totals, singular):
 
     Parameters
     ----------
-    linear : ndarray of shape (d,)
+    linear : ndarray of shape (d,) or (d, n_outputs)
         :math:`X^\top \lambda`.
-    totals, singular : sequence of two floats
+    totals, singular : sequence of floats
         The sums and the singular values, or bounds on them, for :math:`\lambda` and
         :math:`-\lambda`.
 
@@ -65,16 +71,16 @@ def bound_of_sums(linear, totals, singular):
     """
     pairs = zip(totals, singular, strict=True)
     curved = max(np.sqrt(total) * value for total, value in pairs)
-    return float(0.5 * (np.linalg.norm(linear) + curved))
+    return float(0.5 * (np.linalg.norm(linear, 2) + curved))
 
 
 def price(problem, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALONE):
-    """Climb to valuable directions of both signs.
+    """Climb to valuable neurons, with one output of both signs.
 
     Parameters
     ----------
     problem : TrainingProblem
-    slopes : ndarray of shape (n_samples,)
+    slopes : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Slopes of the loss.
     starts : ndarray of shape (d, k)
         Directions to climb from.
@@ -89,40 +95,50 @@ def price(problem, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALO
     -------
     Priced
     """
-    multipliers = -problem.weights * slopes
+    multipliers = -problem.multipliers(slopes)
     how = {"max_iter": max_iter, "dtype": dtype, "workers": workers}
-    found = [ascend(problem.rows, sign * multipliers, starts, **how) for sign in (1.0, -1.0)]
-    values = np.concatenate([values for values, _ in found])
+    # the gain of several outputs is a norm, and has no sign
+    signs = (1.0, -1.0) if slopes.ndim == 1 else (1.0,)
+    found = [ascend(problem.rows, sign * multipliers, starts, **how) for sign in signs]
+    values = np.concatenate([values for values, _, _ in found])
     order = np.argsort(-values, kind="stable")
     return Priced(
         values[order],
-        np.concatenate([directions for _, directions in found], axis=1)[:, order],
-        np.repeat([1.0, -1.0], [len(found[0][0]), len(found[1][0])])[order],
+        np.concatenate([directions for _, directions, _ in found], axis=1)[:, order],
+        np.concatenate(
+            [sign * outputs for sign, (_, _, outputs) in zip(signs, found, strict=True)]
+        )[order],
     )
 
 
 def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64, workers=ALONE):
-    r"""Local ascents of :math:`h(u) = \lambda^\top (X u)_+` on the unit sphere.
+    r"""Local ascents of :math:`h(u) = \|\Lambda^\top (X u)_+\|` on the unit sphere.
 
-    On the cone of its pattern h is linear, with gradient :math:`X^\top D \lambda`: an ascent goes
-    towards that, and half the way when this is too far.
+    With one output h is :math:`\lambda^\top (X u)_+`. On the cone of its pattern it is linear, with
+    gradient :math:`X^\top D \lambda`, or the norm of a linear map, with gradient
+    :math:`X^\top D \Lambda a` for a the image over its norm: an ascent goes towards that, a step of
+    the power method, and half the way when this is too far.
 
     Returns
     -------
     values : ndarray of shape (k,)
     directions : ndarray of shape (d, k)
+    outputs : ndarray of shape (k,) or (k, n_outputs)
+        Ones, or the :math:`a`.
     """
     best = _unit_columns(starts.astype(dtype, copy=False))
     values = np.full(best.shape[1], -np.inf)
     climbing = np.arange(best.shape[1])
     points, goals, steps = best, best, np.ones(len(climbing))
+    outputs = np.ones((best.shape[1], *multipliers.shape[1:]))
     cast_rows, cast_multipliers = (each.astype(dtype, copy=False) for each in (rows, multipliers))
     for _ in range(max_iter):
-        gradients = _gradients(cast_rows, cast_multipliers, points, workers)
+        gradients, gains = _gradients(cast_rows, cast_multipliers, points, workers)
         reached = np.einsum("ji,ji->i", gradients, points)
         higher = reached > values[climbing] * (1.0 + _NO_PROGRESS)
         values[climbing[higher]] = reached[higher]
         best[:, climbing[higher]] = points[:, higher]
+        outputs[climbing[higher]] = gains[higher]
         goals = np.where(higher, _unit_columns(gradients), goals)
         steps = np.where(higher, np.minimum(1.0, 2.0 * steps), 0.5 * steps)
         on = steps > _SMALLEST_STEP
@@ -132,13 +148,26 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64, workers=ALO
         points = best[:, climbing]
         points = _unit_columns(points + steps.astype(dtype) * (goals - points))
     if dtype == np.float64:
-        return values, best
+        return values, best, outputs
     best = _unit_columns(best.astype(np.float64))
-    return np.einsum("ji,ji->i", _gradients(rows, multipliers, best, workers), best), best
+    gradients, outputs = _gradients(rows, multipliers, best, workers)
+    return np.einsum("ji,ji->i", gradients, best), best, outputs
 
 
 def _gradients(rows, multipliers, points, workers):
-    """``X' D Omega p`` for the patterns of points, in their precision."""
+    """Gradients at points, in their precision, and the output weights that gain most there."""
+    k = points.shape[1]
+    outputs = np.ones(k)
+    if multipliers.ndim == 2:
+        outputs = workers.total(
+            lambda stretch: sum(
+                np.maximum(block @ points, 0).T @ multipliers[part]
+                for part, block in blocks(rows, stretch)
+            ),
+            stretches(rows),
+        )
+        norms = np.linalg.norm(outputs, axis=1, keepdims=True)
+        outputs /= np.where(norms > 0, norms, 1.0)
 
     def of_stretch(stretch):
         total = np.zeros(points.shape, points.dtype)
@@ -146,14 +175,18 @@ def _gradients(rows, multipliers, points, workers):
             active = block @ points
             # a product with booleans would not be one of BLAS
             active[...] = active >= 0
-            total += weighted_sum(block, multipliers[part], active)
+            if multipliers.ndim == 1:
+                total += weighted_sum(block, multipliers[part], active)
+            else:
+                active *= multipliers[part] @ outputs.T
+                total += block.T @ active
         return total
 
-    return workers.total(of_stretch, stretches(rows))
+    return workers.total(of_stretch, stretches(rows)), outputs
 
 
 def distinct(problem, priced, *, above, most):
-    """Indices of priced directions of different patterns and signs, the best first.
+    """Indices of priced directions of different patterns or outputs, the best first.
 
     Parameters
     ----------
@@ -162,20 +195,22 @@ def distinct(problem, priced, *, above, most):
     above : float
         Values up to this one are not wanted.
     most : int
-        Number wanted, of each sign.
+        Number wanted; with one output, of each sign.
 
     Returns
     -------
     ndarray of int
     """
-    # patterns that differ in a row or two have almost the same neuron
-    apart = 0.01
+    # patterns that differ in a row or two have almost the same neuron, if its outputs are similar
+    apart, similar = 0.01, 0.7
     telling = slice(None, None, -(-problem.n_samples // _TELLING))
     rows, weights = problem.rows[telling], problem.weights[telling]
     weights = weights / weights.sum()
+    valuable, outputs = priced.values > above, priced.outputs
+    groups = [valuable] if outputs.ndim == 2 else [valuable & (outputs == s) for s in (1.0, -1.0)]
     chosen = []
-    for sign in (1.0, -1.0):
-        candidates = np.flatnonzero((priced.signs == sign) & (priced.values > above))
+    for group in groups:
+        candidates = np.flatnonzero(group)
         patterns = times(rows, priced.directions[:, candidates]) >= 0
         left = np.ones(len(candidates), dtype=bool)
         for _ in range(most):
@@ -183,8 +218,10 @@ def distinct(problem, priced, *, above, most):
                 break
             first = int(np.argmax(left))
             chosen.append(candidates[first])
-            differ = weights @ (patterns != patterns[:, [first]])
-            left &= differ > apart
+            differ = weights @ (patterns != patterns[:, [first]]) > apart
+            if outputs.ndim == 2:
+                differ |= outputs[candidates] @ outputs[candidates[first]] < similar
+            left &= differ
             left[first] = False
     return np.array(chosen, dtype=int)
 

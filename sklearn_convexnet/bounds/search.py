@@ -10,7 +10,7 @@ import numpy as np
 from ..core.parallel import ALONE
 from ..program.patterns import draw_gates
 from .dual import admissible_slopes, dual_value
-from .pricing import distinct, price
+from .pricing import Priced, distinct, price
 
 # random directions to climb from, and new neurons of each sign that are worth joining
 _STARTS, _JOINING = 200, 100
@@ -24,7 +24,7 @@ class SearchedDual:
 
     Attributes
     ----------
-    slopes : ndarray of shape (n_samples,)
+    slopes : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         In normalised units, admissible.
     largest : float
         Largest pricing value found, in normalised units.
@@ -32,6 +32,8 @@ class SearchedDual:
         In the user's units; a bound if the search has missed nothing.
     directions : ndarray of shape (d, k)
         The gates that were given and what the search found, in the user's coordinates.
+    joining : Priced
+        What the search found that is worth joining, in normalised coordinates.
     n_starts : int
         Number of independent random starts of the search.
     """
@@ -40,6 +42,7 @@ class SearchedDual:
     largest: float
     lower_bound: float
     directions: np.ndarray
+    joining: Priced
     n_starts: int
 
 
@@ -49,7 +52,7 @@ def search_dual(problem, slopes, rng, gates, *, n_starts=_STARTS, extra=None, wo
     Parameters
     ----------
     problem : TrainingProblem
-    slopes : ndarray of shape (n_samples,)
+    slopes : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         In the user's units.
     rng : numpy.random.RandomState
     gates : ndarray of shape (d, k)
@@ -80,12 +83,13 @@ def search_dual(problem, slopes, rng, gates, *, n_starts=_STARTS, extra=None, wo
         best = price(normalised, slopes, priced.directions[:, :_EXACT], workers=workers)
         largest = max(largest, best.largest)
     above = normalised.alpha + 0.1 * (largest - normalised.alpha)
-    joining = distinct(normalised, priced, above=above, most=_JOINING)
-    found = normalised.design.directions(priced.directions[:, joining])
+    joining = priced[distinct(normalised, priced, above=above, most=_JOINING)]
+    found = normalised.design.directions(joining.directions)
     return SearchedDual(
         slopes,
         largest,
         normalised.units.objective * dual_value(normalised, slopes, largest),
         np.concatenate([gates, found], axis=1),
+        joining,
         n_starts,
     )

@@ -18,6 +18,9 @@ from scipy.special import expit, xlog1py, xlogy
 
 from .._typing import ArrayLike, FloatArray
 
+# margins beyond which every loss of classification is zero to double precision
+_LARGEST_MARGIN = 80.0
+
 
 def _check_between_0_and(upper, name, value):
     """Return ``value`` as a float if it is a real number in (0, upper), else raise."""
@@ -25,6 +28,16 @@ def _check_between_0_and(upper, name, value):
         return float(value)
     expected = "a finite number > 0" if upper == np.inf else f"a number in the open (0, {upper})"
     raise ValueError(f"{name} must be {expected}; got {value!r}.")
+
+
+def balance(slopes, weights):
+    """Shrink slopes of one sign until their weighted sum is zero: they stay in the domain."""
+    terms = weights * slopes
+    up, down = terms[terms > 0].sum(), -terms[terms < 0].sum()
+    if up == 0.0 or down == 0.0:
+        return np.zeros_like(slopes)
+    target = min(up, down)
+    return slopes * np.where(slopes > 0, target / up, target / down)
 
 
 class Loss(ABC):
@@ -197,6 +210,58 @@ class Loss(ABC):
         """Second derivative of the conjugate in ``p``, for ``p`` in the interior."""
         m, _ = self._frame(y)
         return self._conjugate_curvature(m * np.asarray(p, dtype=float))
+
+    def admissible(
+        self, p: FloatArray, y: FloatArray, weights: FloatArray | None = None
+    ) -> FloatArray:
+        """The nearest slopes in the domain of the conjugate.
+
+        Parameters
+        ----------
+        p, y : ndarray of shape (n_samples,)
+        weights : ndarray of shape (n_samples,), default=None
+            With weights the slopes are shrunk until their weighted sum is zero as well, as the dual
+            of a free output bias asks for.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        p = np.clip(p, *self.conjugate_domain(y))
+        return p if weights is None else balance(p, weights)
+
+    def constant(self, y: FloatArray, weights: FloatArray) -> tuple[float, FloatArray]:
+        """The best constant prediction.
+
+        Parameters
+        ----------
+        y, weights : ndarray of shape (n_samples,)
+
+        Returns
+        -------
+        constant : float
+        slopes : ndarray of shape (n_samples,)
+            Subgradients of the loss there; their weighted sum is zero at an interior minimum. Where
+            the loss has kinks they are chosen between the slopes on both sides.
+        """
+        if self.target == "real":
+            low, high = float(y.min()), float(y.max())
+        else:
+            low, high = -_LARGEST_MARGIN, _LARGEST_MARGIN
+        for _ in range(200):
+            middle = 0.5 * (low + high)
+            if not low < middle < high:
+                break
+            if weights @ self.derivative(np.full_like(y, middle), y) > 0:
+                high = middle
+            else:
+                low = middle
+        left = self.derivative(np.full_like(y, low), y)
+        right = self.derivative(np.full_like(y, high), y)
+        down, up = float(weights @ left), float(weights @ right)
+        share = np.clip(-down / (up - down), 0.0, 1.0) if up > down else 0.5
+        values = [weights @ self.value(np.full_like(y, end), y) for end in (low, high)]
+        return (low, high)[int(np.argmin(values))], (1.0 - share) * left + share * right
 
     def scaled(self, scale: float) -> Loss:
         r"""Loss that :math:`\ell` becomes when predictions and targets change units.

@@ -78,7 +78,9 @@ class TwoLayerReLU:
 
     @classmethod
     def stack(cls, networks: Sequence[TwoLayerReLU]) -> Self:
-        """Join one-output networks into one network, an output each."""
+        """Join one-output networks into one, an output each; a lone one is left as it is."""
+        if len(networks) == 1:
+            return networks[0]
         counts = [network.n_neurons for network in networks]
         output_weights = np.zeros((sum(counts), len(networks)))
         start = 0
@@ -110,10 +112,21 @@ class TwoLayerReLU:
             )
         return parts
 
+    def directions(self, with_biases: bool) -> FloatArray:
+        """Hidden weights, with the biases as last row if asked for."""
+        if not with_biases:
+            return self.hidden_weights
+        return np.concatenate([self.hidden_weights, self.hidden_biases[None]])
+
     @property
     def n_neurons(self) -> int:
         """Number of hidden neurons."""
         return self.hidden_weights.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return len(self.output_biases)
 
     def hidden_layer(self, X: FloatArray) -> FloatArray:
         """Hidden activations, shape (n_samples, n_neurons)."""
@@ -155,7 +168,7 @@ class TwoLayerReLU:
         ----------
         X : ndarray of shape (n_samples, n_features)
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        loss : Loss
+        loss : Loss or VectorLoss
         alpha : float or ndarray of shape (n_outputs,)
         weights : ndarray of shape (n_samples,)
             Sample weights that sum to one.
@@ -166,8 +179,9 @@ class TwoLayerReLU:
             The value summed over the outputs, with :math:`R` of `penalty`.
         """
         outputs = self(X)
-        targets = y.reshape(outputs.shape)
-        losses = loss.value(outputs, targets).sum(axis=1)
+        losses = loss.value(outputs, y.reshape(outputs.shape))
+        # of a vector loss all outputs of a row are one already
+        losses = losses.reshape(len(losses), -1).sum(axis=1)
         return float(weights @ losses + self._decay(alpha))
 
     def _decay(self, alpha):

@@ -160,7 +160,7 @@ class Distributed:
             upper_bound=units.objective * best.upper_bound,
             lower_bound=units.objective * best.lower_bound,
             gap=best.gap,
-            bounds_of="sampled",
+            bounds_of="patterns",
             n_iter=n_iter,
             status=record.status(best.gap, tol, "max_iter"),
             history=record.history,

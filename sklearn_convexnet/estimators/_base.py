@@ -51,6 +51,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         "patterns": [StrOptions({"adaptive", "random", "all"}), "array-like"],
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions(set(SOLVERS))],
+        "hidden_layer": [StrOptions({"auto", "shared", "separate"})],
         "fit_intercept": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -81,6 +82,8 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
     _Options: type[FitOptions] = FitOptions
     # what another fit, or a certificate, can start from
     _last: LastFit | None = None
+    # whether outputs are classes, of which a sample has one
+    _exclusive = False
     # what `validate_data` accepts of sparse matrices; a subclass that is fitted to them says so
     _accept_sparse: bool | str = False
 
@@ -91,7 +94,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
 
     def _options(self, **changes):
         """The parameters, some of them changed, as the pipeline takes them."""
-        changes = {"loss": self._loss(), **changes}
+        changes = {"loss": self._loss(), "exclusive": self._exclusive, **changes}
         names = {field.name for field in fields(self._Options)} - changes.keys()
         return self._Options(**changes, **{name: getattr(self, name) for name in names})
 
@@ -178,10 +181,11 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             advice = "increase max_iter or tol"
             if self.solver != "admm":
                 advice += ", or use solver='admm'"
+        gap = "searched gap" if worst.bounds_of == "searched" else "relative duality gap"
         yield (
             ConvergenceWarning,
-            f"{type(self).__name__} stopped after {worst.n_iter} iterations at a relative duality "
-            f"gap of {worst.gap:.1e}, above tol={self.tol:.1e}: {advice}.",
+            f"{type(self).__name__} stopped after {worst.n_iter} iterations at a {gap} of "
+            f"{worst.gap:.1e}, above tol={self.tol:.1e}: {advice}.",
         )
 
     def _validate_data(self, X, y="no_validation", **options):
@@ -243,8 +247,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         if of_the_fit:
             slopes = [result.solution.slopes for result in last.results]
         else:
-            outputs = self.network_(problem.rows)
-            slopes = problem.options.loss.derivative(outputs, problem.outputs).T
+            slopes = problem.slopes(self.network_)
         programs = programs_of_network(self.network_, problem)
         bounds = [bound_output(*pair) for pair in zip(programs, slopes, strict=True)]
         # what was once proved of the fit stays proved

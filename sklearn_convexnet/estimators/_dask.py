@@ -1,5 +1,6 @@
 """Fits on Dask collections, for the estimators that leave the rows on their workers."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,7 +22,8 @@ class DaskFitMixin:
     def _fit_on_dask(self, X, y, sample_weight, targets, **attributes):
         """Fit one program per output on Dask collections; `targets` as for `Distributed`."""
         self._check_for_dask()
-        options = self._options()
+        # the descent of a shared layer sees rows in one place only
+        options = replace(self._options(), hidden_layer="separate")
         # names and number of features; the values are checked where they are
         validate_data(self, _without_rows(X), skip_check_array=True)
         task = self._begin_task(X, y, sample_weight, None)
@@ -62,6 +64,11 @@ class DaskFitMixin:
         if self.solver != "admm":
             raise ValueError(
                 f"solver must be 'admm' for a fit on Dask collections, got {self.solver!r}."
+            )
+        if self.hidden_layer == "shared":
+            raise ValueError(
+                "hidden_layer must be 'auto' or 'separate' for a fit on Dask collections, got "
+                "'shared'."
             )
         if self.warm_start:
             raise ValueError("warm_start must be False for a fit on Dask collections, got True.")

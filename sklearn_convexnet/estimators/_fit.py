@@ -14,7 +14,7 @@ from .._typing import FloatArray, IntArray
 from ..core.network import TwoLayerReLU
 from ..core.parallel import serial_blas
 from ..core.rows import digest, largest
-from ..program.pattern_program import PatternProgram, SampledProgram
+from ..program.pattern_program import PatternProgram
 from ..program.patterns import (
     activation_patterns,
     check_patterns,
@@ -33,8 +33,11 @@ MAX_PATTERNS = 250_000
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """What is minimised, on canonical rows; a penalty and a column of `outputs` for each output."""
+class CanonicalProblem:
+    """What is minimised, on canonical rows; a column of `outputs` for each output.
+
+    Outputs that share a hidden layer have one program and one penalty, others have one each.
+    """
 
     options: FitOptions
     # all rows, in float64, and where the canonical ones are among them
@@ -48,22 +51,45 @@ class Problem:
     def digest(self):
         """Digest of all that defines the objective."""
         options = self.options
-        defined = repr((options.loss, options.fit_intercept)).encode()
+        losses = [loss for loss, _ in self.targets]
+        defined = repr((losses, options.fit_intercept)).encode()
         found = hashlib.sha256(defined + digest(self.rows))
         for array in (self.outputs, self.weights, self.alphas):
             found.update(repr(array.shape).encode())
             found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
+    @property
+    def is_shared(self):
+        """Whether the outputs share a hidden layer."""
+        return self.options.shares(self.outputs.shape[1])
+
+    @property
+    def targets(self):
+        """Loss and targets of every program."""
+        return self.options.targets(self.outputs)
+
+    def parts(self, network):
+        """The network of every program."""
+        return [network] if self.is_shared else network.split()
+
     def objectives(self, network):
-        """Objectives of the outputs of a network."""
-        how = {"loss": self.options.loss, "weights": self.weights}
+        """Objectives of a network in every program."""
+        parts = zip(self.parts(network), self.targets, self.alphas, strict=True)
         with np.errstate(over="ignore", invalid="ignore"):
             objectives = [
-                part.objective(self.rows, y, alpha=alpha, **how)
-                for part, y, alpha in zip(network.split(), self.outputs.T, self.alphas, strict=True)
+                part.objective(self.rows, y, loss=loss, alpha=alpha, weights=self.weights)
+                for part, (loss, y), alpha in parts
             ]
         return self.checked(objectives)
+
+    def slopes(self, network):
+        """Slopes of the loss at a network, for every program."""
+        outputs = network(self.rows)
+        return [
+            loss.derivative(outputs if self.is_shared else outputs[:, k], y)
+            for k, (loss, y) in enumerate(self.targets)
+        ]
 
     def checked(self, objectives):
         """The objectives, if they are finite; else a ValueError that says why they are not."""
@@ -78,16 +104,22 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A problem with its patterns: a program for each output, all on the same gates."""
+    """A problem with its patterns: a program of all outputs or one each, on the same gates."""
 
-    problem: Problem
+    problem: CanonicalProblem
     gates: FloatArray
     programs: list[PatternProgram]
+
+    @property
+    def n_outputs(self):
+        """Number of outputs of one program."""
+        y = self.programs[0].y
+        return 1 if y.ndim == 1 else y.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """Outcome of a fit: the network, and for each output what was solved and what it says."""
+    """Outcome of a fit: the network, and for each program what was solved and what it says."""
 
     prepared: Prepared
     network: TwoLayerReLU
@@ -128,12 +160,14 @@ class Fitted:
 
     @property
     def detail(self):
-        """What a certificate says of the programs."""
+        """What a certificate says of the programs; nothing where only descent ran."""
+        if self.results[0].bounds_of == "searched":
+            return {}
         programs = self.distinct_programs
         return {
-            "sampled_upper_bound": sum(result.upper_bound for result in self.results),
-            "sampled_lower_bound": self.lower_bound,
-            "sampled_gap": self.gap,
+            "program_upper_bound": sum(result.upper_bound for result in self.results),
+            "program_lower_bound": self.lower_bound,
+            "program_gap": self.gap,
             "fixed_directions": self.results[0].bounds_of == "scp",
             "n_directions": sum(program.n_directions for program in programs),
             "n_patterns": sum(program.n_patterns for program in programs),
@@ -198,14 +232,18 @@ class LastFit:
         else:
             fits = (
                 self.kind != "adaptive"
+                # where outputs share a fixed layer, its weights are found anew
+                and solution.v is not None
                 and len(solution.slopes) == program.n_samples
                 and np.array_equal(self.gates, prepared.gates)
                 and np.array_equal(self.kept, program.kept)
                 # "scp" has a neuron for every direction, also where patterns are the same
                 and solution.v.shape[1] == program.n_patterns
             )
-        n_outputs = len(prepared.programs)
-        return self.results if fits and len(self.results) == n_outputs else [None] * n_outputs
+        programs = prepared.programs
+        fits = fits and len(self.results) == len(programs)
+        fits = fits and self.results[0].network.n_outputs == prepared.n_outputs
+        return self.results if fits else [None] * len(programs)
 
     def _saw_as_many(self, d, options):
         """Whether neurons had d inputs, with a bias among them if there is one now."""
@@ -233,19 +271,20 @@ def canonical_problem(X, targets, sample_weight, options, *, accept_sparse=True,
     # distinct rows count once, of all rows as of those of a sample
     n_rows = None if n_samples is None else round(len(first) * n_samples / data.shape[0])
     alphas = options.penalties(rows, outputs, weights, n_rows)
-    return Problem(options, data, first, rows, outputs, weights, alphas)
+    return CanonicalProblem(options, data, first, rows, outputs, weights, alphas)
 
 
 @serial_blas()
 def prepare(problem, rng, last=None):
     """Choose patterns, those of the last fit where they are to be kept, and set up programs."""
-    options, outputs, alphas = problem.options, problem.outputs, problem.alphas
+    options, alphas = problem.options, problem.alphas
     gates, patterns = _choose_patterns(problem, rng, last)
-    program = SampledProgram(
+    loss, y = problem.targets[0]
+    program = PatternProgram.from_data(
         problem.rows,
-        outputs[:, 0],
+        y,
         patterns,
-        loss=options.loss,
+        loss=loss,
         alpha=alphas[0],
         sample_weight=problem.weights,
         fit_intercept=options.fit_intercept,
@@ -253,8 +292,8 @@ def prepare(problem, rng, last=None):
         exhaustive=options.kind == "all",
     )
     programs = [
-        program.with_target(column.copy(), alpha=alpha)
-        for column, alpha in zip(outputs.T, alphas, strict=True)
+        program.with_target(y.copy(), alpha=alpha)
+        for (_, y), alpha in zip(problem.targets, alphas, strict=True)
     ]
     return Prepared(problem, gates, programs)
 
@@ -306,20 +345,17 @@ def _fit_output(options, program, seed, start, report, k):
 
 
 def programs_of_network(network, problem):
-    """One program per output, over all patterns or those of the network's neurons."""
-    every, rng = problem.options.kind == "all", np.random.RandomState(0)
-    options = replace(
-        problem.options, patterns="all" if every else "random", n_patterns=1, solver="admm"
-    )
+    """The programs over all patterns or over those of the network's neurons."""
+    every = problem.options.kind == "all" and not problem.is_shared
+    kind = "all" if every else "adaptive" if problem.is_shared else "random"
+    rng = np.random.RandomState(0)
+    options = replace(problem.options, patterns=kind, n_patterns=1, solver="admm")
     programs = prepare(replace(problem, options=options), rng).programs
     if every:
         return programs
     seen = programs[0].rows
-    for k, part in enumerate(network.split()):
-        hidden = part.hidden_weights
-        if options.fit_intercept:
-            hidden = np.concatenate([hidden, part.hidden_biases[None]])
-        neurons, strict = strict_gates(seen, hidden, rng)
+    for k, part in enumerate(problem.parts(network)):
+        neurons, strict = strict_gates(seen, part.directions(options.fit_intercept), rng)
         strict &= activation_patterns(seen, neurons).any(axis=0)
         if strict.any():
             programs[k] = programs[k].with_gates(neurons[:, strict])
@@ -333,5 +369,5 @@ def network_attributes(network):
         "coefs_": [network.hidden_weights, network.output_weights],
         "intercepts_": [network.hidden_biases, network.output_biases],
         "n_neurons_": network.n_neurons,
-        "n_outputs_": len(network.output_biases),
+        "n_outputs_": network.n_outputs,
     }

@@ -5,9 +5,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from .._typing import ArrayLike, FloatArray, Patterns, Solver
-from ..core.losses import Loss
+from .._typing import ArrayLike, FloatArray, HiddenLayer, Patterns, Solver
+from ..core.losses import LogLoss, Loss
 from ..core.rows import with_constant
+from ..core.vector_losses import MultinomialLogLoss, SumOverOutputs, VectorLoss
 from ..program.patterns import sample_gates
 from ..proof.certificate import bound_output
 from ..solvers import solve, solve_adaptive
@@ -30,6 +31,9 @@ class FitOptions:
     patterns: Patterns | ArrayLike = "adaptive"
     n_patterns: int = 100
     solver: Solver = "admm"
+    hidden_layer: HiddenLayer = "auto"
+    # whether outputs are classes, of which a row has one
+    exclusive: bool = False
     fit_intercept: bool = True
     tol: float = 5e-2
     max_iter: int = 10_000
@@ -43,17 +47,41 @@ class FitOptions:
         fixed = self.solver == "scp" and self.patterns == "random"
         return "directions" if fixed else self.patterns
 
+    def shares(self, n_outputs):
+        """Whether that many outputs have one hidden layer; a ValueError where that is undefined."""
+        defined = self.solver == "scp" or (self.kind == "adaptive" and self.solver == "admm")
+        if self.hidden_layer == "shared" and not defined:
+            raise ValueError(
+                "hidden_layer='shared' needs patterns='adaptive' with solver='admm', or "
+                f"solver='scp'; got patterns={self.patterns!r}, solver={self.solver!r}."
+            )
+        return n_outputs > 1 and defined and self.hidden_layer != "separate"
+
+    @property
+    def vector_loss(self) -> VectorLoss:
+        """The loss of outputs that share the hidden layer."""
+        if self.exclusive and isinstance(self.loss, LogLoss):
+            return MultinomialLogLoss()
+        return SumOverOutputs(self.loss)
+
     def seen(self, X):
         """What the hidden neurons see of rows."""
         return with_constant(X) if self.fit_intercept else X
 
     def penalties(self, rows, outputs, weights, n_rows=None):
-        """The penalty of every output: as given, or by the rule for a sample of `n_rows` rows."""
+        """The penalty of every program: as given, or by the rule for a sample of `n_rows` rows."""
+        targets = self.targets(outputs)
         if not isinstance(self.alpha, str):
-            return np.full(outputs.shape[1], self.alpha, dtype=np.float64)
-        how = {"loss": self.loss, "fit_intercept": self.fit_intercept, "n_rows": n_rows}
-        rules = [automatic_alpha(rows, y, weights, **how) for y in outputs.T]
+            return np.full(len(targets), self.alpha, dtype=np.float64)
+        how = {"fit_intercept": self.fit_intercept, "n_rows": n_rows}
+        rules = [automatic_alpha(rows, y, weights, loss, **how) for loss, y in targets]
         return self.auto_share * np.array(rules)
+
+    def targets(self, outputs):
+        """Loss and targets of every program: one of all outputs that share, or one an output."""
+        if self.shares(outputs.shape[1]):
+            return [(self.vector_loss, outputs)]
+        return [(self.loss, column) for column in outputs.T]
 
     def draw_gates(self, rows, weights, rng):
         """Random gates."""

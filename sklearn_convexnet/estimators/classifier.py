@@ -6,10 +6,11 @@ from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
-from scipy.special import expit
+from scipy.sparse import issparse
+from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils import assert_all_finite
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import StrOptions, available_if, check_sample_weight, fit_context
@@ -19,6 +20,7 @@ from .._typing import (
     BoolArray,
     ClassificationLoss,
     FloatArray,
+    HiddenLayer,
     Patterns,
     Seed,
     Solver,
@@ -41,7 +43,7 @@ def _is_logistic(estimator):
 
 
 class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
-    """What classifiers share: labels, their weights, one output against the rest, predictions."""
+    """What classifiers share: labels, their weights, an output for each, predictions."""
 
     _parameter_constraints = {
         **BaseConvexReLU._parameter_constraints,
@@ -50,6 +52,15 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     }
 
     classes_: Array
+    out_activation_: str
+
+    # whether y may hold several labels, a column each; whether it did
+    _accepts_multilabel = False
+    _multilabel = False
+
+    @property
+    def _exclusive(self):
+        return not self._multilabel
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -60,8 +71,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data; sparse for `ConvexReLUClassifier` and `ConvexReLUClassifierCV` only. The
             first of them leaves the rows of a Dask array or dataframe on the workers of its client.
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels; for `ConvexReLUClassifier` also several labels of 0 and 1, a column each.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the samples; a weight of two is a sample that occurs twice.
 
@@ -71,10 +82,22 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             The fitted estimator.
         """
         if self._accepts_dask and is_dask(X):
-            return self._fit_on_dask(X, y, sample_weight, self._on_dask)
+            activation = out_activation(self._loss())
+            return self._fit_on_dask(X, y, sample_weight, self._on_dask, out_activation_=activation)
         X, y, weights, classes = self._validate(X, y, sample_weight)
+        signs, multilabel = class_signs(y, classes), y.ndim == 2
+        options = self._options(exclusive=not multilabel)
         return self._fit_network(
-            X, y, class_signs(y, classes), weights, self._options(), classes_=classes
+            X,
+            y,
+            signs,
+            weights,
+            options,
+            classes_=classes,
+            out_activation_=out_activation(
+                options.loss, softmax=not multilabel and options.shares(signs.shape[1])
+            ),
+            _multilabel=multilabel,
         )
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
@@ -88,8 +111,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes one number, positive for ``classes_[1]``; else one per class. Of
-            float32 X they are rounded to float32, and may be equal where `predict` sees more.
+            For two classes one number, positive for ``classes_[1]``; else one per class or label.
+            Of float32 X they are rounded to float32, and may be equal where `predict` sees more.
         """
         scores, dtype = self._scores(X)
         return scores.astype(dtype, copy=False)
@@ -97,7 +120,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     def _scores(self, X):
         """What `decision_function` returns, in float64, and the dtype in which it does."""
         outputs, dtype = self._outputs(X)
-        return (outputs[:, 0] if len(self.classes_) == 2 else outputs), dtype
+        one = len(self.classes_) == 2 and not self._multilabel
+        return (outputs[:, 0] if one else outputs), dtype
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict class labels.
@@ -109,10 +133,13 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Labels of the largest output, in float64 whatever the dtype of X.
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels of the largest output, in float64 whatever the dtype of X; of several labels 1
+            where the output is positive, else 0.
         """
         scores, _ = self._scores(X)
+        if self._multilabel:
+            return (scores > 0).astype(int)
         if scores.ndim == 1:
             return self.classes_[(scores > 0).astype(int)]
         return self.classes_[np.argmax(scores, axis=1)]
@@ -129,27 +156,71 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            The logistic function of the outputs, normalised over the classes when there are more
-            than two.
+            For two classes the logistic function of the output; for more the softmax of the
+            outputs or, with separate hidden layers, their logistic functions, normalised. Of
+            several labels the logistic function of each output.
         """
+        logs, dtype = self._log_probabilities(X)
+        return np.exp(logs).astype(dtype, copy=False)
+
+    @available_if(_is_logistic)
+    def predict_log_proba(self, X: ArrayLike) -> FloatArray:
+        """Predict logarithms of class probabilities; only with ``loss="log_loss"``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; sparse where `fit` accepts it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Of the probabilities of `predict_proba`; finite where these vanish.
+        """
+        logs, dtype = self._log_probabilities(X)
+        return logs.astype(dtype, copy=False)
+
+    def _log_probabilities(self, X):
+        """Logarithms of probabilities, in float64, and the dtype in which they are returned."""
         scores, dtype = self._scores(X)
         if scores.ndim == 1:
-            return np.stack([expit(-scores), expit(scores)], axis=1, dtype=dtype)
-        # the largest score sets the scale: far from all classes the sum must not vanish
+            scores = np.stack([-scores, scores], axis=1)
+        elif self.out_activation_ == "softmax":
+            return log_softmax(scores, axis=1), dtype
         logs = -np.logaddexp(0, -scores)
-        probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
-        return (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(dtype, copy=False)
+        alone = scores.shape[1] != self.n_outputs_ or self._multilabel
+        return (logs if alone else log_softmax(logs, axis=1)), dtype
 
     def _validate(self, X, y, sample_weight):
         """Validated training data, the weights of its samples, and the classes."""
         self._loss()
-        X, y = self._validate_data(X, y)
+        X, y = self._validate_data(X, y, multi_output=self._accepts_multilabel)
+        if issparse(y):
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         check_classification_targets(y)
+        if y.ndim == 2:
+            return X, *self._validate_labels(X, y, sample_weight)
         self._check_class_weight(np.unique(y))
         weights = self._weights(sample_weight, X, y)
         classes = np.unique(y[weights > 0])
         self._check_classes(classes)
         return X, y, weights, classes
+
+    def _validate_labels(self, X, y, sample_weight):
+        """Several labels, the weights of the samples, and the numbers of the labels."""
+        if type_of_target(y) != "multilabel-indicator":
+            raise ValueError(
+                "y must hold class labels, or 0 and 1 in a column for each of several labels; got "
+                f"{type_of_target(y)} targets of shape {y.shape}."
+            )
+        if self.class_weight is not None:
+            raise ValueError(
+                f"class_weight must be None for several labels, got {self.class_weight!r}."
+            )
+        weights = scaled_weights(check_sample_weight(sample_weight, X))
+        return (y > 0).astype(int), weights, np.arange(y.shape[1])
 
     def _weights(self, sample_weight, X, y):
         """Weights of the samples times those of their classes."""
@@ -191,7 +262,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         classes = classes[totals > 0][factors > 0]
         self._check_classes(classes)
         factors = factors[factors > 0]
-        self.classes_ = classes
+        self.classes_, self._multilabel = classes, False
         n_outputs = class_signs(classes[:1], classes).shape[1]
         signs = y.map_blocks(
             class_signs, classes, dtype=np.float64, chunks=(y.chunks[0], (n_outputs,)), new_axis=1
@@ -237,12 +308,14 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     .. math::
 
         \sum_k \omega_k \phi(y_k f(x_k))
-            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + a_j^2)
+            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + \|a_j\|^2)
 
     through an equivalent convex program over activation patterns of the data (Pilanci & Ergen [1]_;
     Bai, Gautam & Sojoudi [2]_): no learning rate, and a duality gap that says how far the network
     is from the optimum of that program. The sample weights
-    :math:`\omega_k` sum to one. More than two classes are fitted one against the rest.
+    :math:`\omega_k` sum to one. More than two classes have an output each, which share the neurons;
+    the logistic loss is then the softmax cross-entropy :math:`\log \sum_c e^{f_c(x_k)} -
+    f_{y_k}(x_k)`. See `hidden_layer`.
 
     Parameters
     ----------
@@ -276,13 +349,21 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         layer is fixed: to the random directions, or with adaptive patterns to the neurons that the
         descent has found, whose own network is kept if it is better.
 
+    hidden_layer : {"auto", "shared", "separate"}, default="auto"
+        Of more than two classes, or of several labels. "shared": one network whose neurons serve
+        all outputs, fitted to the softmax cross-entropy (logistic loss and classes) or to the sum
+        of the losses of one against the rest. "separate": every output has neurons of its own and
+        is fitted alone. "auto": "shared" where that is defined, for adaptive patterns with "admm"
+        and for "scp"; the convex program over patterns has one output.
+
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
     tol : float, default=0.05
         Relative duality gap to reach in the convex program over the patterns. With adaptive
         patterns the objective itself is usually far more accurate, because most of the gap comes
-        from the lower bound.
+        from the lower bound. Of a shared hidden layer it is the gap to the optimum over all
+        networks, as a search for missing neurons finds it.
 
     max_iter : int, default=10000
         Bound on the iterations of the solver, and of the descent.
@@ -299,7 +380,8 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         results.
 
     n_jobs : int or None, default=None
-        Number of classes fitted at the same time, by joblib. The result does not depend on it.
+        Number of separate outputs fitted at the same time, by joblib. The result does not depend
+        on it.
 
     verbose : bool or int, default=False
         Whether to print a line per check of the duality gap.
@@ -307,7 +389,12 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Class labels.
+        Class labels; of several labels their columns.
+
+    out_activation_ : {"logistic", "softmax", "identity"}
+        What makes probabilities of the outputs, as in `sklearn.neural_network.MLPClassifier`:
+        "softmax" for classes that share the hidden layer, "logistic" for each output alone, and
+        "identity" for losses without probabilities.
 
     network_ : TwoLayerReLU
         The fitted network; its outputs are those of `decision_function`.
@@ -327,14 +414,17 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
 
     lower_bound_ : float
         Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+        Of a shared hidden layer with adaptive patterns: on the optimum over all networks, if the
+        search of the fit has missed no neuron.
 
     dual_gap_ : float
         Relative gap between a feasible point of that program and its lower bound; the largest
-        of the outputs.
+        of the outputs. Of a shared hidden layer with adaptive patterns: between `objective_` and
+        `lower_bound_`.
 
     certificate_ : Certificate
-        What is known about `objective_` against all networks, or with several outputs all whose
-        outputs share no neuron; see `certificate`.
+        What is known about `objective_` against all networks, or with separate hidden layers all
+        whose outputs share no neuron; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver together; the largest of the outputs.
@@ -387,12 +477,17 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     array([0, 1])
     """
 
-    _accept_sparse = "csr"
+    _accept_sparse, _accepts_multilabel = "csr", True
 
     lower_bound_: float
     dual_gap_: float
     certificate_: Certificate
     patterns_: BoolArray
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = self._accepts_multilabel
+        return tags
 
     def __init__(
         self,
@@ -402,6 +497,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         patterns: Patterns | ArrayLike = "adaptive",
         n_patterns: int = 100,
         solver: Solver = "admm",
+        hidden_layer: HiddenLayer = "auto",
         fit_intercept: bool = True,
         tol: float = 5e-2,
         max_iter: int = 10_000,
@@ -416,6 +512,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         self.patterns = patterns
         self.n_patterns = n_patterns
         self.solver = solver
+        self.hidden_layer = hidden_layer
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
@@ -440,8 +537,8 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data; on the training data this is `certificate_` (but for Dask collections).
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, as in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
         time_limit : float, default=None
@@ -458,7 +555,10 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
             on its data before is kept.
         """
         check_is_fitted(self, "network_")
-        X, y = self._validate_data(X, y, reset=False)
+        X, y = self._validate_data(X, y, reset=False, multi_output=self._multilabel)
+        if self._multilabel:
+            y, weights, _ = self._validate_labels(X, np.atleast_2d(y), sample_weight)
+            return self._certify(X, class_signs(y, None), weights, time_limit, tol)
         weights = self._weights(sample_weight, X, y)
         unknown = np.setdiff1d(y[weights > 0], self.classes_)
         if unknown.size:
@@ -466,8 +566,17 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         return self._certify(X, class_signs(y, self.classes_), weights, time_limit, tol)
 
 
+def out_activation(loss, *, softmax=False):
+    """What makes probabilities of outputs, by the name that perceptrons have for it."""
+    if loss.name != "log_loss":
+        return "identity"
+    return "softmax" if softmax else "logistic"
+
+
 def class_signs(y, classes):
     """Targets -1 and +1, a column per output; rows of a class not listed are -1 throughout."""
+    if y.ndim == 2:
+        return np.where(y > 0, 1.0, -1.0)
     positive = classes[1:] if len(classes) == 2 else classes
     return np.where(y[:, None] == positive[None, :], 1.0, -1.0)
 

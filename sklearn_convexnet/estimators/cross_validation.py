@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -19,6 +20,7 @@ from .._typing import (
     ArrayLike,
     ClassificationLoss,
     FloatArray,
+    HiddenLayer,
     Patterns,
     RegressionLoss,
     Seed,
@@ -28,7 +30,7 @@ from ..core.losses import Loss
 from ..core.parallel import serial_blas
 from ._base import BaseConvexReLU
 from ._fit import canonical_problem, draw_seed, network_attributes, prepare
-from .classifier import ConvexReLUClassifier, class_signs
+from .classifier import ConvexReLUClassifier, class_signs, out_activation
 from .path import alpha_grid, check_alphas, solve_path
 from .regressor import ConvexReLURegressor, as_columns
 
@@ -57,6 +59,7 @@ class _AlphaByCrossValidation:
             name: _BASE[name]
             for name in (
                 "n_patterns",
+                "hidden_layer",
                 "fit_intercept",
                 "tol",
                 "max_iter",
@@ -196,6 +199,9 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     n_patterns : int, default=100
         Number of random patterns; with "adaptive" those to start from.
 
+    hidden_layer : {"auto", "shared", "separate"}, default="auto"
+        Whether outputs share their neurons, as in `ConvexReLURegressor`.
+
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
@@ -211,7 +217,8 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         Seed of the random patterns and searches. Pass an int for reproducible results.
 
     n_jobs : int or None, default=None
-        Number of folds fitted at the same time, by joblib; in the fit on all data, of outputs.
+        Number of folds fitted at the same time, by joblib; in the fit on all data, of
+        separate outputs.
         The result does not depend on it.
 
     verbose : bool or int, default=False
@@ -250,14 +257,17 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
 
     lower_bound_ : float
         Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+        Of a shared hidden layer with adaptive patterns: on the optimum over all networks, if the
+        search of the fit has missed no neuron.
 
     dual_gap_ : float
         Relative gap between a feasible point of that program and its lower bound; the largest
-        of the outputs.
+        of the outputs. Of a shared hidden layer with adaptive patterns: between `objective_` and
+        `lower_bound_`.
 
     certificate_ : Certificate
-        What is known about `objective_` against all networks, or with several outputs all whose
-        outputs share no neuron; see `certificate`.
+        What is known about `objective_` against all networks, or with separate hidden layers all
+        whose outputs share no neuron; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver in the fit on all data; the largest of the
@@ -322,6 +332,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         loss: RegressionLoss | Loss = "squared_error",
         patterns: Patterns = "adaptive",
         n_patterns: int = 100,
+        hidden_layer: HiddenLayer = "auto",
         fit_intercept: bool = True,
         tol: float = 5e-2,
         max_iter: int = 10_000,
@@ -336,6 +347,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         self.loss = loss
         self.patterns = patterns
         self.n_patterns = n_patterns
+        self.hidden_layer = hidden_layer
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
@@ -432,6 +444,9 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     n_patterns : int, default=100
         Number of random patterns; with "adaptive" those to start from.
 
+    hidden_layer : {"auto", "shared", "separate"}, default="auto"
+        Whether outputs share their neurons, as in `ConvexReLUClassifier`.
+
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
@@ -451,7 +466,8 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         Seed of the random patterns and searches. Pass an int for reproducible results.
 
     n_jobs : int or None, default=None
-        Number of folds fitted at the same time, by joblib; in the fit on all data, of classes.
+        Number of folds fitted at the same time, by joblib; in the fit on all data, of
+        separate outputs.
         The result does not depend on it.
 
     verbose : bool or int, default=False
@@ -475,6 +491,9 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     classes_ : ndarray of shape (n_classes,)
         Class labels.
 
+    out_activation_ : {"logistic", "softmax", "identity"}
+        What makes probabilities of the outputs, as in `ConvexReLUClassifier`.
+
     network_ : TwoLayerReLU
         The network fitted on all data; its outputs are those of `decision_function`.
 
@@ -490,14 +509,17 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
 
     lower_bound_ : float
         Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+        Of a shared hidden layer with adaptive patterns: on the optimum over all networks, if the
+        search of the fit has missed no neuron.
 
     dual_gap_ : float
         Relative gap between a feasible point of that program and its lower bound; the largest
-        of the outputs.
+        of the outputs. Of a shared hidden layer with adaptive patterns: between `objective_` and
+        `lower_bound_`.
 
     certificate_ : Certificate
-        What is known about `objective_` against all networks, or with several outputs all whose
-        outputs share no neuron; see `certificate`.
+        What is known about `objective_` against all networks, or with separate hidden layers all
+        whose outputs share no neuron; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver in the fit on all data; the largest of the
@@ -550,6 +572,8 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         "class_weight": ConvexReLUClassifier._parameter_constraints["class_weight"],
     }
 
+    _accepts_multilabel = False
+
     alpha_: float
 
     def __init__(
@@ -562,6 +586,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         loss: ClassificationLoss | Loss = "log_loss",
         patterns: Patterns = "adaptive",
         n_patterns: int = 100,
+        hidden_layer: HiddenLayer = "auto",
         fit_intercept: bool = True,
         tol: float = 5e-2,
         max_iter: int = 10_000,
@@ -577,6 +602,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         self.loss = loss
         self.patterns = patterns
         self.n_patterns = n_patterns
+        self.hidden_layer = hidden_layer
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
@@ -606,12 +632,22 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         X, y, weights, classes = self._validate(X, y, sample_weight)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
+        signs, options = class_signs(y, classes), self._options(alpha=1.0)
         template = self._template(ConvexReLUClassifier)
         template.classes_ = classes
+        template.out_activation_ = activation = out_activation(
+            options.loss, softmax=options.shares(signs.shape[1])
+        )
         alpha, attributes, _ = self._search(X, y, sample_weight, template)
-        options = self._options(alpha=alpha)
         return self._fit_network(
-            X, y, class_signs(y, classes), weights, options, classes_=classes, **attributes
+            X,
+            y,
+            signs,
+            weights,
+            replace(options, alpha=alpha),
+            classes_=classes,
+            out_activation_=activation,
+            **attributes,
         )
 
     def _encode(self, X, y, sample_weight, template):

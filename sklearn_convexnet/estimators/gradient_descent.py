@@ -20,7 +20,7 @@ from ..core.rows import with_constant
 from ..solvers import FeatureForm, GradientDescent, RowForm
 from ._data import canonical_data, check_size
 from ._fit import network_attributes
-from .classifier import BaseConvexReLUClassifier, class_signs
+from .classifier import BaseConvexReLUClassifier, class_signs, out_activation
 
 # multiplications of a step from which threads pay off
 _LARGE = 10_000_000
@@ -96,6 +96,9 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         Class labels.
+
+    out_activation_ : {"logistic", "identity"}
+        What makes probabilities of the outputs, as in `ConvexReLUClassifier`.
 
     network_ : TwoLayerReLU
         The fitted network; its outputs are those of `decision_function`.
@@ -361,7 +364,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
             network = self._network(descent)
         vars(self).update(network_attributes(network))
         self.objective_, self.n_iter_, self.history_ = objective, iteration, history
-        self.classes_ = classes
+        self.classes_, self.out_activation_ = classes, out_activation(self._loss())
         self._end_task(task, X, y, sample_weight)
         return self
 

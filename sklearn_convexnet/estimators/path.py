@@ -20,6 +20,7 @@ from .._typing import (
     ArrayLike,
     ClassificationLoss,
     FloatArray,
+    HiddenLayer,
     IntArray,
     Patterns,
     RegressionLoss,
@@ -59,6 +60,7 @@ _COMMON = {
     "y": ["array-like"],
     "loss": [StrOptions(set(REGRESSION_LOSSES | CLASSIFICATION_LOSSES)), Loss],
     "sample_weight": ["array-like", None],
+    "hidden_layer": BaseConvexReLU._parameter_constraints["hidden_layer"],
     "fit_intercept": ["boolean"],
     "random_state": ["random_state"],
 }
@@ -97,6 +99,7 @@ def alpha_max(
     *,
     loss: ClassificationLoss | RegressionLoss | Loss = "squared_error",
     sample_weight: ArrayLike | None = None,
+    hidden_layer: HiddenLayer = "auto",
     fit_intercept: bool = True,
     random_state: Seed = None,
 ) -> float:
@@ -115,12 +118,14 @@ def alpha_max(
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Targets, or class labels for a loss of classification. The value is the largest of the
-        outputs; more than two classes have an output each.
+        Targets, or class labels for a loss of classification. More than two classes have an output
+        each. Of outputs with separate hidden layers the value is the largest.
     loss : str or Loss instance, default="squared_error"
         A loss of `ConvexReLURegressor` or `ConvexReLUClassifier`.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples.
+    hidden_layer : {"auto", "shared", "separate"}, default="auto"
+        Whether outputs share their neurons, as in the estimators.
     fit_intercept : bool, default=True
         Whether neurons have biases and the output a free one.
     random_state : int, RandomState instance or None, default=None
@@ -147,7 +152,14 @@ def alpha_max(
     True
     """
     X, targets, weights, loss = _validate(X, y, loss, sample_weight)
-    options = FitOptions(loss=loss, alpha=1.0, n_patterns=1, fit_intercept=fit_intercept)
+    options = FitOptions(
+        loss=loss,
+        alpha=1.0,
+        n_patterns=1,
+        hidden_layer=hidden_layer,
+        exclusive=loss.target == "sign",
+        fit_intercept=fit_intercept,
+    )
     rng = check_random_state(random_state)
     seed = draw_seed(rng)
     programs = prepare(canonical_problem(X, targets, weights, options), rng).programs
@@ -178,6 +190,7 @@ def convex_relu_path(
     loss: ClassificationLoss | RegressionLoss | Loss = "squared_error",
     patterns: Patterns = "adaptive",
     n_patterns: int = 100,
+    hidden_layer: HiddenLayer = "auto",
     tol: float = 5e-2,
     max_iter: int = 10_000,
     fit_intercept: bool = True,
@@ -194,8 +207,8 @@ def convex_relu_path(
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Targets, or class labels for a loss of classification; more than two classes are fitted
-        one against the rest.
+        Targets, or class labels for a loss of classification; more than two classes have an
+        output each.
     alphas : array-like of shape (n_alphas,), default=None
         Penalties, > 0, in any order. By default `n_alphas` of them, evenly spaced in their
         logarithm from `alpha_max` down to `eps` times that.
@@ -210,6 +223,8 @@ def convex_relu_path(
     n_patterns : int, default=100
         Number of random patterns; with "adaptive" those to start from, where no larger penalty
         has left a network to start from.
+    hidden_layer : {"auto", "shared", "separate"}, default="auto"
+        Whether outputs share their neurons, as in the estimators.
     tol : float, default=0.05
         Duality gap to reach, relative to the objective of the constant network as in
         `sklearn.linear_model.lasso_path`, but at most half of the network's own objective. The
@@ -256,6 +271,8 @@ def convex_relu_path(
         alpha=1.0,
         patterns=patterns,
         n_patterns=n_patterns,
+        hidden_layer=hidden_layer,
+        exclusive=loss.target == "sign",
         fit_intercept=fit_intercept,
         tol=tol,
         max_iter=max_iter,
@@ -317,6 +334,8 @@ def largest_alpha(program, seed, n_starts=_STARTS):
 
 def _over_few_patterns(program, normalised, slopes):
     """The largest pricing value over all patterns where they are few; else 0."""
+    if program.problem.is_shared:
+        return 0.0
     gates = few_gates(program.rows, most=_FEW_PATTERNS)
     if gates is None or gates.shape[1] == 0:
         return 0.0

@@ -10,7 +10,16 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import StrOptions, fit_context
-from .._typing import ArrayLike, BoolArray, FloatArray, Patterns, RegressionLoss, Seed, Solver
+from .._typing import (
+    ArrayLike,
+    BoolArray,
+    FloatArray,
+    HiddenLayer,
+    Patterns,
+    RegressionLoss,
+    Seed,
+    Solver,
+)
 from ..core.losses import REGRESSION_LOSSES, Loss, get_loss
 from ..distributed import is_dask
 from ..proof.certificate import Certificate
@@ -26,12 +35,13 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
     .. math::
 
         \sum_k \omega_k \ell(f(x_k), y_k)
-            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + a_j^2)
+            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + \|a_j\|^2)
 
     through an equivalent convex program over activation patterns of the data (Pilanci & Ergen [1]_;
     Bai, Gautam & Sojoudi [2]_): no learning rate, and a duality gap that says how far the network
     is from the optimum of that program. The sample weights
-    :math:`\omega_k` sum to one.
+    :math:`\omega_k` sum to one. Several targets share the neurons, and the loss is the sum over
+    them; see `hidden_layer`.
 
     Parameters
     ----------
@@ -67,13 +77,20 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         fixed: to the random directions, or with adaptive patterns to the neurons that the descent
         has found, whose own network is kept if it is better.
 
+    hidden_layer : {"auto", "shared", "separate"}, default="auto"
+        Of several targets. "shared": one network whose neurons serve all outputs, fitted to the
+        sum of their losses. "separate": every output has neurons of its own and is fitted alone.
+        "auto": "shared" where that is defined, for adaptive patterns with "admm" and for "scp"; the
+        convex program over patterns has one output.
+
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
     tol : float, default=0.05
         Relative duality gap to reach in the convex program over the patterns. With adaptive
         patterns the objective itself is usually far more accurate, because most of the gap comes
-        from the lower bound.
+        from the lower bound. Of a shared hidden layer it is the gap to the optimum over all
+        networks, as a search for missing neurons finds it.
 
     max_iter : int, default=10000
         Bound on the iterations of the solver, and of the descent.
@@ -87,7 +104,8 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         results.
 
     n_jobs : int or None, default=None
-        Number of outputs fitted at the same time, by joblib. The result does not depend on it.
+        Number of separate outputs fitted at the same time, by joblib. The result does not depend
+        on it.
 
     verbose : bool or int, default=False
         Whether to print a line per check of the duality gap.
@@ -112,14 +130,17 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
 
     lower_bound_ : float
         Lower bound on the optimum of the convex program that was solved, summed over the outputs.
+        Of a shared hidden layer with adaptive patterns: on the optimum over all networks, if the
+        search of the fit has missed no neuron.
 
     dual_gap_ : float
         Relative gap between a feasible point of that program and its lower bound; the largest
-        of the outputs.
+        of the outputs. Of a shared hidden layer with adaptive patterns: between `objective_` and
+        `lower_bound_`.
 
     certificate_ : Certificate
-        What is known about `objective_` against all networks, or with several outputs all whose
-        outputs share no neuron; see `certificate`.
+        What is known about `objective_` against all networks, or with separate hidden layers all
+        whose outputs share no neuron; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver together; the largest of the outputs.
@@ -192,6 +213,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         patterns: Patterns | ArrayLike = "adaptive",
         n_patterns: int = 100,
         solver: Solver = "admm",
+        hidden_layer: HiddenLayer = "auto",
         fit_intercept: bool = True,
         tol: float = 5e-2,
         max_iter: int = 10_000,
@@ -205,6 +227,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         self.patterns = patterns
         self.n_patterns = n_patterns
         self.solver = solver
+        self.hidden_layer = hidden_layer
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter

@@ -183,6 +183,9 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     classes_ : ndarray of shape (n_classes,)
         Class labels.
 
+    out_activation_ : {"logistic", "identity"}
+        What makes probabilities of the outputs, as in `ConvexReLUClassifier`.
+
     network_ : TwoLayerReLU
         The fitted network; its outputs are those of `decision_function`.
 
@@ -279,7 +282,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         **{
             name: constraint
             for name, constraint in BaseConvexReLUClassifier._parameter_constraints.items()
-            if name not in ("patterns", "solver")
+            if name not in ("patterns", "solver", "hidden_layer")
         },
         "epsilon": [Interval(Real, 0, None, closed="left"), "array-like"],
         "norm": [Options(Real, {np.inf, 2, 1})],
@@ -288,7 +291,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     }
 
     # what the base estimator would take as parameters
-    patterns, solver = "adaptive", "admm"
+    patterns, solver, hidden_layer = "adaptive", "admm", "separate"
     _Options = RobustOptions
 
     def __init__(

@@ -16,18 +16,8 @@ from .patterns import activation_patterns, check_patterns, distinct_patterns, re
 from .problem import TrainingProblem, finite_array, unit_weights
 
 
-def SampledProgram(
-    X: ArrayLike,
-    y: ArrayLike,
-    patterns: ArrayLike,
-    *,
-    loss: ClassificationLoss | RegressionLoss | Loss = "squared_error",
-    alpha: float,
-    sample_weight: ArrayLike | None = None,
-    fit_intercept: bool = False,
-    gates: ArrayLike | None = None,
-    exhaustive: bool = False,
-) -> PatternProgram:
+@dataclass(frozen=True, eq=False)
+class PatternProgram:
     r"""Convex program of a two-layer ReLU network over given activation patterns.
 
     With the rows :math:`x_k` of X (and a column of ones when there is an intercept), patterns
@@ -42,57 +32,7 @@ def SampledProgram(
     Over all patterns this is the training problem of the network itself (Pilanci & Ergen,
     arXiv 2002.10553); over a sample of them an upper bound on it (Bai, Gautam & Sojoudi,
     arXiv 2201.01965). The loss is a weighted mean here: their :math:`\beta` is
-    :math:`n \alpha` for uniform weights.
-
-    Parameters
-    ----------
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Data.
-    y : array-like of shape (n_samples,)
-        Targets; -1 or +1 for the losses of classification.
-    patterns : array-like of bool of shape (n_samples, n_patterns)
-        Activation patterns, a column each. Repeated columns are merged, empty ones (a neuron
-        that is never active) left out.
-    loss : str or Loss, default="squared_error"
-        Name or instance of a loss.
-    alpha : float
-        Strength of the weight decay, > 0.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Non-negative weights; normalised to sum to one. Rows of weight zero are dropped.
-    fit_intercept : bool, default=False
-        Whether neurons have a (penalised) bias and the output an unpenalised one.
-    gates : array-like of shape (d, n_patterns), default=None
-        Directions that realise the patterns strictly, ``patterns == (rows @ gates >= 0)``;
-        found by linear programming when omitted. ``d = n_features + fit_intercept``. The solver
-        "scp" has a neuron for each of them, those of equal patterns included.
-    exhaustive : bool, default=False
-        Whether the patterns are all patterns of the data, so that the optimum of the program is
-        the global optimum of the network.
-
-    Returns
-    -------
-    PatternProgram
-        With the arrays `rows`, `y`, `weights` and `patterns` (the distinct ones), their `gates`
-        and the columns of the argument `patterns` that were `kept`.
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit, a value is not finite, alpha is not positive, or a pattern is not
-        realised strictly by any direction.
-    """
-    problem = TrainingProblem.of(
-        X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, fit_intercept=fit_intercept
-    )
-    n_samples = np.shape(y)[0]
-    patterns = check_patterns(patterns, n_samples)
-    used = unit_weights(sample_weight, n_samples) > 0
-    return PatternProgram.of(problem, patterns[used], gates, exhaustive=exhaustive)
-
-
-@dataclass(frozen=True, eq=False)
-class PatternProgram:
-    """A training problem over given activation patterns; see `SampledProgram`, which makes it.
+    :math:`n \alpha` for uniform weights. `from_data` makes one.
 
     Attributes
     ----------
@@ -121,6 +61,67 @@ class PatternProgram:
     directions: FloatArray
     kept: np.ndarray
     exhaustive: bool = False
+
+    @classmethod
+    def from_data(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        patterns: ArrayLike,
+        *,
+        loss: ClassificationLoss | RegressionLoss | Loss = "squared_error",
+        alpha: float,
+        sample_weight: ArrayLike | None = None,
+        fit_intercept: bool = False,
+        gates: ArrayLike | None = None,
+        exhaustive: bool = False,
+    ) -> PatternProgram:
+        """The program of checked data, without the rows of weight zero.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+        y : array-like of shape (n_samples,)
+            Targets; -1 or +1 for the losses of classification.
+        patterns : array-like of bool of shape (n_samples, n_patterns)
+            Activation patterns, a column each. Repeated columns are merged, empty ones (a neuron
+            that is never active) left out.
+        loss : str or Loss, default="squared_error"
+            Name or instance of a loss.
+        alpha : float
+            Strength of the weight decay, > 0.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; normalised to sum to one. Rows of weight zero are dropped.
+        fit_intercept : bool, default=False
+            Whether neurons have a (penalised) bias and the output an unpenalised one.
+        gates : array-like of shape (d, n_patterns), default=None
+            Directions that realise the patterns strictly, ``patterns == (rows @ gates >= 0)``;
+            found by linear programming when omitted. ``d = n_features + fit_intercept``. The solver
+            "scp" has a neuron for each of them, those of equal patterns included.
+        exhaustive : bool, default=False
+            Whether the patterns are all patterns of the data, so that the optimum of the program is
+            the global optimum of the network.
+
+        Returns
+        -------
+        PatternProgram
+            With the arrays `rows`, `y`, `weights` and `patterns` (the distinct ones), their `gates`
+            and the columns of the argument `patterns` that were `kept`.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, a value is not finite, alpha is not positive, or a pattern is
+            not realised strictly by any direction.
+        """
+        problem = TrainingProblem.of(
+            X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, fit_intercept=fit_intercept
+        )
+        n_samples = np.shape(y)[0]
+        patterns = check_patterns(patterns, n_samples)
+        used = unit_weights(sample_weight, n_samples) > 0
+        return cls.of(problem, patterns[used], gates, exhaustive=exhaustive)
 
     @classmethod
     def of(

@@ -3,8 +3,11 @@ r"""The training problem: data, loss and penalty as one object, and its normalis
 With the rows :math:`x_k`, weights :math:`\omega_k` that sum to one, a convex loss and a penalty
 :math:`\alpha`, over the neurons :math:`(u_j, a_j)` and the output bias c,
 
-.. math:: \min_{u, a, c} \sum_k \omega_k \ell\Big(\sum_j a_j (x_k^\top u_j)_+ + c, y_k\Big)
-    + \tfrac{\alpha}{2} \sum_j (\|u_j\|^2 + a_j^2) .
+.. math:: \min_{u, a, c} \sum_k \omega_k \ell\Big(\sum_j (x_k^\top u_j)_+ a_j + c, y_k\Big)
+    + \tfrac{\alpha}{2} \sum_j (\|u_j\|^2 + \|a_j\|^2) .
+
+With one output a and c are numbers and the loss is a `Loss`; with K outputs, which share the
+neurons, they are vectors and the loss is a `VectorLoss`.
 
 Descent, pricing and the certificate over all networks ask for no more than this. It is solved in
 units where rows and targets are of size one: this is the one place that knows them.
@@ -21,7 +24,7 @@ from scipy.sparse import issparse
 
 from .._typing import ArrayLike, ClassificationLoss, FloatArray, RegressionLoss
 from ..core.losses import Loss, get_loss
-from ..core.network import TwoLayerReLU
+from ..core.network import TwoLayerReLU, column_norms
 from ..core.rows import (
     as_rows,
     by_row,
@@ -32,6 +35,7 @@ from ..core.rows import (
     row_maxima,
     with_constant,
 )
+from ..core.vector_losses import VectorLoss
 from .units import Solution, Units
 
 # single precision resolves columns whose spread is at least the largest entries over this
@@ -124,15 +128,15 @@ class Design:
 
 @dataclass(frozen=True, eq=False)
 class TrainingProblem:
-    """Rows, targets, loss and penalty of the training of one output.
+    """Rows, targets, loss and penalty of the training of one output, or of several that share.
 
     Attributes
     ----------
     design : Design
         The rows and their weights, which problems of other targets share.
-    y : ndarray of shape (n_samples,)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Targets; -1 or +1 for the losses of classification.
-    loss : Loss
+    loss : Loss or VectorLoss
     alpha : float
         Strength of the weight decay, > 0.
     fit_intercept : bool
@@ -141,7 +145,7 @@ class TrainingProblem:
 
     design: Design
     y: FloatArray
-    loss: Loss
+    loss: Loss | VectorLoss
     alpha: float
     fit_intercept: bool
 
@@ -151,7 +155,7 @@ class TrainingProblem:
         X: ArrayLike,
         y: ArrayLike,
         *,
-        loss: ClassificationLoss | RegressionLoss | Loss,
+        loss: ClassificationLoss | RegressionLoss | Loss | VectorLoss,
         alpha: float,
         sample_weight: ArrayLike | None = None,
         fit_intercept: bool = False,
@@ -181,6 +185,15 @@ class TrainingProblem:
     def n_samples(self) -> int:
         """Number of rows."""
         return self.rows.shape[0]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the neurons have several outputs."""
+        return self.y.ndim == 2
+
+    def multipliers(self, slopes: FloatArray) -> FloatArray:
+        """The slopes times the weights of the rows."""
+        return (self.weights * slopes.T).T
 
     def network(self, v: FloatArray, w: FloatArray, bias: float) -> TwoLayerReLU:
         """The network of a point, see `TwoLayerReLU.from_blocks`."""
@@ -249,24 +262,32 @@ class NormalisedProblem(TrainingProblem):
 
     def neurons(self, network: TwoLayerReLU) -> tuple[FloatArray, FloatArray, float]:
         """Balanced hidden directions, output weights and output bias of a user's network."""
-        hidden = network.hidden_weights
-        if self.fit_intercept:
-            hidden = np.concatenate([hidden, network.hidden_biases[None]])
-        outputs = network.output_weights[:, 0]
-        hidden = self.design.coordinates(hidden)
-        norms = np.sqrt(np.einsum("ji,ji->i", hidden, hidden))
-        kept = (norms > 0) & (outputs != 0)
-        hidden, outputs, norms = hidden[:, kept], outputs[kept], norms[kept]
-        sizes = np.sqrt(norms * np.abs(outputs) / self.units.block)
-        bias = network.output_biases[0] / self.units.target
-        return hidden * (sizes / norms), np.sign(outputs) * sizes, bias
+        hidden = self.design.coordinates(network.directions(self.fit_intercept))
+        outputs = network.output_weights
+        norms, sizes = column_norms(hidden), column_norms(outputs.T)
+        kept = (norms > 0) & (sizes > 0)
+        hidden, outputs, norms, sizes = hidden[:, kept], outputs[kept], norms[kept], sizes[kept]
+        roots = np.sqrt(norms * sizes / self.units.block)
+        outputs, bias = (
+            outputs * (roots / sizes)[:, None],
+            network.output_biases / self.units.target,
+        )
+        if not self.is_shared:
+            outputs, bias = outputs[:, 0], bias[0]
+        return hidden * (roots / norms), outputs, bias
 
     def user_network(
         self, directions: FloatArray, outputs: FloatArray, bias: float
     ) -> TwoLayerReLU:
         """The user's network of normalised neurons."""
-        strengths = self.units.block * np.abs(outputs)
         directions = self.design.directions(directions)
+        if self.is_shared:
+            root = np.sqrt(self.units.block)
+            hidden, biases = root * directions, np.zeros(directions.shape[1])
+            if self.fit_intercept:
+                hidden, biases = np.ascontiguousarray(hidden[:-1]), hidden[-1].copy()
+            return TwoLayerReLU(hidden, biases, root * outputs, self.units.target * bias)
+        strengths = self.units.block * np.abs(outputs)
         v = directions * np.where(outputs > 0, strengths, 0.0)
         w = directions * np.where(outputs < 0, strengths, 0.0)
         return self.network(v, w, self.units.target * bias)
@@ -275,14 +296,15 @@ class NormalisedProblem(TrainingProblem):
 def check_data(X, y, loss, alpha, sample_weight):
     """Validated data: float arrays X and y, weights that sum to one, and the loss."""
     X = finite_array("X", X, 2)
-    y = finite_array("y", y, 1)
+    shared = isinstance(loss, VectorLoss)
+    y = finite_array("y", y, 2 if shared else 1)
     if len(y) != X.shape[0]:
         raise ValueError(f"X and y must have as many rows: got {X.shape[0]} and {len(y)}.")
     if np.abs(y).max() > 1e150:
         raise ValueError(f"y must be at most 1e150 in size, got {np.abs(y).max()!r}.")
     if not (isinstance(alpha, Real) and np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha must be a positive finite number, got {alpha!r}.")
-    loss = get_loss(loss)
+    loss = loss if shared else get_loss(loss)
     if loss.target == "sign" and not np.isin(y, (-1.0, 1.0)).all():
         raise ValueError(f"y must hold -1 and +1 only for loss={loss.name!r}.")
     # the conjugate at zero is the least loss, with the other sign

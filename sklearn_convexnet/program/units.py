@@ -11,18 +11,18 @@ class Solution:
 
     Attributes
     ----------
-    v, w : ndarray of shape (d, n_patterns)
-        Feasible point of the program.
-    bias : float
-        Output bias.
-    slopes : ndarray of shape (n_samples,)
+    v, w : ndarray of shape (d, n_patterns) or None
+        Feasible point of the program; None where several outputs share the neurons.
+    bias : float or ndarray of shape (n_outputs,)
+        Output biases.
+    slopes : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Dual variables, subgradients of the loss at the predictions; the multipliers of
         the predictions are ``-weights * slopes``.
     """
 
-    v: FloatArray
-    w: FloatArray
-    bias: float
+    v: FloatArray | None
+    w: FloatArray | None
+    bias: float | FloatArray
     slopes: FloatArray
 
 

@@ -111,7 +111,7 @@ class Certificate:
         outputs share neurons too. With a time limit "n_cones" of branch and bound,
         "known_objective", the least objective of a network that was found on the way where that is
         below `objective`, and "out_of_time", a sentence, where it was. When made in `fit`:
-        "sampled_upper_bound", "sampled_lower_bound" and "sampled_gap" of the convex program that
+        "program_upper_bound", "program_lower_bound" and "program_gap" of the convex program that
         was solved, its "n_patterns", the "n_directions" that they are of, and whether these were
         "fixed_directions", as with ``solver="scp"``.
     networks : {"all", "unshared"}
@@ -128,14 +128,14 @@ class Certificate:
 
     def __str__(self) -> str:
         detail, lines = self.detail, []
-        if "sampled_gap" in detail:
+        if "program_gap" in detail:
             which = "all" if "exhaustive" in detail else "the chosen"
             what = f"over {which} {detail['n_patterns']} activation patterns"
             if detail["fixed_directions"]:
                 what = f"over a first layer of {detail['n_directions']} fixed directions"
             lines.append(
                 f"Solved: the convex program {what}, to a relative duality gap of "
-                f"{detail['sampled_gap']:.1e}."
+                f"{detail['program_gap']:.1e}."
             )
         optimum = (
             f"the optimum over all two-layer ReLU networks of any width{_WHICH[self.networks]}"
@@ -190,10 +190,15 @@ def _up(gap):
 def pricing_bound(rows, multipliers):
     r"""Proved upper bound on :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+|`: `bound_of_sums`.
 
+    Of several outputs it is one on :math:`\max_{\|u\| \le 1} \|\Lambda^\top (X u)_+\|_2`:
+
+    .. math:: \tfrac12 \sigma_{\max}(X^\top \Lambda) + \tfrac12 \sqrt{\sum_k \|\Lambda_k\|}\;
+        \sigma_{\max}\big(\mathrm{diag}(\|\Lambda_k\|)^{1/2} X\big) .
+
     Parameters
     ----------
     rows : ndarray of shape (n, d)
-    multipliers : ndarray of shape (n,)
+    multipliers : ndarray of shape (n,) or (n, n_outputs)
         The :math:`\lambda`.
 
     Returns
@@ -204,7 +209,11 @@ def pricing_bound(rows, multipliers):
     if scale == 0.0:
         return 0.0
     rows = by_row(np.divide, rows, scale)
-    parts = [np.maximum(sign * multipliers, 0.0) for sign in (1.0, -1.0)]
+    if multipliers.ndim == 1:
+        parts = [np.maximum(sign * multipliers, 0.0) for sign in (1.0, -1.0)]
+    else:
+        # whatever the output weights, no multiplier is larger than this
+        parts = [row_norms(multipliers)]
     totals = [part.sum() for part in parts]
     roots = [by_row(np.multiply, rows, np.sqrt(part)) for part in parts]
     singular = [largest_singular_value(root) for root in roots]
@@ -222,7 +231,8 @@ class ProvedDual:
     slopes : ndarray of shape (n_samples,)
         Admissible.
     excess : float
-        At least :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+| / \alpha`.
+        At least :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+| / \alpha`, or of outputs that
+        share the neurons :math:`\max_{\|u\| \le 1} \|\Lambda^\top (X u)_+\|_2 / \alpha`.
     """
 
     problem: NormalisedProblem
@@ -235,8 +245,9 @@ class ProvedDual:
         slopes = self.slopes / kappa
         terms = problem.weights * problem.loss.conjugate(slopes, problem.y)
         # a term may be small next to the product that it has in it
-        sizes = np.abs(terms) + 2.0 * problem.weights * np.abs(slopes * problem.y)
-        return problem.units.objective * less_rounding(terms.sum(), sizes.sum(), len(terms))
+        products = np.abs(slopes * problem.y).reshape(len(terms), -1).sum(axis=1)
+        sizes = np.abs(terms) + 2.0 * problem.weights * products
+        return problem.units.objective * less_rounding(terms.sum(), sizes.sum(), slopes.size)
 
     @property
     def lower_bound(self):
@@ -460,7 +471,7 @@ def _over_all_patterns(program, slopes):
 
 def _closed_form(problem, dual):
     normalised = problem.normalised
-    bound = pricing_bound(normalised.rows, normalised.weights * dual.slopes)
+    bound = pricing_bound(normalised.rows, normalised.multipliers(dual.slopes))
     return ProvedDual(normalised, dual.slopes, bound / normalised.alpha)
 
 
@@ -513,11 +524,13 @@ def _enclose(known, objective, time_limit, tol):
         if settled:
             # no better dual variables to be had: all the time is for branch and bound
             end = deadline
-        multipliers = normalised.weights * dual.slopes
+        multipliers = normalised.multipliers(dual.slopes)
         enough = _affordable(normalised, dual.slopes, wanted / units.objective)
         enclosures = []
-        for remaining, sign in ((2, 1.0), (1, -1.0)) if rows is not None else ():
-            left = max(end - time.perf_counter(), 0.0) / remaining
+        # the gain of several outputs is a norm, and has no sign
+        signs = (1.0,) if problem.is_shared else (1.0, -1.0)
+        for k, sign in enumerate(signs if rows is not None else ()):
+            left = max(end - time.perf_counter(), 0.0) / (len(signs) - k)
             enclosures.append(
                 pricing_maximum(
                     rows,

@@ -60,11 +60,11 @@ def tighten(problem, dual, objective, *, tol, deadline, rng):
         dual = search_dual(problem, result.solution.slopes, rng, program.gates)
         if dual.lower_bound > best.lower_bound:
             best = dual
-        # the neurons of the solution, and those found
-        used = np.flatnonzero(np.any((result.solution.v != 0) | (result.solution.w != 0), axis=0))
         new = dual.directions[:, program.n_patterns :]
         nothing_left = relative_gap(result.upper_bound, best.lower_bound) <= _NOTHING_LEFT * tol
         if new.shape[1] == 0 or nothing_left:
             break
-        directions = np.concatenate([program.directions[:, used], new], axis=1)
+        # the neurons of the solution, and those found
+        used = result.network.directions(problem.fit_intercept)
+        directions = np.concatenate([used, new], axis=1)
     return best, upper

@@ -50,11 +50,11 @@ class RobustBarrier:
     """
 
     def __init__(self, program):
-        sampled = program.sampled
-        self.program, self.sampled = program, sampled
+        clean = program.clean
+        self.program, self.clean = program, clean
         # with nothing to perturb there are no reaches to bound
         self.ball = program.perturbation.ball if program.radii.any() else Linf()
-        rows, patterns = sampled.rows, sampled.patterns
+        rows, patterns = clean.rows, clean.patterns
         first, self.group = _equal_rows(patterns)
         self.gates = patterns[first].astype(np.float64)
         moved = np.flatnonzero(program.radii.any(axis=0))
@@ -67,11 +67,11 @@ class RobustBarrier:
         self.bounding = np.concatenate([program.bounding, program.bounding], axis=1)
         projections = program.projections
         self.projections = None if projections is None else np.concatenate([projections] * 2)
-        start = float(sampled.weights @ sampled.loss.value(np.zeros(len(rows)), sampled.y))
-        B = 2 * sampled.n_patterns
-        gates = np.concatenate([sampled.gates.T, sampled.gates.T])
+        start = float(clean.weights @ clean.loss.value(np.zeros(len(rows)), clean.y))
+        B = 2 * clean.n_patterns
+        gates = np.concatenate([clean.gates.T, clean.gates.T])
         gates = gates / np.linalg.norm(gates, axis=1, keepdims=True)
-        theta = max(0.1 * start / (sampled.alpha * B), 1e-12) * gates
+        theta = max(0.1 * start / (clean.alpha * B), 1e-12) * gates
         T = self._reach_bounds(theta, self.signs)
         effective = self._effective(theta)
         G = np.abs(effective[:, moved]) * self.scale
@@ -97,7 +97,7 @@ class RobustBarrier:
 
     def _reach_bounds(self, theta, signs):
         """Bounds T between the reach of interior blocks and their smallest value on the rows."""
-        values = signs * (self.sampled.rows @ theta.T)
+        values = signs * (self.clean.rows @ theta.T)
         u = np.abs(theta[:, self.moved]) * self.scale
         if not self.ball.separable:
             lowest = np.where(self.bounding, values, np.inf).min(axis=0)
@@ -109,7 +109,7 @@ class RobustBarrier:
         return u + 0.5 * np.minimum(room.min(axis=0), 1.0)[:, None]
 
     def _effective(self, theta):
-        P = self.sampled.n_patterns
+        P = self.clean.n_patterns
         return self.gates @ self._on_faces(theta[:P] - theta[P:])
 
     def _on_faces(self, differences):
@@ -168,7 +168,7 @@ class RobustBarrier:
         self.mu *= _SHRINK
 
     def _slack(self, theta, T):
-        slack = self.signs * (self.sampled.rows @ theta.T) - self.reaches @ T.T
+        slack = self.signs * (self.clean.rows @ theta.T) - self.reaches @ T.T
         return np.where(self.bounding, slack, np.inf)
 
     def _value(self, x):
@@ -182,8 +182,8 @@ class RobustBarrier:
         if not np.isfinite(gauges):
             return np.inf
         outputs, reach = self._outputs(G, bias, Tg)
-        total = self.sampled.weights @ self._loss(outputs, reach)[0]
-        alpha, mu = self.sampled.alpha, self.mu
+        total = self.clean.weights @ self._loss(outputs, reach)[0]
+        alpha, mu = self.clean.alpha, self.mu
         norms = np.einsum("bj,bj->b", theta, theta)
         t = mu + np.sqrt(mu**2 + alpha**2 * norms)
         total += np.sum(t - mu * np.log(2.0 * mu * t / alpha**2))
@@ -195,12 +195,12 @@ class RobustBarrier:
         return -np.sum(np.log(slack)) if ((slack > 0) & (T > 0)).all() else np.inf
 
     def _outputs(self, G, bias, Tg):
-        outputs = np.einsum("kj,kj->k", self.sampled.rows, G[self.group]) + bias
+        outputs = np.einsum("kj,kj->k", self.clean.rows, G[self.group]) + bias
         return outputs, np.einsum("kj,kj->k", self.reaches, Tg[self.group])
 
     def _loss(self, outputs, reach):
         """Smoothed losses: value, slopes p in the output and e in the reach, second derivatives."""
-        loss, y, mu = self.sampled.loss, self.sampled.y, self.mu / self.sampled.weights
+        loss, y, mu = self.clean.loss, self.clean.y, self.mu / self.clean.weights
         if loss.target == "real":
             return _smooth_squares(outputs - y, reach, mu)
         margin = y * outputs - reach
@@ -229,8 +229,8 @@ class RobustBarrier:
     def _derivatives(self):
         """Gradient in all variables, and the Newton system."""
         theta, T, bias, Tg = self.x
-        sampled, mu, alpha = self.sampled, self.mu, self.sampled.alpha
-        rows, R, moved, scale = sampled.rows, self.reaches, self.moved, self.scale
+        clean, mu, alpha = self.clean, self.mu, self.clean.alpha
+        rows, R, moved, scale = clean.rows, self.reaches, self.moved, self.scale
         d = rows.shape[1]
 
         # blocks: cones, gauges, norms
@@ -261,10 +261,10 @@ class RobustBarrier:
         # effective weights, with the bias as one more coordinate: losses, gauges
         G = self._effective(theta)
         _, p, e, pp, pe, ee = self._loss(*self._outputs(G, bias, Tg))
-        constant = np.full((len(rows), 1), float(sampled.fit_intercept))
+        constant = np.full((len(rows), 1), float(clean.fit_intercept))
         wide = np.concatenate([rows, constant], axis=1)
         gu, gT, Huu, HuT, HTT = self.ball.gauge(G[:, moved] * scale, Tg)
-        member = (self.group[:, None] == np.arange(len(G))) * sampled.weights[:, None]
+        member = (self.group[:, None] == np.arange(len(G))) * clean.weights[:, None]
         slope_G = (member * p[:, None]).T @ wide
         slope_G[:, moved] += mu * scale * gu
         slope_Tg = (member * e[:, None]).T @ R + mu * gT
@@ -284,7 +284,7 @@ class RobustBarrier:
             self.gates,
             self._on_faces,
             self.program.projections,
-            sampled.fit_intercept,
+            clean.fit_intercept,
             self.soften,
         )
         return gradient, system
@@ -292,7 +292,7 @@ class RobustBarrier:
     def multipliers(self):
         """A point of the dual, as `RobustADMM.multipliers`."""
         theta, T, bias, Tg = self.x
-        rows, radii, moved = self.sampled.rows, self.program.radii, self.moved
+        rows, radii, moved = self.clean.rows, self.program.radii, self.moved
         G = self._effective(theta)
         _, p, e, *_ = self._loss(*self._outputs(G, bias, Tg))
         gu, gT = self.ball.gauge(G[:, moved] * self.scale, Tg)[:2]

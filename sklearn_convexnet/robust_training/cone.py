@@ -1,4 +1,4 @@
-r"""Convex adversarial training over sampled patterns: search, prune, solve, certify.
+r"""Convex adversarial training over given patterns: search, prune, solve, certify.
 
 .. math::
 
@@ -28,8 +28,8 @@ from .._typing import (
     RegressionLoss,
     Seed,
 )
-from ..bounds.dual import Certified, balance, tighter
-from ..core.losses import Loss
+from ..bounds.dual import Certified, tighter
+from ..core.losses import Loss, balance
 from ..core.network import TwoLayerReLU
 from ..core.parallel import one_blas_pool
 from ..program.patterns import check_patterns, distinct_patterns
@@ -65,7 +65,7 @@ class RobustResult(Result):
         Value of its dual at a feasible point.
     gap : float
         ``(upper_bound - lower_bound) / upper_bound``.
-    bounds_of : {"sampled"}
+    bounds_of : {"patterns"}
         What the bounds enclose: the optimum over the patterns of `program`. The lower bound holds
         with those of which rounding hides whether they live as well.
     n_iter : int
@@ -200,7 +200,7 @@ def solve_robust_cone(
         )
     chosen = np.sort(np.argsort(-np.where(alive, factors, 0.0), kind="stable")[:most])
     chosen = chosen[alive[chosen]]
-    program = RobustProgram.of(
+    program = RobustProgram.from_data(
         X,
         y,
         patterns[:, chosen],
@@ -220,7 +220,7 @@ def solve_robust_cone(
         upper_bound=best.upper_bound,
         lower_bound=best.lower_bound,
         gap=best.gap,
-        bounds_of="sampled",
+        bounds_of="patterns",
         n_iter=n_iter,
         status=record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled"),
         history=record.history,
@@ -232,13 +232,13 @@ def solve_robust_cone(
 
 def _solve(program, solver, tol, max_iter, on_check, hidden):
     """The barrier method, then ADMM if rounding stops it; the best point in the user's units."""
-    normalised, units = program.normalised, program.sampled.problem.natural_units
+    normalised, units = program.normalised, program.clean.problem.natural_units
     record = Record(units.objective, on_check)
     bias, slopes = constant_network(
-        normalised.sampled.y,
-        normalised.sampled.weights,
-        normalised.sampled.loss,
-        fit_intercept=normalised.sampled.fit_intercept,
+        normalised.clean.y,
+        normalised.clean.weights,
+        normalised.clean.loss,
+        fit_intercept=normalised.clean.fit_intercept,
     )
     start = constant_point(normalised, bias, slopes)
     best, dual_point = certify_robust(normalised, *start), start[-1]
@@ -265,7 +265,7 @@ def _solve(program, solver, tol, max_iter, on_check, hidden):
         # once, at the end: what they cost the bound is not for the solver to win back
         proved = certify_robust(
             normalised,
-            np.zeros((2, *normalised.sampled.gates.shape)),
+            np.zeros((2, *normalised.clean.gates.shape)),
             0.0,
             dual_point,
             left_out=hidden,
@@ -308,7 +308,7 @@ def _constant_result(d, y, weights, loss, fit_intercept, bias, slopes, tol, on_c
         upper_bound=value,
         lower_bound=certified.lower_bound,
         gap=certified.gap,
-        bounds_of="sampled",
+        bounds_of="patterns",
         n_iter=1,
         status=record.status(certified.gap, tol, "stalled"),
         history=record.history,

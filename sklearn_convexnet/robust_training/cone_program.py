@@ -49,7 +49,7 @@ class RobustProgram:
 
     Attributes
     ----------
-    sampled : PatternProgram
+    clean : PatternProgram
         The program without perturbations on the centres of the balls.
     radii : ndarray of shape (n_samples, d)
         Radii of the balls, zero in the constant column.
@@ -60,14 +60,14 @@ class RobustProgram:
         On the subspaces of the cones; None if all of them have an interior.
     """
 
-    sampled: PatternProgram
+    clean: PatternProgram
     radii: FloatArray
     perturbation: Perturbation
     bounding: BoolArray
     projections: FloatArray | None = None
 
     @classmethod
-    def of(
+    def from_data(
         cls,
         X: ArrayLike,
         y: ArrayLike,
@@ -110,7 +110,7 @@ class RobustProgram:
         Raises
         ------
         ValueError
-            If `SampledProgram` would, the loss has no closed form of its worst case, or a pattern
+            If `PatternProgram` would, the loss has no closed form of its worst case, or a pattern
             has neither a robust cone with an interior nor a face of it in the features without
             radii.
         """
@@ -145,13 +145,13 @@ class RobustProgram:
             whole = np.eye(rows.shape[1])
             kept_bases = (bases.get(i, whole) for i in kept)
             projections = np.stack([basis @ basis.T for basis in kept_bases])
-        sampled = PatternProgram(problem, patterns, gates, gates, kept)
-        return cls(sampled, radii, perturbation, bounding[:, kept], projections)
+        clean = PatternProgram(problem, patterns, gates, gates, kept)
+        return cls(clean, radii, perturbation, bounding[:, kept], projections)
 
     @cached_property
     def gate_slack(self) -> FloatArray:
         """Slack of the gates in the cones that rows bound; infinite elsewhere."""
-        return np.where(self.bounding, self.slack(self.sampled.gates), np.inf)
+        return np.where(self.bounding, self.slack(self.clean.gates), np.inf)
 
     def on_faces(self, blocks: FloatArray) -> FloatArray:
         """The nearest blocks, shape (d, n_patterns), in the subspaces of the cones."""
@@ -162,17 +162,17 @@ class RobustProgram:
     @property
     def n_patterns(self) -> int:
         """Number of distinct patterns."""
-        return self.sampled.n_patterns
+        return self.clean.n_patterns
 
     def slack(self, blocks: FloatArray) -> FloatArray:
         """How far the balls stay inside the half-spaces of the patterns, shape (n, n_patterns)."""
         return slacks(
-            self.sampled.rows, self.radii, self.sampled.patterns, blocks, self.perturbation.ball
+            self.clean.rows, self.radii, self.clean.patterns, blocks, self.perturbation.ball
         )
 
     def effective_weights(self, v: FloatArray, w: FloatArray) -> FloatArray:
         """Weights of the linear function that the gated model is on every ball, shape (n, d)."""
-        return self.sampled.patterns.astype(np.float64) @ (v - w).T
+        return self.clean.patterns.astype(np.float64) @ (v - w).T
 
     def worst_case(self, effective: FloatArray, bias: float) -> FloatArray:
         """Largest loss on every ball of its linear function.
@@ -187,9 +187,9 @@ class RobustProgram:
         -------
         ndarray of shape (n,)
         """
-        outputs = np.einsum("kj,kj->k", self.sampled.rows, effective) + bias
+        outputs = np.einsum("kj,kj->k", self.clean.rows, effective) + bias
         reach = self.perturbation.ball.falls(self.radii * effective)
-        loss, y = self.sampled.loss, self.sampled.y
+        loss, y = self.clean.loss, self.clean.y
         if loss.target == "sign":
             return loss.value(outputs - y * reach, y)
         return loss.value(y + np.abs(outputs - y) + reach, y)
@@ -198,13 +198,13 @@ class RobustProgram:
         """Value of the convex objective; meaningful where the robust cones hold."""
         norms = column_norms(v).sum() + column_norms(w).sum()
         losses = self.worst_case(self.effective_weights(v, w), bias)
-        return float(self.sampled.weights @ losses + self.sampled.alpha * norms)
+        return float(self.clean.weights @ losses + self.clean.alpha * norms)
 
     def violation(self, v: FloatArray, w: FloatArray) -> float:
         """Largest violation of a robust cone, relative to the largest ``|X v|``."""
         worst, largest = 0.0, 0.0
         for block in (v, w):
-            largest = max(largest, np.abs(self.sampled.rows @ block).max(initial=0.0))
+            largest = max(largest, np.abs(self.clean.rows @ block).max(initial=0.0))
             worst = max(worst, -self.slack(block).min(initial=0.0))
         return worst / largest if largest > 0 else 0.0
 
@@ -218,14 +218,14 @@ class RobustProgram:
         slack = self.slack(blocks)
         used = np.any(blocks != 0, axis=0)
         steps = np.max(-slack / self.gate_slack, axis=0, initial=0.0) * used
-        moves = (1.0 + 1e-9) * steps * self.sampled.gates
+        moves = (1.0 + 1e-9) * steps * self.clean.gates
         # a block that the move would bury is better dropped
         kept = column_norms(moves) <= column_norms(blocks)
         return np.where(kept, blocks + moves, 0.0)
 
     def network(self, v: FloatArray, w: FloatArray, bias: float) -> TwoLayerReLU:
         """The network of a point, see `TwoLayerReLU.from_blocks`."""
-        return self.sampled.network(v, w, bias)
+        return self.clean.network(v, w, bias)
 
     def network_objective(self, network: TwoLayerReLU) -> float:
         """Worst-case loss and penalty of a network whose neurons switch inside no ball.
@@ -234,19 +234,19 @@ class RobustProgram:
         network it is the worst case of the linear functions at the centres.
         """
         hidden = np.concatenate(
-            [network.hidden_weights, network.hidden_biases[None][: self.sampled.fit_intercept]]
+            [network.hidden_weights, network.hidden_biases[None][: self.clean.fit_intercept]]
         )
-        active = self.sampled.rows @ hidden >= 0
+        active = self.clean.rows @ hidden >= 0
         effective = (active * network.output_weights[:, 0]) @ hidden.T
         losses = self.worst_case(effective, network.output_biases[0])
-        return float(self.sampled.weights @ losses + self.sampled.alpha * network.penalty())
+        return float(self.clean.weights @ losses + self.clean.alpha * network.penalty())
 
     @cached_property
     def normalised(self) -> RobustProgram:
         """The same program in units where rows and targets are of size one."""
-        problem = self.sampled.problem.scaled
+        problem = self.clean.problem.scaled
         radii = self.radii / problem.units.row
-        return replace(self, sampled=replace(self.sampled, problem=problem), radii=radii)
+        return replace(self, clean=replace(self.clean, problem=problem), radii=radii)
 
 
 def _faces(rows, radii, patterns, gates, perturbation, name):

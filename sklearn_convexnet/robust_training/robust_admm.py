@@ -109,18 +109,18 @@ class RobustADMM:
     def __init__(self, program):
         self.program, self.dual = program, program.perturbation.ball.dual
         self.scale = _feature_scale(program.radii, self.dual)
-        self.sampled = _rescaled(program.sampled, self.scale)
+        self.clean = _rescaled(program.clean, self.scale)
         self.radii = program.radii / self.scale
-        self.weights = program.sampled.weights[:, None]
-        self.step = RobustStep(self.sampled, self.radii, self.dual)
+        self.weights = program.clean.weights[:, None]
+        self.step = RobustStep(self.clean, self.radii, self.dual)
         self.uniform = bool((self.radii == self.radii[0]).all())
         self.reaches = np.ones((len(self.radii), 1)) if self.uniform else self.radii
         weighted = self.weights * self.reaches
         self.reach_values, self.reach_vectors = np.linalg.eigh(self.reaches.T @ weighted)
-        self.signs = 2.0 * program.sampled.patterns - 1.0
-        d, P = program.sampled.gates.shape
+        self.signs = 2.0 * program.clean.patterns - 1.0
+        d, P = program.clean.gates.shape
         self.n_iter, self.next_balance = 0, 10
-        self.rho_norms, self.rho_cones, self.rho_epigraphs = 10.0 * self.sampled.alpha, 1.0, 1.0
+        self.rho_norms, self.rho_cones, self.rho_epigraphs = 10.0 * self.clean.alpha, 1.0, 1.0
         # (v, T) of each side, one below the other: copies for the norms, for the epigraphs
         self.norms, self.norms_dual = np.zeros((2, 2, d, P))
         self.epigraphs = np.zeros((2, d + self.reaches.shape[1], P))
@@ -144,12 +144,12 @@ class RobustADMM:
                 self.next_balance = min(2 * self.next_balance, self.next_balance + 80)
 
     def _linear_step(self):
-        d = self.sampled.rows.shape[1]
+        d = self.clean.rows.shape[1]
         rho = self.rho_norms + self.rho_epigraphs
         apart = self.epigraphs - self.epigraphs_dual
         target = self.rho_norms * (self.norms - self.norms_dual) + self.rho_epigraphs * apart[:, :d]
         pulled = self.weights * self.signs * (self.slack + self.pull)
-        pulled = self.sampled.rows.T @ pulled
+        pulled = self.clean.rows.T @ pulled
         blocks = np.stack(self.step.solve(*(target / rho), *pulled, rho, self.rho_cones))
         right = self.rho_epigraphs * apart[:, d:]
         right = right + self.rho_cones * (
@@ -164,7 +164,7 @@ class RobustADMM:
         point = RELAXATION * blocks + (1 - RELAXATION) * previous + self.norms_dual
         # a face has none of the features that are scaled: projected before it is shrunk
         point_on_face = np.stack([self.program.on_faces(side) for side in point])
-        threshold = self.sampled.alpha / self.rho_norms
+        threshold = self.clean.alpha / self.rho_norms
         self.norms = _shrink_norms(point_on_face, threshold, self.scale)
         self.norms_dual = point - self.norms
         return blocks - self.norms, self.norms - previous, self.norms, self.norms_dual
@@ -172,7 +172,7 @@ class RobustADMM:
     def _epigraph_step(self, both):
         previous = self.epigraphs
         point = RELAXATION * both + (1 - RELAXATION) * previous + self.epigraphs_dual
-        d = self.sampled.rows.shape[1]
+        d = self.clean.rows.shape[1]
         self.epigraphs = point.copy()
         if self.uniform:
             both_sides = np.concatenate(point, axis=1)
@@ -193,7 +193,7 @@ class RobustADMM:
         return both - self.epigraphs, self.epigraphs - previous, self.epigraphs, self.epigraphs_dual
 
     def _cone_step(self, blocks, reaches):
-        slack = self.signs * (self.sampled.rows @ blocks)
+        slack = self.signs * (self.clean.rows @ blocks)
         reach = self.reaches @ reaches
         before = self.slack, self.reach
         above = RELAXATION * slack + (1 - RELAXATION) * self.slack - self.pull
@@ -263,13 +263,13 @@ def _feature_scale(radii, dual):
     return np.where(radii[0] > 0, radii[0] / max(radii[0].max(), 1e-300), 1.0)
 
 
-def _rescaled(sampled, scale):
-    problem = sampled.problem
+def _rescaled(clean, scale):
+    problem = clean.problem
     return replace(
-        sampled,
+        clean,
         problem=replace(problem, design=Design(problem.rows / scale, problem.weights)),
-        gates=sampled.gates * scale[:, None],
-        directions=sampled.directions * scale[:, None],
+        gates=clean.gates * scale[:, None],
+        directions=clean.directions * scale[:, None],
     )
 
 

@@ -23,7 +23,8 @@ is more than zero is one more such norm: the bound then holds for its blocks as 
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from ..bounds.dual import Certified, balance, resolution
+from ..bounds.dual import Certified, resolution
+from ..core.losses import balance
 from ..program.units import Solution
 
 
@@ -45,50 +46,50 @@ def certify_robust(program, blocks, bias, dual_point, *, left_out=None):
     Certified
     """
     slopes, amounts, gradients, cones, moves = dual_point
-    sampled = program.sampled
+    clean = program.clean
     slopes, amounts, gradients = _admissible(program, slopes, amounts, gradients)
-    pull = (sampled.weights[:, None] * gradients).T @ sampled.patterns
-    signs = np.where(sampled.patterns, 1.0, -1.0)
+    pull = (clean.weights[:, None] * gradients).T @ clean.patterns
+    signs = np.where(clean.patterns, 1.0, -1.0)
     cones = np.maximum(cones, 0.0)
     points = np.concatenate([-pull, pull], axis=1)
-    points += sampled.rows.T @ (np.concatenate([signs, signs], axis=1) * cones)
+    points += clean.rows.T @ (np.concatenate([signs, signs], axis=1) * cones)
     points += _admissible_moves(program, points, moves, program.radii.T @ cones)
     # blocks of a face pull in its subspace only
     points = np.stack([program.on_faces(side) for side in np.split(points, 2, axis=1)])
     largest = np.sqrt(np.einsum("sji,sji->si", points, points).max(initial=0.0))
     if left_out is not None:
-        pull = (sampled.weights[:, None] * gradients).T @ left_out
+        pull = (clean.weights[:, None] * gradients).T @ left_out
         ball = program.perturbation.ball
-        left = largest_projection(sampled.rows, program.radii, left_out, pull, ball)
+        left = largest_projection(clean.rows, program.radii, left_out, pull, ball)
         largest = max(largest, left)
-    kappa = max(1.0, largest / sampled.alpha)
+    kappa = max(1.0, largest / clean.alpha)
     slopes, amounts = slopes / kappa, amounts / kappa
-    if sampled.loss.target == "sign":
-        values = sampled.loss.conjugate(slopes, sampled.y)
+    if clean.loss.target == "sign":
+        values = clean.loss.conjugate(slopes, clean.y)
     else:
-        values = 0.5 * amounts**2 + slopes * sampled.y
+        values = 0.5 * amounts**2 + slopes * clean.y
     v, w = program.feasible_point(*blocks)
     return Certified(
         Solution(v, w, bias, slopes),
         program.objective(v, w, bias),
-        max(0.0, -float(sampled.weights @ values)),
-        resolution(sampled),
+        max(0.0, -float(clean.weights @ values)),
+        resolution(clean),
     )
 
 
 def constant_point(program, bias, slopes):
     """Arguments of `certify_robust` for the network without neurons."""
-    d, P = program.sampled.gates.shape
-    gradients = slopes[:, None] * program.sampled.rows
+    d, P = program.clean.gates.shape
+    gradients = slopes[:, None] * program.clean.rows
     zero = np.zeros((len(slopes), 2 * P)), np.zeros((d, 2 * P))
     return np.zeros((2, d, P)), bias, (slopes, np.abs(slopes), gradients, *zero)
 
 
 def _admissible(program, slopes, amounts, gradients):
     """Slopes that sum to zero if there is an intercept; the rest shrinks along."""
-    if not program.sampled.fit_intercept:
+    if not program.clean.fit_intercept:
         return slopes, amounts, gradients
-    balanced = balance(slopes, program.sampled.weights)
+    balanced = balance(slopes, program.clean.weights)
     share = np.divide(balanced, slopes, out=np.ones_like(slopes), where=slopes != 0)
     return balanced, share * amounts, share[:, None] * gradients
 

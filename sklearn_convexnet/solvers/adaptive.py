@@ -1,11 +1,15 @@
 r"""Adaptive patterns: descend, price, descend again; then certify on the patterns found.
 
-The sampled program is an upper bound of the training problem, and a loose one where the sample is
+The program over patterns is an upper bound of the training problem, loose where the sample is
 drawn blindly. Here its patterns are chosen: neurons descend on their own objective (`Descent`), the
 neurons that the dual variables ask for join them (`price`), and both repeat until a round gains
 nothing worth its while. This is column generation on the convex program, with columns that move.
-The patterns of the neurons that are left make the sampled program; the network is a feasible point
+The patterns of the neurons that are left make the program; the network is a feasible point
 of it, and the slopes of its loss all but optimal dual variables.
+
+Neurons that several outputs share have no convex program over patterns that is as cheap. There the
+dual variables are searched for missing neurons between the stages of the descent, until the bound
+that they give is within the tolerance.
 
 A descent that smooths kinks is blind to rows closer than that, and its minimum may lie far above
 the optimum. Where rows are few and the program is cheap, its own dual variables are priced as well
@@ -35,6 +39,8 @@ _INITIAL_SIZE = 0.3
 _DESCENT = ((0.3, 60), (0.1, 60), (0.03, 60))
 _ROUND = (0.02, 60)
 _SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
+# more of it where outputs share the neurons, with new neurons each time
+_MORE = ((0.0002, 500),) * 3
 # smoothing at which single precision, where it resolves the rows, is still exact enough
 _SINGLE_DOWN_TO = 0.003
 # share of the objective that a round must gain to be followed by another: per row that it costs,
@@ -96,7 +102,14 @@ def solve_adaptive(
         search = _Search(program, tol, max_iter, rng, record, workers)
         search.start(warm_start)
         search.rounds()
-        found, certified = search.certify()
+        shared = program.problem.is_shared
+        found, certified = search.shared() if shared else search.certify()
+    if shared:
+        result = certified
+        if solver.bounds_of == "scp":
+            final = solve(found, solver, tol=tol, max_iter=max(search.left, 1), random_state=rng)
+            result = _best_of(result, final, tol)
+        return found, result
     # no neuron lowers the objective: whatever the patterns, the constant network is optimal
     result = None if found is None else _result(found, search, certified, tol)
     found = program if found is None else found
@@ -175,8 +188,8 @@ def _grow(program, result, solve_on, *, tol, max_iter, rng):
 
 
 @dataclass(frozen=True)
-class _Uncertified:
-    """The objective of a network of which nothing else is known."""
+class _Bounds:
+    """The objective of a network, and a lower bound; nothing else is known without one."""
 
     upper_bound: float
     lower_bound: float = 0.0
@@ -215,11 +228,11 @@ class _Search:
             return
         n, gates = self.problem, self.problem.design.coordinates(self.program.gates)
         norms = np.sqrt(np.einsum("ji,ji->i", gates, gates))
-        signs = self.rng.choice([-1.0, 1.0], gates.shape[1])
+        outputs = _unit_outputs(self.rng, gates.shape[1], n.y.shape[1:])
         # the network has to span the targets, not their distance from zero
         spread = root_mean_square(n.y - self.bias, n.weights) if n.loss.target == "real" else 1.0
         size = _INITIAL_SIZE * np.sqrt(spread) if spread > 0 else _INITIAL_SIZE
-        neurons = size * gates / norms, size * signs, self.bias
+        neurons = size * gates / norms, size * outputs, self.bias
         self.descent = Descent(n, *neurons, self.workers)
         self.scale = self.descent.typical_activation
         for stage in _DESCENT:
@@ -236,12 +249,12 @@ class _Search:
                 problem, slopes, self._starts(), dtype=self.precision, workers=self.workers
             )
             above = problem.alpha + 0.1 * (priced.largest - problem.alpha)
-            most = max(_JOINING, int(_GROWTH * self.descent.outputs.size))
+            most = max(_JOINING, int(_GROWTH * len(self.descent.outputs)))
             joining = distinct(problem, priced, above=above, most=most)
             if joining.size == 0 or self.left <= 0:
                 return
             before = self.best.objective
-            self.descent.add(priced.directions[:, joining], priced.signs[joining])
+            self.descent.add(priced.directions[:, joining], priced.outputs[joining])
             self._descend(*_ROUND)
             if self.best.objective > before * (1.0 - worth):
                 return
@@ -264,13 +277,64 @@ class _Search:
                 return best
             self._descend(*stage)
 
+    def shared(self):
+        """Sharpen and grow the best network until a search finds all but the tolerance proved.
+
+        Returns
+        -------
+        program : PatternProgram
+            Over the patterns of the neurons; that of the start where there are none.
+        result : Result
+        """
+        problem, units = self.problem, self.problem.units
+        for stage in (*_SHARPENING, *_MORE, None):
+            best = self.best
+            dual = search_dual(
+                problem.user,
+                units.slope * best.slopes,
+                self.rng,
+                problem.design.directions(best.directions),
+                n_starts=_STARTS,
+                workers=self.workers,
+            )
+            lower = min(dual.lower_bound / units.objective, best.objective)
+            bounds = _Bounds(best.objective, lower, relative_gap(best.objective, lower))
+            self.record("search", self.n_iter, bounds)
+            if bounds.gap <= self.tol or self.left <= 0 or stage is None:
+                break
+            self.descent.add(dual.joining.directions, dual.joining.outputs)
+            self._descend(*stage)
+        return self._shared_result(best, bounds, dual.slopes)
+
+    def _shared_result(self, best, bounds, slopes):
+        problem, units = self.problem, self.problem.units
+        network = problem.user_network(best.directions, best.outputs, best.bias)
+        objective = problem.user.network_objective(network)
+        gates, strict = strict_gates(
+            problem.user.rows, problem.design.directions(best.directions), self.rng
+        )
+        strict &= activation_patterns(problem.user.rows, gates).any(axis=0)
+        program = self.program.with_gates(gates[:, strict]) if strict.any() else self.program
+        return program, Result(
+            network=network,
+            objective=objective,
+            upper_bound=objective,
+            lower_bound=units.objective * bounds.lower_bound,
+            gap=bounds.gap,
+            bounds_of="searched",
+            n_iter=self.n_iter,
+            status=self.record.status(bounds.gap, self.tol, "max_iter"),
+            history=self.record.history,
+            solution=Solution(None, None, network.output_biases, units.slope * slopes),
+        )
+
     def _descend(self, width, max_iter):
         descent = self.descent
         dtype = self.precision if width >= _SINGLE_DOWN_TO else np.float64
         descent.run(width * self.scale, max(min(max_iter, self.left), 1), dtype)
         if self.best is None or descent.objective <= self.best.objective:
             self.best = copy.copy(descent)
-        self.record("descent", descent.n_iter, _Uncertified(self.best.objective))
+        self.record("descent", descent.n_iter, _Bounds(self.best.objective))
 
     def _starts(self):
         """Random directions, and those of the neurons."""
@@ -303,6 +367,14 @@ class _Search:
         certified, _ = certify(program, *blocks, best.bias, best.slopes, tol=self.tol)
         self.record("certify", self.n_iter, certified)
         return found, certified
+
+
+def _unit_outputs(rng, n_neurons, shape):
+    """Random output weights of norm one: signs, or directions among several outputs."""
+    if not shape:
+        return rng.choice([-1.0, 1.0], n_neurons)
+    outputs = rng.standard_normal((n_neurons, *shape))
+    return outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
 
 
 def _keys(patterns):
@@ -347,7 +419,7 @@ def _result(program, search, certified, tol):
         upper_bound=problem.units.objective * certified.upper_bound,
         lower_bound=problem.units.objective * certified.lower_bound,
         gap=certified.gap,
-        bounds_of="sampled",
+        bounds_of="patterns",
         n_iter=search.n_iter,
         status=search.record.status(certified.gap, tol, "max_iter"),
         history=search.record.history,

@@ -42,7 +42,7 @@ class BaseSolver:
 
         Parameters
         ----------
-        program : SampledProgram
+        program : PatternProgram
             In normalised units.
         tol : float
             Relative duality gap to reach.
@@ -79,11 +79,12 @@ class Result:
         Value of its dual at a feasible point.
     gap : float
         ``(upper_bound - lower_bound) / upper_bound``.
-    bounds_of : {"global", "sampled", "scp", "relaxed"}
+    bounds_of : {"global", "patterns", "scp", "searched", "relaxed"}
         What the bounds enclose: the optimum over all networks (every pattern is in the
-        program), the optimum of the sampled program, or that of the sampled convex program
-        with a fixed first layer. "relaxed": robust training by descent, where nothing is known
-        from below.
+        program), the optimum of the program over the given patterns, or that of the sampled convex
+        program with a fixed first layer. "searched": the optimum over all networks, if a search has
+        missed no neuron, where several outputs share the neurons. "relaxed": robust training by
+        descent, where nothing is known from below.
     n_iter : int
         Iterations of the solver (of the polish included).
     status : {"optimal", "converged", "max_iter", "stalled", "too_large", "stopped"}

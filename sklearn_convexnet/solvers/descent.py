@@ -1,9 +1,9 @@
-r"""descent of the network itself: L-BFGS on its training objective, the kinks smoothed.
+r"""Descent of the network itself: L-BFGS on its training objective, the kinks smoothed.
 
-The objective of the neurons :math:`(u_j, a_j)` and the output bias c,
+The objective of the neurons :math:`(u_j, a_j)` and the output biases c,
 
-.. math:: \sum_k \omega_k \ell\Big(\sum_j a_j \sigma_\tau(x_k^\top u_j) + c, y_k\Big)
-    + \tfrac{\alpha}{2} \sum_j (\|u_j\|^2 + a_j^2),
+.. math:: \sum_k \omega_k \ell\Big(\sum_j \sigma_\tau(x_k^\top u_j) a_j + c, y_k\Big)
+    + \tfrac{\alpha}{2} \sum_j (\|u_j\|^2 + \|a_j\|^2),
 
 has kinks where a row lies on the hyperplane of a neuron, and minima like to sit on them: L-BFGS
 creeps there. With the ReLU rounded off within :math:`\tau` of its kink,
@@ -22,9 +22,6 @@ from scipy.optimize import Bounds, minimize
 from ..core.parallel import ALONE
 from ..core.rows import block_size, blocks, multiply, stretches, weighted_sum, with_constant
 
-# margins beyond which every loss of classification is zero to double precision
-_LARGEST_MARGIN = 80.0
-
 # neurons weaker than this share of the strongest are dropped
 _NEGLIGIBLE = 1e-4
 # relative decrease in an iteration at which L-BFGS gives up
@@ -34,42 +31,14 @@ _HISTORY, _STEPS_KEPT = 2**24, (5, 20)
 
 
 def constant_network(y, weights, loss, *, fit_intercept):
-    """Best bias of a network without neurons.
+    """Best bias of a network without neurons, and slopes of the loss there, see `Loss.constant`.
 
-    Parameters
-    ----------
-    y, weights : ndarray of shape (n_samples,)
-    loss : Loss
-    fit_intercept : bool
-        Without it the bias is zero.
-
-    Returns
-    -------
-    bias : float
-    slopes : ndarray of shape (n_samples,)
-        Subgradients of the loss at the bias; their weighted sum is zero at an interior
-        minimum. Where the loss has kinks they are chosen between the slopes on both sides.
+    Without an intercept the bias is zero.
     """
-    if not fit_intercept:
-        return 0.0, loss.derivative(np.zeros_like(y), y)
-    if loss.target == "real":
-        low, high = float(y.min()), float(y.max())
-    else:
-        low, high = -_LARGEST_MARGIN, _LARGEST_MARGIN
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        if not low < middle < high:
-            break
-        if weights @ loss.derivative(np.full_like(y, middle), y) > 0:
-            high = middle
-        else:
-            low = middle
-    left = loss.derivative(np.full_like(y, low), y)
-    right = loss.derivative(np.full_like(y, high), y)
-    down, up = float(weights @ left), float(weights @ right)
-    share = np.clip(-down / (up - down), 0.0, 1.0) if up > down else 0.5
-    values = [weights @ loss.value(np.full_like(y, end), y) for end in (low, high)]
-    return (low, high)[int(np.argmin(values))], (1.0 - share) * left + share * right
+    if fit_intercept:
+        return loss.constant(y, weights)
+    bias = np.zeros(y.shape[1:])[()]
+    return bias, loss.derivative(np.zeros_like(y), y)
 
 
 class Descent:
@@ -81,17 +50,17 @@ class Descent:
         In normalised units.
     directions : ndarray of shape (d, m)
         Hidden weights.
-    outputs : ndarray of shape (m,)
+    outputs : ndarray of shape (m,) or (m, n_outputs)
         Output weights.
-    bias : float
-        Output bias.
+    bias : float or ndarray of shape (n_outputs,)
+        Output biases.
     workers : Workers, default=ALONE
         For the rows.
 
     Attributes
     ----------
     directions, outputs, bias
-        The neurons now; balanced, ``norm(directions[:, j]) == abs(outputs[j])``, after `run`.
+        The neurons now; balanced, ``norm(directions[:, j]) == norm(outputs[j])``, after `run`.
     n_iter : int
         Iterations so far.
     """
@@ -99,7 +68,7 @@ class Descent:
     def __init__(self, problem, directions, outputs, bias, workers=ALONE):
         self.problem = problem
         self.workers = workers
-        self.directions, self.outputs, self.bias = directions, outputs, float(bias)
+        self.directions, self.outputs, self.bias = directions, outputs, bias
         self.n_iter = 0
         self.width = 0.0
 
@@ -108,21 +77,21 @@ class Descent:
 
         The activations are computed in precision `dtype`.
         """
-        d, m = self.directions.shape
         self.width = width
-        objective = _SmoothObjective(self.problem, width, m, dtype, self.workers)
-        start = np.concatenate([self.directions.ravel(), self.outputs, [self.bias]])
+        parts = self.directions, self.outputs, np.asarray(self.bias)
+        objective = _SmoothObjective(self.problem, width, parts, dtype, self.workers)
+        start = np.concatenate([part.ravel() for part in parts])
         found = minimise(objective, start, max_iter)
         self.n_iter += int(found.nit)
-        directions, outputs = found.x[: d * m].reshape(d, m), found.x[d * m : -1]
+        directions, outputs, bias = objective.parts(found.x)
         self.directions, self.outputs = balanced(directions, outputs)
-        self.bias = float(found.x[-1])
+        self.bias = bias[()]
 
-    def add(self, directions, signs):
-        """Join new neurons, small enough not to disturb the others."""
-        size = 0.1 * (np.median(np.abs(self.outputs)) if self.outputs.size else 1.0)
+    def add(self, directions, outputs):
+        """Join new neurons, of unit norm, small enough not to disturb the others."""
+        size = 0.1 * (np.median(amplitudes(self.outputs)) if self.outputs.size else 1.0)
         self.directions = np.concatenate([self.directions, size * directions], axis=1)
-        self.outputs = np.concatenate([self.outputs, size * signs])
+        self.outputs = np.concatenate([self.outputs, size * outputs])
 
     @property
     def predictions(self):
@@ -189,42 +158,56 @@ def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
     )
 
 
+def amplitudes(outputs):
+    """Norms of the output weights of the neurons, one each or several."""
+    return np.abs(outputs) if outputs.ndim == 1 else np.linalg.norm(outputs, axis=1)
+
+
 def balanced(directions, outputs, *, negligible=_NEGLIGIBLE):
-    """The same neurons with ``norm(directions[:, j]) == abs(outputs[j])``, without weak ones."""
-    norms = np.sqrt(np.einsum("ji,ji->i", directions, directions))
-    strengths = norms * np.abs(outputs)
+    """The same neurons with ``norm(directions[:, j]) == norm(outputs[j])``, without weak ones."""
+    norms, sizes = np.sqrt(np.einsum("ji,ji->i", directions, directions)), amplitudes(outputs)
+    strengths = norms * sizes
     kept = strengths > negligible * strengths.max(initial=0.0)
-    sizes = np.sqrt(strengths[kept])
-    return directions[:, kept] * (sizes / norms[kept]), np.sign(outputs[kept]) * sizes
+    roots = np.sqrt(strengths[kept])
+    outputs = (outputs[kept].T / sizes[kept] * roots).T
+    return directions[:, kept] * (roots / norms[kept]), outputs
 
 
 class _SmoothObjective:
     """Value and gradient of the smoothed objective, in blocks of rows that stay in the cache."""
 
-    def __init__(self, problem, width, m, dtype=np.float64, workers=ALONE):
-        self.problem, self.width, self.m = problem, width, m
-        self.workers = workers
+    def __init__(self, problem, width, parts, dtype=np.float64, workers=ALONE):
+        self.problem, self.width, self.workers = problem, width, workers
+        self.shapes = [part.shape for part in parts]
+        self.ends = np.cumsum([part.size for part in parts])[:-1]
         # a column for the half in the slope (z + width) / (2 width)
         self.rows = with_constant(problem.rows, dtype=dtype)
         self.stretches = stretches(self.rows)
 
+    def parts(self, point):
+        """Directions, output weights and biases of a point."""
+        parts = zip(np.split(point, self.ends), self.shapes, strict=True)
+        return [part.reshape(shape) for part, shape in parts]
+
     def __call__(self, point):
-        problem, width, m = self.problem, self.width, self.m
-        d = problem.rows.shape[1]
-        directions, outputs = point[: d * m].reshape(d, m), point[d * m : -1]
-        scaled = np.concatenate([directions / (2.0 * width), np.full((1, m), 0.5)])
+        problem, width = self.problem, self.width
+        directions, outputs, bias = self.parts(point)
+        scaled = np.concatenate([directions / (2.0 * width), np.full_like(directions[:1], 0.5)])
         scaled = scaled.astype(self.rows.dtype)
         heights = (width * outputs).astype(self.rows.dtype)
 
         def of_stretch(stretch):
-            return self._of_stretch(stretch, scaled, heights, point[-1])
+            return self._of_stretch(stretch, scaled, heights, bias)
 
         loss, by_direction, by_output, by_bias = self.workers.total(of_stretch, self.stretches)
-        value = 0.5 * problem.alpha * (point[:-1] @ point[:-1]) + loss
+        penalised = point[: self.ends[-1]]
+        value = 0.5 * problem.alpha * (penalised @ penalised) + loss
         gradient = problem.alpha * point
-        gradient[: d * m] += (by_direction * outputs).ravel()
-        gradient[d * m : -1] += width * by_output
-        gradient[-1] = by_bias if problem.fit_intercept else 0.0
+        of_directions, of_outputs, of_bias = self.parts(gradient)
+        # of one output it is the same factor for all rows; of several it is in the sum
+        of_directions += by_direction * outputs if outputs.ndim == 1 else by_direction / width
+        of_outputs += width * by_output
+        of_bias[...] = by_bias if problem.fit_intercept else 0.0
         return value, gradient
 
     def _of_stretch(self, stretch, scaled, heights, bias):
@@ -234,7 +217,8 @@ class _SmoothObjective:
         size = min(block_size(self.rows), stretch.stop - stretch.start)
         buffers = np.empty((2, size, m), dtype)
         ends = np.array([0.0, 1.0], dtype)
-        loss, by_direction, by_output, by_bias = 0.0, np.zeros((d - 1, m)), np.zeros(m), 0.0
+        loss, by_direction, by_output = 0.0, np.zeros((d - 1, m)), np.zeros(heights.shape)
+        by_bias = np.zeros(heights.shape[1:])
         for part, rows in blocks(self.rows, stretch):
             weights = problem.weights[part]
             hidden, slope = buffers[:, : len(weights)]
@@ -246,12 +230,16 @@ class _SmoothObjective:
             np.multiply(hidden, slope, out=hidden)
             f = hidden @ heights + bias
             losses, slopes = smooth_loss(problem.loss, f, problem.y[part], self.width)
-            pull = weights * slopes
+            pull = (weights * slopes.T).T
             loss += weights @ losses
-            by_bias += pull.sum()
+            by_bias += pull.sum(axis=0)
             pull = pull.astype(dtype)
-            by_direction += weighted_sum(rows[:, :-1], pull, slope)
-            by_output += pull @ hidden
+            by_output += (pull.T @ hidden).T
+            if pull.ndim == 1:
+                by_direction += weighted_sum(rows[:, :-1], pull, slope)
+            else:
+                slope *= pull @ heights.T
+                by_direction += rows[:, :-1].T @ slope
         return loss, by_direction, by_output, by_bias
 
 
@@ -261,4 +249,5 @@ def smooth_loss(loss, f, y, width):
         return loss.value(f, y), loss.derivative(f, y)
     near = loss.prox(f, y, width)
     slopes = (f - near) / width
-    return loss.value(near, y) + 0.5 * width * slopes**2, slopes
+    squares = (slopes**2).reshape(len(f), -1).sum(axis=1)
+    return loss.value(near, y) + 0.5 * width * squares, slopes

@@ -7,15 +7,29 @@ With unit directions :math:`u_1, \dots, u_N` the first layer is fixed,
 
 (Bai, Gautam & Sojoudi, arXiv 2201.01965). With blocks of one coordinate it is the problem of the
 interior point, without cones.
+
+Several outputs share the layer: with :math:`a_i \in \mathbb{R}^K` the penalty is
+:math:`\alpha \sum_i \|a_i\|_2`, a group lasso, whose dual asks for
+:math:`\|\Lambda^\top (X u_i)_+\|_2 \le \alpha`. As :math:`\|a\|_2 = \min_{s b = a}
+(s^2 + \|b\|_2^2) / 2`, L-BFGS solves it in the smooth variables (s, b); the gap tells how well.
 """
 
 import numpy as np
 
-from ..bounds.dual import Certified, admissible_slopes, dual_value, resolution
-from ..core.rows import times
+from ..bounds.dual import Certified, admissible_slopes, dual_value, resolution, tighter
+from ..core.parallel import ALONE
+from ..core.rows import stretches, times
 from ..program.units import Solution
 from .base import BaseSolver
+from .descent import constant_network, minimise, smooth_loss
 from .interior import GatedBlocks, InteriorPoint
+
+# shares of the largest output weight below which others are left out, the largest first, if that
+# costs no more than a share of the objective
+_THRESHOLDS, _WORTH = (1e-4, 1e-6, 1e-8, 0.0), 1e-6
+# of the group lasso: sizes at the start, smoothing of the kinks in units of a typical activation,
+# and relative decreases at which L-BFGS is asked for bounds
+_START, _WIDTH, _PROGRESS = 0.1, 0.1, (1e-5, 1e-7, 1e-9, 1e-11, 1e-13)
 
 
 class FixedLayer(BaseSolver):
@@ -65,7 +79,7 @@ def _solve_scp(program, tol, max_iter, workers):
     lower = dual_value(program, slopes, np.abs(features.T @ (program.weights * slopes)).max())
     certified = None
     size = np.abs(method.theta[:, 0])
-    for threshold in (1e-4, 1e-6, 1e-8, 0.0):
+    for threshold in _THRESHOLDS:
         a = np.where(size > threshold * size.max(), method.theta[:, 0], 0.0)
         outputs = features @ a + method.bias
         upper = float(
@@ -78,3 +92,113 @@ def _solve_scp(program, tol, max_iter, workers):
                 Solution(v, w, method.bias, slopes), upper, lower, resolution(program)
             )
     return certified, method.n_iter
+
+
+def solve_shared_layer(program, *, tol, max_iter, record, workers=ALONE):
+    """Solve the sampled convex program of several outputs over the directions of a program.
+
+    Parameters
+    ----------
+    program : PatternProgram
+        In normalised units.
+    tol : float
+        Relative duality gap to reach.
+    max_iter : int
+    record : Record
+    workers : Workers, default=ALONE
+        For the rows.
+
+    Returns
+    -------
+    outputs : ndarray of shape (n_directions, n_outputs)
+        Output weights.
+    certified : Certified
+        Bounds of this program, with the biases and the slopes.
+    n_iter : int
+    """
+    problem = program.problem
+    features = np.maximum(times(program.rows, program.directions), 0.0)
+    layer, n_iter, best = _SharedLayer(problem, features, workers), 0, None
+    smooth = np.isfinite(problem.loss.curvature)
+    widths = [_WIDTH] if smooth else _WIDTH * 0.1 ** np.arange(1, 8)
+    scale = float(np.sqrt((features**2).mean())) or 1.0
+    for width in widths:
+        layer.width = width * scale
+        for progress in _PROGRESS if smooth else _PROGRESS[:3]:
+            left = max_iter - n_iter
+            if left <= 0:
+                break
+            found = minimise(layer, layer.point, left, progress=progress)
+            n_iter += int(found.nit)
+            layer.point = found.x
+            outputs, bounds = layer.certify()
+            if best is None or bounds.upper_bound <= best[1].upper_bound:
+                best = outputs, tighter(best[1], bounds) if best else bounds
+            else:
+                best = best[0], tighter(best[1], bounds)
+            stop = record("descent", n_iter, best[1])
+            if stop or best[1].gap <= tol:
+                return *best, n_iter
+    return *best, n_iter
+
+
+class _SharedLayer:
+    """The objective of the group lasso in (s, b, c), smoothed where the loss has kinks."""
+
+    def __init__(self, problem, features, workers):
+        self.problem, self.features, self.workers = problem, features, workers
+        self.width = 0.0
+        n_outputs, N = problem.y.shape[1], features.shape[1]
+        bias, slopes = constant_network(
+            problem.y, problem.weights, problem.loss, fit_intercept=problem.fit_intercept
+        )
+        # towards what each direction would gain
+        gains = -features.T @ (problem.weights[:, None] * slopes)
+        sizes = np.linalg.norm(gains, axis=1, keepdims=True)
+        start = _START * gains / np.where(sizes > 0, sizes, 1.0)
+        self.ends = [N, N + N * n_outputs]
+        self.point = np.concatenate([np.full(N, _START), start.ravel(), bias])
+
+    def parts(self, point):
+        """Sizes, unscaled output weights and biases of a point."""
+        s, b, c = np.split(point, self.ends)
+        return s, b.reshape(len(s), -1), c
+
+    def __call__(self, point):
+        problem, (s, b, c) = self.problem, self.parts(point)
+        outputs = s[:, None] * b
+
+        def of_stretch(part):
+            features = self.features[part]
+            f = features @ outputs + c
+            losses, slopes = smooth_loss(problem.loss, f, problem.y[part], self.width)
+            pull = problem.weights[part, None] * slopes
+            return problem.weights[part] @ losses, features.T @ pull, pull.sum(axis=0)
+
+        loss, pull, by_bias = self.workers.total(of_stretch, stretches(self.features))
+        penalised = point[: self.ends[1]]
+        gradient = problem.alpha * point
+        of_s, of_b, of_c = self.parts(gradient)
+        of_s += np.einsum("jc,jc->j", pull, b)
+        of_b += s[:, None] * pull
+        of_c[:] = by_bias if problem.fit_intercept else 0.0
+        return loss + 0.5 * problem.alpha * (penalised @ penalised), gradient
+
+    def certify(self):
+        """Output weights, those that hardly count left out, and bounds of the program."""
+        problem, (s, b, c) = self.problem, self.parts(self.point)
+        outputs = s[:, None] * b
+        slopes = smooth_loss(problem.loss, self.features @ outputs + c, problem.y, self.width)[1]
+        slopes = admissible_slopes(problem, slopes)
+        pull = self.features.T @ (problem.weights[:, None] * slopes)
+        lower = dual_value(problem, slopes, np.linalg.norm(pull, axis=1).max(initial=0.0))
+        sizes = np.linalg.norm(outputs, axis=1)
+        upper = np.inf
+        for threshold in _THRESHOLDS:
+            kept = np.where(sizes > threshold * sizes.max(initial=0.0), sizes, 0.0)
+            trial = np.where(kept[:, None] > 0, outputs, 0.0)
+            losses = problem.loss.value(self.features @ trial + c, problem.y)
+            value = float(problem.weights @ losses + problem.alpha * kept.sum())
+            if value < upper * (1.0 - _WORTH):
+                best, upper = trial, value
+        return best, Certified(Solution(None, None, c, slopes), upper, lower, resolution(problem))

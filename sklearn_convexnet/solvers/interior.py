@@ -30,8 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bounds.dual import balance
-from ..core.losses import Loss
+from ..core.losses import Loss, balance
 from ..core.parallel import ALONE
 from ..core.rows import CHUNK
 from .coupling import Coupling

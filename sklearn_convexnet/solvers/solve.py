@@ -13,8 +13,8 @@ from ..program.shard import Shards
 from ..program.units import Solution
 from .admm import ADMM, iterate, kronecker_admm
 from .base import BaseSolver, Record, Result, check_options, generator
-from .descent import constant_network
-from .fixed_layer import FixedLayer
+from .descent import balanced, constant_network
+from .fixed_layer import FixedLayer, solve_shared_layer
 from .linear_step import CholeskyStep, CoordinateStep
 from .working_set import polish
 
@@ -46,7 +46,7 @@ def solve(
     Parameters
     ----------
     program : PatternProgram
-        The program, see `SampledProgram`.
+        The program, see `PatternProgram`.
     solver : {"admm", "admm-cholesky", "admm-rbcd", "scp"} or BaseSolver, default="admm"
         "admm": Kronecker-diagonalised ADMM, polished by an interior point on the blocks it finds
         (any loss). "admm-cholesky", "admm-rbcd": ADMM with the closed-form and the random
@@ -82,6 +82,8 @@ def solve(
     units = program.problem.natural_units
     record = Record(units.objective, on_check)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
+        if program.problem.is_shared:
+            return _solve_shared(program, solver, tol, max_iter, record, workers)
         best, n_iter = _optimal_constant(program.normalised, tol, record), 1
         if best is None:
             if solver.needs_dense_rows and issparse(program.rows):
@@ -100,11 +102,38 @@ def solve(
         upper_bound=units.objective * best.upper_bound,
         lower_bound=units.objective * best.lower_bound,
         gap=best.gap,
-        bounds_of=solver.bounds_of or ("global" if program.exhaustive else "sampled"),
+        bounds_of=solver.bounds_of or ("global" if program.exhaustive else "patterns"),
         n_iter=n_iter,
         status=status,
         history=record.history,
         solution=solution,
+    )
+
+
+def _solve_shared(program, solver, tol, max_iter, record, workers):
+    """The sampled convex program of outputs that share the directions of a program."""
+    if solver.bounds_of != FixedLayer.bounds_of:
+        raise ValueError(
+            f"solver must be {FixedLayer.name!r} where outputs share a hidden layer, got "
+            f"{solver.name!r}."
+        )
+    problem, directions = program.problem.normalised, program.normalised.directions
+    outputs, best, n_iter = solve_shared_layer(
+        program.normalised, tol=tol, max_iter=max_iter, record=record, workers=workers
+    )
+    network = problem.user_network(*balanced(directions, outputs), best.solution.bias)
+    units = problem.units
+    return Result(
+        network=network,
+        objective=program.network_objective(network),
+        upper_bound=units.objective * best.upper_bound,
+        lower_bound=units.objective * best.lower_bound,
+        gap=best.gap,
+        bounds_of=solver.bounds_of,
+        n_iter=n_iter,
+        status=record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled"),
+        history=record.history,
+        solution=Solution(None, None, network.output_biases, units.slope * best.solution.slopes),
     )
 
 

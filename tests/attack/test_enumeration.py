@@ -19,7 +19,7 @@ from truth import (
 from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLURegressor,
-    SampledProgram,
+    PatternProgram,
     SquaredError,
     solve,
 )
@@ -273,7 +273,7 @@ def test_programs_over_all_patterns(seed):
         intercept=case.intercept,
     )  # fmt: skip
     try:
-        program = SampledProgram(
+        program = PatternProgram.from_data(
             case.X, case.Y[:, 0], patterns, loss=case.loss, alpha=case.alpha,
             sample_weight=case.given, fit_intercept=case.intercept,
         )  # fmt: skip

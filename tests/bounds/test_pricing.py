@@ -10,7 +10,7 @@ from sklearn_convexnet.bounds import pricing
 from sklearn_convexnet.bounds.dual import dual_norms
 from sklearn_convexnet.bounds.pricing import Priced, ascend, distinct, price
 from sklearn_convexnet.core.parallel import Workers
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 
 seeds = st.integers(0, 10**6)
 
@@ -33,7 +33,7 @@ def test_ascents_climb(seed, d, rounded):
     kept = starts.copy()
     last = np.full(starts.shape[1], -np.inf)
     for max_iter in (1, 2, 3, 5, 10, 30, 100):
-        values, directions = ascend(rows, multipliers, starts, max_iter=max_iter)
+        values, directions, _ = ascend(rows, multipliers, starts, max_iter=max_iter)
         # a longer run repeats a shorter one, then goes on
         assert (values >= last).all()
         last = values
@@ -70,7 +70,7 @@ def test_threads_do_not_change_a_bit(dtype):
 @given(seed=seeds)
 def test_long_ascents_end_at_local_maxima(seed):
     rows, multipliers, starts = draw(seed, d=2)
-    values, directions = ascend(rows, multipliers, starts, max_iter=300)
+    values, directions, _ = ascend(rows, multipliers, starts, max_iter=300)
     # in the plane the neighbours are on both sides
     for angle in (1e-3, -1e-3):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -95,7 +95,7 @@ def test_many_starts_find_the_best_neuron_and_no_better(intercept, loss, seed):
     assert priced.largest >= norms.max() * (1 - 2e-4)
     # and so for each sign, v before w
     for sign, of_sign in zip((1.0, -1.0), np.split(norms, 2), strict=True):
-        found = priced.values[priced.signs == sign].max()
+        found = priced.values[priced.outputs == sign].max()
         assert found <= of_sign.max() * (1 + 1e-10) + 1e-15
     assert price(program, slopes, starts[:, :3]).largest <= norms.max() * (1 + 1e-10)
 
@@ -107,11 +107,11 @@ def test_priced_directions_are_sorted_and_have_their_values(seed):
     rng = np.random.RandomState(seed)
     slopes = rng.standard_normal(program.n_samples)
     priced = price(program, slopes, rng.standard_normal((4, 10)))
-    assert priced.values.shape == priced.signs.shape == (20,) and priced.directions.shape == (4, 20)
-    assert (np.diff(priced.values) <= 0).all() and (priced.signs == 1.0).sum() == 10
+    assert priced.values.shape == priced.outputs.shape == (20,) and priced.directions.shape == (4, 20)
+    assert (np.diff(priced.values) <= 0).all() and (priced.outputs == 1.0).sum() == 10
     multipliers = -program.weights * slopes
     values = multipliers @ np.maximum(program.rows @ priced.directions, 0.0)
-    np.testing.assert_allclose(priced.signs * values, priced.values, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(priced.outputs * values, priced.values, rtol=0, atol=1e-12)
     assert priced.largest == max(priced.values[0], 0.0)
 
 
@@ -122,7 +122,7 @@ def test_a_neuron_that_is_found_lowers_the_objective():
     hidden = np.maximum(program.rows @ priced.directions[:, 0], 0.0)
     for size in (1e-3, 1e-6):
         values = [
-            program.weights @ program.loss.value(a * priced.signs[0] * hidden, program.y)
+            program.weights @ program.loss.value(a * priced.outputs[0] * hidden, program.y)
             for a in (0.0, size)
         ]
         gain = (values[0] - values[1]) / size
@@ -143,11 +143,11 @@ def test_distinct_directions(seed, most, share):
     assert (priced.values[chosen] > above).all()
     patterns = program.rows @ priced.directions >= 0
     for sign in (1.0, -1.0):
-        of_sign = chosen[priced.signs[chosen] == sign]
+        of_sign = chosen[priced.outputs[chosen] == sign]
         assert len(of_sign) <= most
         # the best first, and each unlike those before
         assert (np.diff(of_sign) > 0).all()
-        wanted = np.flatnonzero((priced.signs == sign) & (priced.values > above))
+        wanted = np.flatnonzero((priced.outputs == sign) & (priced.values > above))
         apart = program.weights @ (patterns[:, wanted, None] != patterns[:, None, of_sign]).reshape(
             program.n_samples, -1
         )
@@ -165,7 +165,7 @@ def test_many_rows_are_told_apart_by_some(monkeypatch):
     program = draw_program(5, n=41, d=2)
     rng = np.random.RandomState(0)
     priced = price(program, rng.standard_normal(41), rng.standard_normal((3, 40)), max_iter=1)
-    some = SampledProgram(
+    some = PatternProgram.from_data(
         program.rows[::3], program.y[::3], program.patterns[::3], gates=program.gates, alpha=0.1,
         sample_weight=program.weights[::3],
     )  # fmt: skip
@@ -190,7 +190,7 @@ def test_rows_of_zeros_have_no_price():
     n, d = program.rows.shape
     slopes = np.random.RandomState(0).standard_normal(n)
     starts = np.random.RandomState(1).standard_normal((d, 10))
-    padded = SampledProgram(
+    padded = PatternProgram.from_data(
         np.concatenate([program.rows, np.zeros((3, d))]),
         np.append(program.y, np.ones(3)),
         np.concatenate([program.patterns, np.ones((3, program.n_patterns), dtype=bool)]),
@@ -220,8 +220,8 @@ def test_nothing_is_gained_without_multipliers():
 def test_single_precision_finds_about_the_same(seed):
     rows, multipliers, starts = draw(seed, d=4)
     kept = starts.copy()
-    expected, _ = ascend(rows, multipliers, starts, max_iter=30)
-    values, directions = ascend(rows, multipliers, starts, max_iter=30, dtype=np.float32)
+    expected, *_ = ascend(rows, multipliers, starts, max_iter=30)
+    values, directions, _ = ascend(rows, multipliers, starts, max_iter=30, dtype=np.float32)
     assert values.dtype == directions.dtype == np.float64
     # the values are those of the directions, to double precision
     np.testing.assert_allclose(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sklearn_convexnet.core.losses import get_loss
 from sklearn_convexnet.core.network import TwoLayerReLU
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 
 quick = settings(max_examples=20)
 seeds = st.integers(0, 2**31 - 1)
@@ -40,7 +40,7 @@ def random_program(rng, *, loss, intercept, n=12, d=3, P=6):
     gates = rng.standard_normal((rows.shape[1], P))
     gates[:, 0] = rows.mean(axis=0)
     patterns = rows @ gates >= 0
-    return SampledProgram(
+    return PatternProgram.from_data(
         X,
         y,
         patterns,

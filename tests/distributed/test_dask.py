@@ -50,8 +50,8 @@ def collections(*arrays, size=50):
 def same_problem(model, other):
     """The optima of both fits lie between all of their bounds."""
     bounds = [one.certificate_.detail for one in (model, other)]
-    upper = min(bound["sampled_upper_bound"] for bound in bounds)
-    lower = max(bound["sampled_lower_bound"] for bound in bounds)
+    upper = min(bound["program_upper_bound"] for bound in bounds)
+    lower = max(bound["program_lower_bound"] for bound in bounds)
     return upper >= lower * (1.0 - 1e-9)
 
 

@@ -344,10 +344,10 @@ def test_all_patterns_give_the_global_optimum():
     # and not because the training is bad
     assert min(found) <= model.objective_ * 1.02
     # a sample of the patterns does no better
-    sampled = Regressor(alpha=0.02).fit(X, y)
-    assert sampled.certificate_.kind == "searched"
-    assert sampled.objective_ >= model.certificate_.lower_bound
-    assert sampled.patterns_.shape[1] < model.patterns_.shape[1]
+    found = Regressor(alpha=0.02).fit(X, y)
+    assert found.certificate_.kind == "searched"
+    assert found.objective_ >= model.certificate_.lower_bound
+    assert found.patterns_.shape[1] < model.patterns_.shape[1]
 
 
 def test_too_many_patterns_are_refused_with_their_number():

@@ -19,8 +19,8 @@ from sklearn_convexnet import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     GradientDescentReLUClassifier,
+    PatternProgram,
     RobustConvexReLUClassifier,
-    SampledProgram,
     convex_relu_path,
     solve,
 )
@@ -98,7 +98,7 @@ def test_gap_against_time_of_two_fits_in_one_picture(moons, three):
 
 def test_result_of_a_solver_and_a_fit_without_lower_bounds():
     gates = np.random.RandomState(0).standard_normal((2, 8))
-    program = SampledProgram(X, X[:, 0], X @ gates >= 0, alpha=0.05, gates=gates)
+    program = PatternProgram.from_data(X, X[:, 0], X @ gates >= 0, alpha=0.05, gates=gates)
     result = solve(program, "admm", tol=1e-3)
     display = ConvergenceDisplay.from_result(result, tol=1e-3, y="gap")
     assert display.gap_line_.get_ydata()[-1] == result.gap <= display.tol

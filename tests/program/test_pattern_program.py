@@ -1,4 +1,4 @@
-"""The sampled program: its arrays, its objective, its units, and what it refuses."""
+"""The program over patterns: its arrays, its objective, its units, and what it refuses."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_convexnet.core.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, Huber, get_loss
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.program.patterns import sample_gates
 
 LOSSES = [*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES]
@@ -87,7 +87,7 @@ NAN[1, 1], INF[2, 0] = np.nan, -np.inf
 )
 def test_bad_arguments(changes, message):
     with pytest.raises(ValueError, match=message):
-        SampledProgram(**changed(**changes))
+        PatternProgram.from_data(**changed(**changes))
 
 
 def test_gates_of_all_columns_must_be_strict():
@@ -95,13 +95,13 @@ def test_gates_of_all_columns_must_be_strict():
     for gate in ([1.0, 0.0], [0.0, 0.0], [1.0, -1.0]):
         gates = np.array([gate]).T
         with pytest.raises(ValueError, match="gates must realise the patterns strictly"):
-            SampledProgram(X, np.ones(3), X @ gates >= 0, alpha=0.1, gates=gates)
+            PatternProgram.from_data(X, np.ones(3), X @ gates >= 0, alpha=0.1, gates=gates)
     # a row of zeros has no side
     X[0] = 0.0
     gates = np.array([[1.0, 1.0]]).T
     for side in (False, True):
         patterns = np.array([[side], [True], [True]])
-        SampledProgram(X, np.ones(3), patterns, alpha=0.1, gates=gates)
+        PatternProgram.from_data(X, np.ones(3), patterns, alpha=0.1, gates=gates)
 
 
 @pytest.mark.parametrize("intercept", [False, True])
@@ -109,7 +109,7 @@ def test_patterns_that_no_hyperplane_realises(intercept):
     X = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0]]) - 0.5
     xor = np.array([[1, 1, 0, 0], [0, 1, 0, 0]]).T
     with pytest.raises(ValueError) as error:
-        SampledProgram(X, np.ones(4), xor, alpha=0.1, fit_intercept=intercept)
+        PatternProgram.from_data(X, np.ones(4), xor, alpha=0.1, fit_intercept=intercept)
     message = str(error.value)
     # a corner can be cut off with a bias, not through the centre
     count = 1 if intercept else 2
@@ -121,8 +121,8 @@ def test_patterns_that_no_hyperplane_realises(intercept):
 @settings(max_examples=12)
 @given(seed=seeds, intercept=st.booleans())
 def test_gates_are_found_for_realisable_patterns(seed, intercept):
-    given_gates = SampledProgram(**arguments(seed, intercept=intercept))
-    found = SampledProgram(**{**arguments(seed, intercept=intercept), "gates": None})
+    given_gates = PatternProgram.from_data(**arguments(seed, intercept=intercept))
+    found = PatternProgram.from_data(**{**arguments(seed, intercept=intercept), "gates": None})
     np.testing.assert_array_equal(found.patterns, given_gates.patterns)
     assert (found.patterns == (found.rows @ found.gates > 0)).all()
     assert (np.abs(found.rows @ found.gates) > 1e-10).all()
@@ -133,7 +133,9 @@ def test_attributes():
     data["sample_weight"][[2, 5]] = 0.0
     repeated = np.concatenate([data["patterns"], 0 * data["patterns"][:, :1], data["patterns"]], 1)
     gates = np.concatenate([data["gates"], [[0.0]] * 3 + [[-1.0]], data["gates"]], axis=1)
-    program = SampledProgram(**{**data, "patterns": repeated, "gates": gates}, exhaustive=True)
+    program = PatternProgram.from_data(
+        **{**data, "patterns": repeated, "gates": gates}, exhaustive=True
+    )
     used = data["sample_weight"] > 0
     assert program.n_samples == 10 == used.sum()
     np.testing.assert_array_equal(program.rows[:, -1], 1.0)
@@ -149,18 +151,22 @@ def test_attributes():
     assert len(columns) == program.n_patterns
     assert program.patterns.any(axis=0).all()
     assert program.exhaustive and program.fit_intercept and program.alpha == 0.1
-    assert SampledProgram(**{**data, "sample_weight": None}).weights == pytest.approx(1 / 12)
+    assert PatternProgram.from_data(**{**data, "sample_weight": None}).weights == pytest.approx(
+        1 / 12
+    )
 
 
 def test_lists_and_integers_are_arrays():
-    program = SampledProgram([[1, 0], [0, 1]], [1, -1], [[1, 0], [0, 1]], loss="hinge", alpha=1)
+    program = PatternProgram.from_data(
+        [[1, 0], [0, 1]], [1, -1], [[1, 0], [0, 1]], loss="hinge", alpha=1
+    )
     assert program.rows.dtype == program.y.dtype == np.float64 and program.patterns.dtype == bool
 
 
 def test_arguments_are_left_alone():
     data = arguments()
     copies = {key: np.copy(value) for key, value in data.items()}
-    program = SampledProgram(**data)
+    program = PatternProgram.from_data(**data)
     assert program.normalised.rows is not program.rows
     program.rows[:] = 0.0
     for key, value in data.items():
@@ -170,7 +176,7 @@ def test_arguments_are_left_alone():
 @settings(max_examples=15)
 @given(seed=seeds, loss=st.sampled_from(LOSSES), intercept=st.booleans())
 def test_objective_from_the_formula(seed, loss, intercept):
-    program = SampledProgram(**arguments(seed, loss=loss, intercept=intercept))
+    program = PatternProgram.from_data(**arguments(seed, loss=loss, intercept=intercept))
     rng = np.random.RandomState(seed + 1)
     v, w = rng.standard_normal((2, *program.gates.shape))
     v[:, 0] = w[:, 0] = 0.0
@@ -187,7 +193,7 @@ def test_objective_from_the_formula(seed, loss, intercept):
 @settings(max_examples=25)
 @given(seed=seeds, intercept=st.booleans(), size=st.sampled_from([1e-9, 1.0, 1e6]))
 def test_feasible_points(seed, intercept, size):
-    program = SampledProgram(**arguments(seed, intercept=intercept))
+    program = PatternProgram.from_data(**arguments(seed, intercept=intercept))
     rng = np.random.RandomState(seed)
     blocks = size * rng.standard_normal((2, *program.gates.shape))
     blocks[0][:, -1] = 0.0
@@ -211,7 +217,7 @@ def test_feasible_points(seed, intercept, size):
 
 def test_violation_is_relative_to_the_largest_product():
     X = np.array([[1.0, 0.0], [0.0, 1.0]])
-    program = SampledProgram(X, np.ones(2), [[True], [False]], alpha=0.1)
+    program = PatternProgram.from_data(X, np.ones(2), [[True], [False]], alpha=0.1)
     v, w = np.array([[2.0], [-1.0]]), np.array([[1.0], [0.5]])
     assert program.violation(v, 0 * v) == 0.0
     assert program.violation(v, w) == 0.25
@@ -232,7 +238,7 @@ def test_normalised_units(seed, loss, intercept, scales, wide):
     data["gates"][: data["X"].shape[1]] /= 10.0 ** scales[0]
     if get_loss(loss).target == "real":
         data["y"] *= 10.0 ** scales[1]
-    program = SampledProgram(**data)
+    program = PatternProgram.from_data(**data)
     normalised, units = program.normalised, program.problem.natural_units
     squares = (normalised.rows**2).sum(axis=1) / program.rows.shape[1]
     assert normalised.weights @ squares == pytest.approx(1.0, rel=1e-9)
@@ -266,22 +272,22 @@ def test_normalised_units(seed, loss, intercept, scales, wide):
 
 
 def test_programs_of_other_targets_share_the_design():
-    program = SampledProgram(**arguments())
+    program = PatternProgram.from_data(**arguments())
     other = program.with_target(2.0 * program.y)
     assert other.problem.design is program.problem.design
     np.testing.assert_array_equal(other.y, 2.0 * program.y)
     assert program.normalised.problem.design is other.normalised.problem.design
-    fresh = SampledProgram(**changed(y=2.0 * arguments()["y"]))
+    fresh = PatternProgram.from_data(**changed(y=2.0 * arguments()["y"]))
     v, w = np.random.RandomState(0).standard_normal((2, *program.gates.shape))
     assert other.objective(v, w, 0.0) == fresh.objective(v, w, 0.0)
 
 
 def test_programs_of_another_penalty():
-    program = SampledProgram(**arguments())
+    program = PatternProgram.from_data(**arguments())
     other = program.with_target(program.y, alpha=3)
     assert (program.alpha, other.alpha) == (0.1, 3.0) and isinstance(other.alpha, float)
     assert program.with_target(program.y).alpha == 0.1
-    fresh = SampledProgram(**changed(alpha=3))
+    fresh = PatternProgram.from_data(**changed(alpha=3))
     v, w = np.random.RandomState(0).standard_normal((2, *program.gates.shape))
     assert other.objective(v, w, 0.0) == fresh.objective(v, w, 0.0)
     assert other.normalised.alpha == fresh.normalised.alpha
@@ -292,7 +298,7 @@ def test_programs_of_another_penalty():
 def test_programs_over_other_gates(loss, intercept):
     data = arguments(loss=loss, intercept=intercept)
     data["sample_weight"][3] = 0.0
-    program = SampledProgram(**data, exhaustive=True)
+    program = PatternProgram.from_data(**data, exhaustive=True)
     # a pattern twice: it is merged
     gates = arguments(5, P=9, intercept=intercept)["gates"]
     gates = np.concatenate([gates, 2.0 * gates[:, :1]], axis=1)
@@ -315,7 +321,7 @@ def test_programs_over_other_gates(loss, intercept):
 
 
 def test_other_gates_must_be_strict():
-    program = SampledProgram(**arguments())
+    program = PatternProgram.from_data(**arguments())
     x = program.rows[0]
     with pytest.raises(ValueError, match="gates must realise the patterns strictly"):
         program.with_gates(np.array([[x[1]], [-x[0]], [0.0]]))
@@ -323,11 +329,13 @@ def test_other_gates_must_be_strict():
 
 def test_rows_of_zeros_bound_no_cone():
     X = np.array([[0.0, 0.0], [1.0, 2.0], [-1.0, 1.0]])
-    program = SampledProgram(X, np.ones(3), [[True], [True], [True]], alpha=0.1)
+    program = PatternProgram.from_data(X, np.ones(3), [[True], [True], [True]], alpha=0.1)
     np.testing.assert_array_equal(program.cone_rows, X[1:])
     assert program.cone_patterns.shape == (2, 1)
     v = np.array([[0.3], [0.4]])
     point, _ = program.feasible_point(v, v)
     np.testing.assert_array_equal(point, v)
-    only_zeros = SampledProgram(np.zeros((2, 2)), np.ones(2), [[True]] * 2, alpha=0.1, gates=v)
+    only_zeros = PatternProgram.from_data(
+        np.zeros((2, 2)), np.ones(2), [[True]] * 2, alpha=0.1, gates=v
+    )
     assert only_zeros.n_patterns == 1 and len(only_zeros.cone_rows) == 0

@@ -33,7 +33,7 @@ from sklearn_convexnet import (
 )
 from sklearn_convexnet.bounds.dual import dual_value
 from sklearn_convexnet.core.losses import get_loss
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.program.patterns import activation_patterns, enumerate_gates
 from sklearn_convexnet.proof.certificate import (
     _affordable,
@@ -101,7 +101,7 @@ def test_no_network_is_below_the_bound(seed, loss, intercept, exhaustive, alpha)
     weights /= weights.sum()
     rows = np.concatenate([X, np.ones((n, int(intercept)))], axis=1)
     gates = enumerate_gates(rows, max_patterns=10_000)
-    program = SampledProgram(
+    program = PatternProgram.from_data(
         X,
         y,
         activation_patterns(rows, gates),
@@ -190,12 +190,12 @@ def test_numbers_of_the_training_certificate(make, patterns):
     assert 0 <= certificate.lower_bound <= model.objective_
     expected = (model.objective_ - certificate.lower_bound) / model.objective_
     assert certificate.gap == pytest.approx(expected)
-    assert certificate.detail["sampled_gap"] == model.dual_gap_
-    assert certificate.detail["sampled_lower_bound"] == model.lower_bound_
+    assert certificate.detail["program_gap"] == model.dual_gap_
+    assert certificate.detail["program_lower_bound"] == model.lower_bound_
     assert certificate.detail["n_patterns"] == model.patterns_.shape[1]
     if patterns == "all":
         assert certificate.gap <= 2 * model.tol
-    assert certificate.detail["proved_lower_bound"] <= certificate.detail["sampled_upper_bound"]
+    assert certificate.detail["proved_lower_bound"] <= certificate.detail["program_upper_bound"]
 
 
 @BOTH
@@ -237,7 +237,7 @@ def test_certificate_on_other_data_is_valid(make, patterns, fit_intercept):
         assert 0 <= certificate.lower_bound <= best <= certificate.objective * (1 + model.tol)
         assert certificate.lower_bound > 0 or patterns == "random"
         assert certificate.gap == pytest.approx(1 - certificate.lower_bound / certificate.objective)
-        assert "sampled_gap" not in certificate.detail
+        assert "program_gap" not in certificate.detail
     # where the neurons of the fit are all asleep there is still a bound
     assert model.certificate(-X, y).lower_bound >= 0
     assert model.certificate(X[:1], y[:1]).objective > 0
@@ -307,7 +307,7 @@ def test_certificate_with_time_is_exact(make):
     detail = certificate.detail
     assert detail["proved_lower_bound"] == certificate.lower_bound
     assert detail["proved_lower_bound"] <= detail["searched_lower_bound"] <= certificate.objective
-    assert detail["n_cones"] > 0 and "sampled_gap" not in detail
+    assert detail["n_cones"] > 0 and "program_gap" not in detail
     assert detail["confidence"] == 0.99
     assert detail["share"] == pytest.approx(1 - 0.01 ** (1 / detail["n_starts"]))
     # tighter by far than without time
@@ -374,7 +374,7 @@ def test_affordable_pricing_value(seed, loss, share):
     X = rng.standard_normal((8, 2))
     y = rng.choice([-1.0, 1.0], 8) if loss.target == "sign" else rng.standard_normal(8)
     gates = enumerate_gates(X, max_patterns=100)
-    program = SampledProgram(X, y, activation_patterns(X, gates), loss=loss, alpha=0.05)
+    program = PatternProgram.from_data(X, y, activation_patterns(X, gates), loss=loss, alpha=0.05)
     slopes = loss.derivative(rng.standard_normal(8), y)
     value = dual_value(program, slopes, program.alpha)
     assume(value > 0.0)
@@ -675,7 +675,7 @@ def test_no_network_with_shared_neurons_is_below_the_bound_on_all(
 def make_program(X, y, loss, alpha):
     gates = enumerate_gates(np.c_[X, np.ones(len(X))], max_patterns=1000)
     patterns = activation_patterns(np.c_[X, np.ones(len(X))], gates)
-    return SampledProgram(
+    return PatternProgram.from_data(
         X, y, patterns, loss=loss, alpha=alpha, fit_intercept=True, gates=gates, exhaustive=True
     )
 

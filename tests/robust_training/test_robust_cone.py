@@ -6,7 +6,7 @@ import pytest
 from reference import minimise
 
 from sklearn_convexnet import RobustConvexReLUClassifier
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.robust_training import cone as robust_cone_module
 from sklearn_convexnet.robust_training.cone import solve_robust_cone
@@ -44,10 +44,10 @@ def dual_norms(rows, dual):
 
 def reference(program):
     """Optimum of a `RobustProgram`, from the formulas."""
-    sampled, radii, dual = program.sampled, program.radii, program.perturbation.ball.dual
-    X, D, y = sampled.rows, sampled.patterns, sampled.y
+    clean, radii, dual = program.clean, program.radii, program.perturbation.ball.dual
+    X, D, y = clean.rows, clean.patterns, clean.y
     v, w, c = cp.Variable((X.shape[1], D.shape[1])), cp.Variable((X.shape[1], D.shape[1])), 0.0
-    if sampled.fit_intercept:
+    if clean.fit_intercept:
         c = cp.Variable()
     constraints = []
     for block in (v, w):
@@ -68,9 +68,9 @@ def reference(program):
         "log_loss": lambda: cp.logistic(-margin),
         "squared_hinge": lambda: 0.5 * cp.square(cp.pos(1.0 - margin)),
         "squared_error": lambda: 0.5 * cp.square(cp.abs(f - y) + reach),
-    }[sampled.loss.name]()
+    }[clean.loss.name]()
     norms = cp.sum(cp.norm(v, axis=0)) + cp.sum(cp.norm(w, axis=0))
-    return minimise(sampled.weights @ losses + sampled.alpha * norms, constraints, 1.0)
+    return minimise(clean.weights @ losses + clean.alpha * norms, constraints, 1.0)
 
 
 def assert_bounds(result, tol=1e-4):
@@ -161,7 +161,7 @@ def test_no_perturbation_does_worse_and_one_does_as_bad(name, loss):
     effective = program.effective_weights(solution.v, solution.w)
     bound = program.worst_case(effective, solution.bias)
     rng = np.random.RandomState(0)
-    value = program.sampled.loss.value
+    value = program.clean.loss.value
     for _ in range(100):
         assert (value(network(perturbed(rng, X, perturbation))[:, 0], y) <= bound + 1e-9).all()
     # the worst perturbation of a linear function, by hand
@@ -180,13 +180,13 @@ def test_no_perturbation_does_worse_and_one_does_as_bad(name, loss):
     np.testing.assert_allclose(attained, bound, rtol=1e-8, atol=1e-10)
 
 
-def test_without_perturbation_it_is_the_sampled_program():
+def test_without_perturbation_it_is_the_program_of_training():
     X, y = data("hinge")
     result = fit("hinge", Perturbation(0.0))
     # the labels are no pattern of these rows, all others live whatever the factor
     assert np.isin(result.factors, (0.0, np.inf)).all()
     patterns = result.patterns[:, result.living]
-    plain = SampledProgram(X, y, patterns, loss="hinge", alpha=0.02, fit_intercept=True)
+    plain = PatternProgram.from_data(X, y, patterns, loss="hinge", alpha=0.02, fit_intercept=True)
     assert result.upper_bound == pytest.approx(solve(plain).upper_bound, rel=2e-4)
 
 
@@ -212,7 +212,7 @@ def test_nothing_but_zero_is_feasible():
     assert result.status == "optimal"
     # an intercept leaves the linear neuron alive, whatever the radius
     alive = fit("hinge", Perturbation(5.0))
-    assert alive.program.sampled.patterns.all()
+    assert alive.program.clean.patterns.all()
     assert np.isinf(alive.factors[alive.living]).all()
 
 
@@ -225,8 +225,8 @@ def test_same_random_state_same_result():
 def test_moved_copies_of_the_rows_add_no_living_pattern_that_is_not_one_of_the_rows():
     result = fit("hinge", Perturbation(0.1), n_moved=3)
     assert result.patterns.shape[1] > fit("hinge", Perturbation(0.1)).patterns.shape[1]
-    rows = result.program.sampled.rows
-    assert ((rows @ result.program.sampled.gates >= 0) == result.patterns[:, result.living]).all()
+    rows = result.program.clean.rows
+    assert ((rows @ result.program.clean.gates >= 0) == result.patterns[:, result.living]).all()
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_programs_refuse_dead_patterns():
     X, y = data("hinge")
     patterns = (X[:, :1] + X[:, 1:2] > 0.1) & True
     with pytest.raises(ValueError, match="patterns: 1 of 1 columns"):
-        RobustProgram.of(X, y, patterns, perturbation=Perturbation(3.0), alpha=0.1)
+        RobustProgram.from_data(X, y, patterns, perturbation=Perturbation(3.0), alpha=0.1)
 
 
 def test_the_patterns_that_bear_most_enter_a_large_program(monkeypatch):
@@ -271,7 +271,7 @@ def test_the_patterns_that_bear_most_enter_a_large_program(monkeypatch):
     assert kept == 100 // 20 < result.living.sum()
     # the last of them bears more than any that was left out
     order = np.sort(result.factors[result.living])[::-1]
-    keys = {column.tobytes() for column in result.program.sampled.patterns.T}
+    keys = {column.tobytes() for column in result.program.clean.patterns.T}
     factors = [
         factor
         for column, factor in zip(result.patterns.T, result.factors, strict=True)

@@ -9,7 +9,7 @@ from grids import pairwise
 from sklearn.datasets import load_digits
 
 from sklearn_convexnet import TwoLayerReLU
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.program.patterns import sample_gates
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.program.relaxation import Relaxation
@@ -31,7 +31,7 @@ def draw_program(
     y[: n // 20] *= -1
     rows = np.concatenate([X, np.ones((n, int(intercept)))], axis=1)
     gates = sample_gates(rows, np.full(n, 1 / n), m, rng, intercept=intercept)
-    return SampledProgram(
+    return PatternProgram.from_data(
         scale * X, y, rows @ gates >= 0, loss=loss, alpha=alpha,
         fit_intercept=intercept, gates=gates,
     )  # fmt: skip
@@ -204,7 +204,7 @@ def test_features_that_nothing_moves_carry_the_decision():
     y = np.sign(X.sum(axis=1))
     rows = np.c_[X, np.ones(80)]
     gates = sample_gates(rows, np.full(80, 1 / 80), 20, rng, intercept=True)
-    program = SampledProgram(
+    program = PatternProgram.from_data(
         X, y, rows @ gates >= 0, loss="log_loss", alpha=1e-3, fit_intercept=True, gates=gates
     )
     network = solve(program, Perturbation([0.0, 1.0])).network
@@ -245,7 +245,7 @@ def test_the_descent_goes_on_above_the_constant_that_it_is_nearing():
     weights = np.full(len(X), 1.0 / len(X))
     rng = np.random.RandomState(0)
     gates = sample_gates(rows, weights, 100, rng, intercept=True)
-    program = SampledProgram(
+    program = PatternProgram.from_data(
         X, y, rows @ gates >= 0, loss="log_loss", alpha=1e-3, fit_intercept=True, gates=gates
     )
     # all neurons have to turn before the certified loss is less than log 2

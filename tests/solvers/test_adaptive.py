@@ -22,7 +22,7 @@ from problems import (
 
 from sklearn_convexnet.bounds.dual import admissible_slopes, dual_norms
 from sklearn_convexnet.core.losses import REGRESSION_LOSSES, get_loss
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.solvers import solve, solve_adaptive
 from sklearn_convexnet.solvers.descent import constant_network
 
@@ -65,12 +65,12 @@ def test_result_is_certified_and_no_worse_than_the_sample(program, seed):
         result.upper_bound, rel=1e-9
     )
     # the sample that the search started from is beaten or reached
-    sampled = solve(program, tol=1e-7)
-    assert result.objective <= sampled.upper_bound * (1 + TOL)
+    over_patterns = solve(program, tol=1e-7)
+    assert result.objective <= over_patterns.upper_bound * (1 + TOL)
     # and more patterns never raise an optimum
     joined = found.with_gates(np.concatenate([program.gates, found.gates], axis=1))
     both = solve(joined, tol=1e-7)
-    assert both.lower_bound <= sampled.upper_bound * (1 + 1e-9)
+    assert both.lower_bound <= over_patterns.upper_bound * (1 + 1e-9)
     assert both.lower_bound <= result.upper_bound * (1 + 1e-9)
 
 
@@ -220,7 +220,7 @@ def test_other_solvers_on_the_patterns_found(solver, loss):
     found, result = solve_adaptive(program, solver, tol=TOL, random_state=0)
     assert_certified(found, result)
     assert result.status == "optimal"
-    assert result.bounds_of == ("scp" if solver == "scp" else "sampled")
+    assert result.bounds_of == ("scp" if solver == "scp" else "patterns")
     phase = "interior" if solver == "scp" else "admm"
     solved = [entry["phase"] for entry in result.history if entry["phase"] != "combined"]
     assert solved[-1] == phase
@@ -341,7 +341,7 @@ def test_targets_of_any_size(loss, size):
 @pytest.mark.parametrize("scale", [1e-8, 1e8])
 def test_units_of_the_rows_do_not_matter(scale):
     program = draw_program(2, n=15, d=2, intercept=False, alpha=0.01)
-    scaled = SampledProgram(
+    scaled = PatternProgram.from_data(
         scale * program.rows,
         program.y,
         program.patterns,

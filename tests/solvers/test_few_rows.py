@@ -6,7 +6,7 @@ from problems import LOSSES
 from reference import solve_reference
 
 from sklearn_convexnet.core.losses import get_loss
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.program.patterns import enumerate_gates, sample_gates
 from sklearn_convexnet.solvers import solve, solve_adaptive
 
@@ -38,7 +38,9 @@ def few_rows(seed, loss, *, n=None, d=2, near=None, alpha=None):
 def over_all_patterns(X, **arguments):
     rows = np.concatenate([X, np.ones((len(X), 1))], axis=1)
     gates = enumerate_gates(rows, max_patterns=1000)
-    return SampledProgram(X, patterns=rows @ gates >= 0, gates=gates, exhaustive=True, **arguments)
+    return PatternProgram.from_data(
+        X, patterns=rows @ gates >= 0, gates=gates, exhaustive=True, **arguments
+    )
 
 
 def over_a_sample(X, **arguments):
@@ -46,7 +48,7 @@ def over_a_sample(X, **arguments):
     weights = arguments["sample_weight"] / arguments["sample_weight"].sum()
     rng = np.random.RandomState(0)
     gates = sample_gates(rows, weights, 100, rng, intercept=True)
-    return SampledProgram(X, patterns=rows @ gates >= 0, gates=gates, **arguments)
+    return PatternProgram.from_data(X, patterns=rows @ gates >= 0, gates=gates, **arguments)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from problems import exhaustive_program
 from scipy.optimize import minimize
 
 from sklearn_convexnet.core.network import TwoLayerReLU
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.solvers import solve
 
 
@@ -75,7 +75,7 @@ def test_an_optimum_needs_no_more_neurons_than_rows(seed):
 
 def test_patterns_that_were_left_out_show():
     program = exhaustive_program(1, loss="squared_error", alpha=0.003, intercept=True)
-    some = SampledProgram(
+    some = PatternProgram.from_data(
         program.rows[:, :-1],
         program.y,
         program.patterns[:, ::7],
@@ -85,7 +85,7 @@ def test_patterns_that_were_left_out_show():
         gates=program.gates[:, ::7],
     )
     every, part = solve(program, tol=1e-8), solve(some, tol=1e-8)
-    assert part.bounds_of == "sampled"
+    assert part.bounds_of == "patterns"
     assert part.lower_bound > every.upper_bound
-    # a network may beat the sampled program, never the global one
+    # a network may beat the program over patterns, never the global one
     assert part.objective >= every.lower_bound

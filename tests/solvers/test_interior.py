@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import VARIANTS, draw_program, programs
 
-from sklearn_convexnet import SampledProgram
+from sklearn_convexnet import PatternProgram
 from sklearn_convexnet.bounds.dual import balance
 from sklearn_convexnet.solvers.coupling import Coupling
 from sklearn_convexnet.solvers.interior import InteriorPoint, NewtonSystem
@@ -164,7 +164,9 @@ def test_it_had_better_start_near():
     X = rng.standard_normal((80, 4))
     gates = rng.standard_normal((4, 30))
     y = np.maximum(X @ gates[:, :3], 0.0) @ [1.0, -1.0, 1.0]
-    program = SampledProgram(X, y, X @ gates >= 0, loss="squared_error", alpha=1e-4, gates=gates)
+    program = PatternProgram.from_data(
+        X, y, X @ gates >= 0, loss="squared_error", alpha=1e-4, gates=gates
+    )
     problem = all_blocks(program.normalised)
     cold = InteriorPoint(problem)
     assert cold.run(1e-2, 100)

@@ -10,7 +10,7 @@ from reference import projected_gradients
 
 from sklearn_convexnet.core.losses import Huber, get_loss
 from sklearn_convexnet.core.parallel import ALONE
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.program.patterns import sample_gates
 from sklearn_convexnet.program.shard import Shards
 from sklearn_convexnet.solvers import solve
@@ -20,7 +20,7 @@ TOL = 1e-8
 
 
 def optimum(data, alpha):
-    result = solve(SampledProgram(**data, alpha=alpha), tol=TOL)
+    result = solve(PatternProgram.from_data(**data, alpha=alpha), tol=TOL)
     assert result.status == "optimal"
     return result
 
@@ -70,7 +70,7 @@ def test_iterates_of_repeated_rows_are_those_of_weights(loss, intercept):
     repeated = with_rows(data, np.repeat(np.arange(12), counts), None)
     methods = []
     for arguments in ({**data, "sample_weight": counts}, repeated):
-        program = SampledProgram(**arguments, alpha=0.01).normalised
+        program = PatternProgram.from_data(**arguments, alpha=0.01).normalised
         shards = Shards.of(program, workers=ALONE, splits_loss=True, dtype=np.float64)
         methods.append(kronecker_admm(shards, program.alpha)[0])
     for _ in range(10):
@@ -93,8 +93,8 @@ def test_equal_patterns_are_one(data, alpha):
         "patterns": np.concatenate([data["patterns"], data["patterns"][:, ::-1]], axis=1),
         "gates": np.concatenate([data["gates"], data["gates"][:, ::-1]], axis=1),
     }
-    program = SampledProgram(**doubled, alpha=alpha)
-    once = SampledProgram(**data, alpha=alpha)
+    program = PatternProgram.from_data(**doubled, alpha=alpha)
+    once = PatternProgram.from_data(**data, alpha=alpha)
     assert program.n_patterns == once.n_patterns
     np.testing.assert_array_equal(program.patterns, once.patterns)
     np.testing.assert_array_equal(program.kept, once.kept)
@@ -161,8 +161,8 @@ def test_units_of_the_targets(loss, scale, intercept):
 )
 def test_extreme_units_of_the_rows_change_nothing(solver, loss, scale):
     data = draw_data(4, n=15, d=3, n_patterns=8, loss=loss, intercept=False)
-    result = solve(SampledProgram(**data, alpha=0.02), solver, tol=1e-7)
-    scaled = SampledProgram(**{**data, "X": scale * data["X"]}, alpha=scale * 0.02)
+    result = solve(PatternProgram.from_data(**data, alpha=0.02), solver, tol=1e-7)
+    scaled = PatternProgram.from_data(**{**data, "X": scale * data["X"]}, alpha=scale * 0.02)
     other = solve(scaled, solver, tol=1e-7)
     assert other.status == "optimal"
     assert np.isfinite(other.network(scaled.rows)).all()

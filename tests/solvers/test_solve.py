@@ -24,7 +24,7 @@ from reference import solve_reference
 
 from sklearn_convexnet.bounds.dual import certify
 from sklearn_convexnet.core.losses import REGRESSION_LOSSES, get_loss
-from sklearn_convexnet.program.pattern_program import SampledProgram
+from sklearn_convexnet.program.pattern_program import PatternProgram
 from sklearn_convexnet.program.patterns import enumerate_gates
 from sklearn_convexnet.program.units import Solution
 from sklearn_convexnet.solvers import SOLVERS, BaseSolver, Result, solve
@@ -128,7 +128,7 @@ def test_result_is_what_it_says(solver):
     result = solve(program, solver, tol=1e-3, random_state=0, on_check=entries.append)
     assert_certified(program, result)
     assert result.history == entries
-    assert result.bounds_of == ("scp" if solver == "scp" else "sampled")
+    assert result.bounds_of == ("scp" if solver == "scp" else "patterns")
     last = result.history[-1]
     for name in ("upper_bound", "lower_bound", "gap"):
         assert last[name] == getattr(result, name)
@@ -238,7 +238,7 @@ def test_warm_start_from_the_solution(loss, polished, monkeypatch):
 @given(program=programs(), factor=st.sampled_from([0.3, 0.9, 1.1, 3.0]), seed=st.integers(0, 99))
 def test_warm_start_from_a_neighbour_or_from_nonsense(program, factor, seed):
     cold = solve(program, tol=1e-7)
-    neighbour = SampledProgram(
+    neighbour = PatternProgram.from_data(
         program.rows[:, : program.rows.shape[1] - program.fit_intercept],
         program.y,
         program.patterns,
@@ -364,7 +364,7 @@ def test_extreme_alphas(loss, intercept, alpha):
 def test_extreme_weights(loss, intercept, decades):
     data = draw_data(3, n=15, d=2, n_patterns=6, loss=loss, intercept=intercept)
     data["sample_weight"] = 10.0 ** np.linspace(-decades, 0, 15)
-    program = SampledProgram(**data, alpha=0.01)
+    program = PatternProgram.from_data(**data, alpha=0.01)
     result = solve(program, tol=1e-6)
     assert_certified(program, result)
     assert result.status == "optimal"
@@ -375,7 +375,7 @@ def test_extreme_weights(loss, intercept, decades):
 def test_rows_of_extreme_size(solver, scale):
     data = draw_data(3, n=15, d=2, n_patterns=6, loss="squared_error", intercept=False)
     data["X"] = scale * data["X"]
-    program = SampledProgram(**data, alpha=0.01)
+    program = PatternProgram.from_data(**data, alpha=0.01)
     result = solve(program, solver, tol=1e-3, max_iter=200)
     assert_certified(program, result)
 
@@ -391,13 +391,13 @@ def test_more_patterns_than_admm_screens(loss, monkeypatch):
     gates = enumerate_gates(rows, max_patterns=5000)
     assert gates.shape[1] > solve_module._MANY_PATTERNS
     data |= {"gates": gates, "patterns": rows @ gates >= 0}
-    program = SampledProgram(**data, alpha=0.02, exhaustive=True)
+    program = PatternProgram.from_data(**data, alpha=0.02, exhaustive=True)
     result = solve(program, tol=1e-6)
     assert_certified(program, result)
     assert result.status == "optimal" and result.bounds_of == "global"
     some = np.random.RandomState(0).permutation(gates.shape[1])[:100]
     part = {**data, "gates": gates[:, some], "patterns": data["patterns"][:, some]}
-    fewer = solve(SampledProgram(**part, alpha=0.02), tol=1e-6)
+    fewer = solve(PatternProgram.from_data(**part, alpha=0.02), tol=1e-6)
     assert result.lower_bound <= fewer.upper_bound
     # the neurons found are a certificate on their own patterns too
     warm = solve(program, tol=1e-6, warm_start=result)

@@ -1,0 +1,185 @@
+r"""Losses of a network with several outputs: what one row costs, all its outputs together.
+
+A vector loss maps predictions :math:`F \in R^K` and a target of K entries to one number. It has the
+methods of a `Loss`, with values and conjugates of shape (n,), and derivatives of shape (n, K).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import logsumexp, softmax, xlog1py, xlogy
+
+from .._typing import FloatArray
+from .losses import LogLoss, Loss
+
+# Newton steps of the best constant, and the decrease below which they converge quadratically
+_MOST_STEPS, _NEAR = 100, 1e-6
+
+
+@dataclass(frozen=True)
+class SumOverOutputs:
+    r"""The sum over the outputs of a loss of one prediction, :math:`\sum_c \ell(F_c, y_c)`.
+
+    Parameters
+    ----------
+    loss : Loss
+    """
+
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        """Of the loss of an output."""
+        return self.loss.name
+
+    @property
+    def target(self) -> str:
+        """What targets hold, "real" numbers or a "sign"."""
+        return self.loss.target
+
+    @property
+    def curvature(self) -> float:
+        """Supremum of the second derivatives."""
+        return self.loss.curvature
+
+    @property
+    def degree(self) -> float:
+        """Exponent of a change of units."""
+        return self.loss.degree
+
+    def value(self, f: FloatArray, y: FloatArray) -> FloatArray:
+        """Loss of every row."""
+        return self.loss.value(f, y).sum(axis=1)
+
+    def derivative(self, f: FloatArray, y: FloatArray) -> FloatArray:
+        """Derivatives in the predictions."""
+        return self.loss.derivative(f, y)
+
+    def prox(self, f: FloatArray, y: FloatArray, step: float) -> FloatArray:
+        """Proximal operator."""
+        return self.loss.prox(f, y, step)
+
+    def conjugate(self, p: FloatArray, y: FloatArray) -> FloatArray:
+        """Conjugate of every row."""
+        return self.loss.conjugate(p, y).sum(axis=1)
+
+    def scaled(self, scale: float) -> SumOverOutputs:
+        """The loss in other units."""
+        return SumOverOutputs(self.loss.scaled(scale))
+
+    def admissible(self, p: FloatArray, y: FloatArray, weights: FloatArray | None) -> FloatArray:
+        """The nearest slopes in the domain of the conjugate; of weighted sum zero, if asked for."""
+        columns = (
+            self.loss.admissible(slopes, targets, weights)
+            for slopes, targets in zip(p.T, y.T, strict=True)
+        )
+        return np.stack(list(columns), axis=1)
+
+    def constant(self, y: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The best constant, and slopes there of weighted sum zero, see `Loss.constant`."""
+        constants, slopes = zip(*(self.loss.constant(part, weights) for part in y.T), strict=True)
+        return np.array(constants), np.stack(slopes, axis=1)
+
+
+@dataclass(frozen=True)
+class MultinomialLogLoss:
+    r"""Softmax cross-entropy, :math:`\log \sum_c e^{F_c} - F_y`: minus the log-likelihood.
+
+    The target of a row is +1 for its class and -1 for the others. The slopes are those of
+    probabilities, :math:`P = q - e_y` with q in the simplex; the conjugate is
+    :math:`\sum_c q_c \log q_c` (Boyd & Vandenberghe, Convex Optimization, example 3.25).
+    """
+
+    name: ClassVar[str] = LogLoss.name
+    target: ClassVar[str] = "sign"
+    # of the Hessian diag(q) - q q'
+    curvature: ClassVar[float] = 0.5
+    degree: ClassVar[float] = 0.0
+
+    def value(self, f: FloatArray, y: FloatArray) -> FloatArray:
+        """Loss of every row."""
+        # differences to the class of the row: what is small is not lost in what is large
+        return logsumexp(f - self._of_class(f, y)[:, None], axis=1).clip(0.0)
+
+    def derivative(self, f: FloatArray, y: FloatArray) -> FloatArray:
+        """Derivatives in the predictions; they sum to zero in every row."""
+        return self._closed(softmax(f, axis=1), y)
+
+    def conjugate(self, p: FloatArray, y: FloatArray) -> FloatArray:
+        """Conjugate of every row: infinite where an entry has the wrong sign, or is too large.
+
+        The entry of the class is minus the sum of the others, whatever rounding made of it.
+        """
+        own = y > 0
+        others = np.where(own, 0.0, p)
+        total = others.sum(axis=1)
+        inside = (others >= 0).all(axis=1) & (total <= 1.0 + p.shape[1] * np.finfo(float).eps)
+        total = np.clip(total, 0.0, 1.0)
+        values = xlogy(others.clip(0.0), others.clip(0.0)).sum(axis=1)
+        return np.where(inside, values + xlog1py(1.0 - total, -total), np.inf)
+
+    def scaled(self, scale: float) -> MultinomialLogLoss:
+        """The loss itself: labels have no units."""
+        if scale != 1:
+            raise ValueError(f"scale must be 1 for the loss {self.name!r}; got {scale!r}.")
+        return self
+
+    def admissible(self, p: FloatArray, y: FloatArray, weights: FloatArray | None) -> FloatArray:
+        """Slopes in the domain of the conjugate, of weighted sum zero for every class if asked for.
+
+        To subtract their means would leave the domain: the predictions that they are the slopes at
+        are moved by the best constant instead.
+        """
+        q = np.where(y > 0, 1.0 + p, p).clip(0.0)
+        q /= q.sum(axis=1, keepdims=True)
+        return self._closed(q, y) if weights is None else self._shifted(q, y, weights)[1]
+
+    def constant(self, y: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The best constant, of mean zero, and the slopes there."""
+        return self._shifted(np.full(y.shape, 1.0 / y.shape[1]), y, weights)
+
+    def _shifted(self, q, y, weights):
+        """Newton's method for the constant that fits probabilities to the frequencies best."""
+        frequencies = weights @ (y > 0)
+        with np.errstate(divide="ignore"):
+            logs = np.log(q)
+
+        def at(shift):
+            moved = softmax(logs + shift, axis=1)
+            value = weights @ logsumexp(logs + shift, axis=1) - frequencies @ shift
+            return moved, value, weights @ moved - frequencies
+
+        shift = np.zeros(y.shape[1])
+        moved, value, gradient = at(shift)
+        for _ in range(_MOST_STEPS):
+            hessian = np.diag(weights @ moved) - (weights[:, None] * moved).T @ moved
+            # a common constant changes nothing
+            step = np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
+            trial = shift - step
+            found = at(trial)
+            if gradient @ step > _NEAR:
+                while found[1] > value and np.abs(step).max() > _NEAR:
+                    step = 0.5 * step
+                    trial = shift - step
+                    found = at(trial)
+            elif np.abs(found[2]).max() >= np.abs(gradient).max():
+                # rounding is all that is left
+                break
+            shift, (moved, value, gradient) = trial, found
+        return shift - shift.mean(), self._closed(moved, y)
+
+    @staticmethod
+    def _of_class(values, y):
+        return np.take_along_axis(values, np.argmax(y, axis=1)[:, None], axis=1)[:, 0]
+
+    @staticmethod
+    def _closed(q, y):
+        """Slopes of probabilities; that of the class is minus the sum of the others."""
+        slopes = np.where(y > 0, 0.0, q)
+        return np.where(y > 0, -slopes.sum(axis=1, keepdims=True), slopes)
+
+
+VectorLoss = SumOverOutputs | MultinomialLogLoss
