@@ -314,25 +314,23 @@ class PathFit:
 @serial_blas()
 def largest_alpha(program, seed, n_starts=_STARTS):
     """The `alpha_max` of one program, found by a search."""
-    normalised = program.normalised
+    normalised = program.problem.normalised
     _, slopes = _constant(normalised)
     rng = np.random.RandomState(seed)
     fresh = draw_gates(
         program.rows, program.weights, n_starts, rng, intercept=program.fit_intercept
     )
-    starts = np.concatenate(
-        [normalised.problem.design.coordinates(fresh), normalised.gates], axis=1
-    )
+    starts = normalised.design.coordinates(np.concatenate([fresh, program.gates], axis=1))
     slopes = admissible_slopes(normalised, slopes)
     found = max(
         price(normalised, slopes, starts, max_iter=_STEPS).largest,
-        _over_few_patterns(program, normalised, slopes),
+        _over_few_patterns(program, slopes),
     )
     # the penalty of a program is proportional to that of its normalised form
     return found * program.alpha / normalised.alpha if found > _NOTHING else 0.0
 
 
-def _over_few_patterns(program, normalised, slopes):
+def _over_few_patterns(program, slopes):
     """The largest pricing value over all patterns where they are few; else 0."""
     if program.problem.is_shared:
         return 0.0

@@ -29,7 +29,8 @@ from ..core.rows import check_dense, fits_dense, root_mean_square
 from ..program.patterns import activation_patterns, draw_gates, few_gates, strict_gates
 from ..program.units import Solution
 from .base import Record, Result, check_options, generator
-from .descent import Descent, constant_network
+from .descent import Descent, amplitudes, balanced, constant_network
+from .fixed_layer import solve_shared_layer
 from .solve import as_solver, solve
 
 # hidden and output weights at the start, in normalised units
@@ -39,13 +40,18 @@ _INITIAL_SIZE = 0.3
 _DESCENT = ((0.3, 60), (0.1, 60), (0.03, 60))
 _ROUND = (0.02, 60)
 _SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
-# more of it where outputs share the neurons, with new neurons each time
-_MORE = ((0.0002, 500),) * 3
+# share of the tolerance to which the output weights of shared neurons are solved for, and steps
+_MASTER, _MASTER_STEPS = 0.2, 1000
+# twice the share of the objective that smoothing the kinks of their loss may cost; with every
+# stage half of it
+_BLUR = 0.8
 # smoothing at which single precision, where it resolves the rows, is still exact enough
 _SINGLE_DOWN_TO = 0.003
 # share of the objective that a round must gain to be followed by another: per row that it costs,
 # at least and at most
 _WORTH_PER_ROW, _WORTH_A_ROUND = 1e-6, (1e-4, 1e-3)
+# the same where outputs share the neurons: rounds of fixed layers follow, which gain more
+_WORTH_SHARED = 2e-3
 # random directions to climb from, and new neurons of each sign, in a round: at least so many, or
 # a share of those that are there, so that a network that has to grow does so in few rounds
 _STARTS, _JOINING, _GROWTH = 64, 15, 0.25
@@ -202,7 +208,7 @@ class _Search:
     def __init__(self, program, tol, max_iter, rng, record, workers):
         self.program, self.problem = program, program.problem.normalised
         self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
-        self.best, self.workers = None, workers
+        self.best, self.workers, self.blur = None, workers, _BLUR
         n = self.problem
         # line searches on the steep envelope of a kink notice the rounding of single precision
         smooth = np.isfinite(n.loss.curvature)
@@ -243,6 +249,8 @@ class _Search:
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
         problem = self.problem
         worth = np.clip(_WORTH_PER_ROW * problem.n_samples, *_WORTH_A_ROUND)
+        if problem.is_shared:
+            worth = _WORTH_SHARED
         for _ in range(_MOST_ROUNDS):
             slopes = admissible_slopes(problem, self.descent.slopes)
             priced = price(
@@ -278,7 +286,11 @@ class _Search:
             self._descend(*stage)
 
     def shared(self):
-        """Sharpen and grow the best network until a search finds all but the tolerance proved.
+        """Grow the best network until a search finds all but the tolerance proved.
+
+        The slopes of a descent are dual variables that its smoothing has blurred. Those of the
+        output weights that are best for the neurons, and for the ones that were found missing, are
+        exact (`solve_shared_layer`): both are searched by turns, and the best bound counts.
 
         Returns
         -------
@@ -286,30 +298,87 @@ class _Search:
             Over the patterns of the neurons; that of the start where there are none.
         result : Result
         """
-        problem, units = self.problem, self.problem.units
-        for stage in (*_SHARPENING, *_MORE, None):
-            best = self.best
-            dual = search_dual(
-                problem.user,
-                units.slope * best.slopes,
-                self.rng,
-                problem.design.directions(best.directions),
-                n_starts=_STARTS,
-                workers=self.workers,
-            )
-            lower = min(dual.lower_bound / units.objective, best.objective)
-            bounds = _Bounds(best.objective, lower, relative_gap(best.objective, lower))
-            self.record("search", self.n_iter, bounds)
-            if bounds.gap <= self.tol or self.left <= 0 or stage is None:
+        problem = self.problem
+        if self.best.objective >= self.constant:
+            d, n_outputs = problem.rows.shape[1], problem.y.shape[1]
+            nothing = np.zeros((d, 0)), np.zeros((0, n_outputs)), self.bias
+            self.best = Descent(problem, *nothing, self.workers)
+            self.best.loss_width = self.descent.loss_width
+        dual = self._price_best(self.best.slopes)
+        for stage in _SHARPENING:
+            if self._gap(dual) <= self.tol or self.left <= 0:
                 break
-            self.descent.add(dual.joining.directions, dual.joining.outputs)
+            self.blur *= 0.5
+            dual = max(dual, self._fixed_layer(dual), key=lambda one: one.lower_bound)
+            if self._gap(dual) <= self.tol or self.left <= 0:
+                break
             self._descend(*stage)
-        return self._shared_result(best, bounds, dual.slopes)
+            dual = max(dual, self._price_best(self.best.slopes), key=lambda one: one.lower_bound)
+        return self._shared_result(dual)
 
-    def _shared_result(self, best, bounds, slopes):
-        problem, units = self.problem, self.problem.units
+    @property
+    def _loss_width(self):
+        """Smoothing of the kinks of a loss, from what it may cost of the objective.
+
+        With little of it the dual variables jump from one vertex to the next, as neurons join: it
+        shrinks with the sharpening. A slope is at most one, and the envelope at most half the width
+        below the loss. None: as that of the neurons, where the convex program over their patterns
+        is solved afterwards.
+        """
+        if not self.problem.is_shared:
+            return None
+        objective = self.constant if self.best is None else self.best.objective
+        return self.blur * objective / self.problem.y.shape[1]
+
+    def _gap(self, dual):
+        lower = dual.lower_bound / self.problem.units.objective
+        return relative_gap(self.best.objective, min(lower, self.best.objective))
+
+    def _price_best(self, slopes):
+        """Search what slopes leave to be gained, from the neurons of the best network."""
+        problem, best = self.problem, self.best
+        dual = search_dual(
+            problem.user,
+            problem.units.slope * slopes,
+            self.rng,
+            problem.design.directions(best.directions),
+            n_starts=_STARTS,
+            workers=self.workers,
+        )
+        lower = min(dual.lower_bound / problem.units.objective, best.objective)
+        bounds = _Bounds(best.objective, lower, relative_gap(best.objective, lower))
+        self.record("search", self.n_iter, bounds)
+        return dual
+
+    def _fixed_layer(self, dual):
+        """Solve for the output weights of the best network and of the neurons it lacks."""
+        problem, best = self.problem, self.best
+        sizes = amplitudes(best.outputs)
+        directions = np.concatenate([best.directions / sizes, dual.joining.directions], axis=1)
+        outputs, certified, n_iter = solve_shared_layer(
+            problem,
+            directions,
+            tol=_MASTER * self.tol,
+            max_iter=min(_MASTER_STEPS, self.left),
+            record=lambda *_: self.record.stopped,
+            start=best.outputs * sizes[:, None],
+            bias=best.bias,
+            width=self._loss_width,
+            workers=self.workers,
+        )
+        self.descent.directions, self.descent.outputs = balanced(directions, outputs)
+        self.descent.bias = certified.solution.bias
+        self.descent.n_iter += n_iter
+        if self.descent.objective <= self.best.objective:
+            self.best = copy.copy(self.descent)
+        return self._price_best(certified.solution.slopes)
+
+    def _shared_result(self, dual):
+        problem, best = self.problem, self.best
         network = problem.user_network(best.directions, best.outputs, best.bias)
         objective = problem.user.network_objective(network)
+        lower = min(dual.lower_bound, objective)
+        gap = relative_gap(objective, lower)
         gates, strict = strict_gates(
             problem.user.rows, problem.design.directions(best.directions), self.rng
         )
@@ -319,19 +388,20 @@ class _Search:
             network=network,
             objective=objective,
             upper_bound=objective,
-            lower_bound=units.objective * bounds.lower_bound,
-            gap=bounds.gap,
+            lower_bound=lower,
+            gap=gap,
             bounds_of="searched",
             n_iter=self.n_iter,
-            status=self.record.status(bounds.gap, self.tol, "max_iter"),
+            status=self.record.status(gap, self.tol, "max_iter"),
             history=self.record.history,
-            solution=Solution(None, None, network.output_biases, units.slope * slopes),
+            solution=Solution(None, None, network.output_biases, problem.units.slope * dual.slopes),
         )
 
     def _descend(self, width, max_iter):
         descent = self.descent
         dtype = self.precision if width >= _SINGLE_DOWN_TO else np.float64
-        descent.run(width * self.scale, max(min(max_iter, self.left), 1), dtype)
+        steps = max(min(max_iter, self.left), 1)
+        descent.run(width * self.scale, steps, dtype, self._loss_width)
         if self.best is None or descent.objective <= self.best.objective:
             self.best = copy.copy(descent)
         self.record("descent", descent.n_iter, _Bounds(self.best.objective))

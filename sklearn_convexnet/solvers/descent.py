@@ -70,16 +70,17 @@ class Descent:
         self.workers = workers
         self.directions, self.outputs, self.bias = directions, outputs, bias
         self.n_iter = 0
-        self.width = 0.0
+        self.loss_width = 0.0
 
-    def run(self, width, max_iter, dtype=np.float64):
+    def run(self, width, max_iter, dtype=np.float64, loss_width=None):
         """Descend with the kinks smoothed over `width`, then balance and prune the neurons.
 
-        The activations are computed in precision `dtype`.
+        Those of the loss over `loss_width`, if that is given. The activations are computed in precision `dtype`.
         """
-        self.width = width
+        self.loss_width = width if loss_width is None else loss_width
+        widths = width, self.loss_width
         parts = self.directions, self.outputs, np.asarray(self.bias)
-        objective = _SmoothObjective(self.problem, width, parts, dtype, self.workers)
+        objective = _SmoothObjective(self.problem, widths, parts, dtype, self.workers)
         start = np.concatenate([part.ravel() for part in parts])
         found = minimise(objective, start, max_iter)
         self.n_iter += int(found.nit)
@@ -102,7 +103,7 @@ class Descent:
     @property
     def slopes(self):
         """Slopes of the loss, or of the envelope of one with kinks."""
-        return smooth_loss(self.problem.loss, self.predictions, self.problem.y, self.width)[1]
+        return smooth_loss(self.problem.loss, self.predictions, self.problem.y, self.loss_width)[1]
 
     @property
     def objective(self):
@@ -176,8 +177,9 @@ def balanced(directions, outputs, *, negligible=_NEGLIGIBLE):
 class _SmoothObjective:
     """Value and gradient of the smoothed objective, in blocks of rows that stay in the cache."""
 
-    def __init__(self, problem, width, parts, dtype=np.float64, workers=ALONE):
-        self.problem, self.width, self.workers = problem, width, workers
+    def __init__(self, problem, widths, parts, dtype=np.float64, workers=ALONE):
+        self.problem, self.workers = problem, workers
+        self.width, self.loss_width = widths
         self.shapes = [part.shape for part in parts]
         self.ends = np.cumsum([part.size for part in parts])[:-1]
         # a column for the half in the slope (z + width) / (2 width)
@@ -229,7 +231,7 @@ class _SmoothObjective:
             np.subtract(hidden, slope, out=hidden)
             np.multiply(hidden, slope, out=hidden)
             f = hidden @ heights + bias
-            losses, slopes = smooth_loss(problem.loss, f, problem.y[part], self.width)
+            losses, slopes = smooth_loss(problem.loss, f, problem.y[part], self.loss_width)
             pull = (weights * slopes.T).T
             loss += weights @ losses
             by_bias += pull.sum(axis=0)

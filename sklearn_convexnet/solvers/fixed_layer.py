@@ -27,8 +27,8 @@ from .interior import GatedBlocks, InteriorPoint
 # shares of the largest output weight below which others are left out, the largest first, if that
 # costs no more than a share of the objective
 _THRESHOLDS, _WORTH = (1e-4, 1e-6, 1e-8, 0.0), 1e-6
-# of the group lasso: sizes at the start, smoothing of the kinks in units of a typical activation,
-# and relative decreases at which L-BFGS is asked for bounds
+# of the group lasso: sizes at the start, the first smoothing of the kinks of a loss, and relative
+# decreases at which L-BFGS is asked for bounds
 _START, _WIDTH, _PROGRESS = 0.1, 0.1, (1e-5, 1e-7, 1e-9, 1e-11, 1e-13)
 
 
@@ -94,17 +94,27 @@ def _solve_scp(program, tol, max_iter, workers):
     return certified, method.n_iter
 
 
-def solve_shared_layer(program, *, tol, max_iter, record, workers=ALONE):
-    """Solve the sampled convex program of several outputs over the directions of a program.
+def solve_shared_layer(
+    problem, directions, *, tol, max_iter, record, start=None, bias=None, width=None, workers=ALONE
+):
+    """Solve the sampled convex program of several outputs over directions.
 
     Parameters
     ----------
-    program : PatternProgram
+    problem : TrainingProblem
         In normalised units.
+    directions : ndarray of shape (d, n_directions)
+        Of norm one.
     tol : float
         Relative duality gap to reach.
     max_iter : int
-    record : Record
+    record : callable
+        Called with (phase, n_iter, Certified) at every check; returns whether to stop.
+    start : ndarray of shape (k, n_outputs), default=None
+        Output weights of the first k directions to start from, and their `bias`.
+    bias : ndarray of shape (n_outputs,), default=None
+    width : float, default=None
+        Smoothing of the kinks of the loss that the tolerance allows; by default ever less.
     workers : Workers, default=ALONE
         For the rows.
 
@@ -116,14 +126,11 @@ def solve_shared_layer(program, *, tol, max_iter, record, workers=ALONE):
         Bounds of this program, with the biases and the slopes.
     n_iter : int
     """
-    problem = program.problem
-    features = np.maximum(times(program.rows, program.directions), 0.0)
-    layer, n_iter, best = _SharedLayer(problem, features, workers), 0, None
-    smooth = np.isfinite(problem.loss.curvature)
-    widths = [_WIDTH] if smooth else _WIDTH * 0.1 ** np.arange(1, 8)
-    scale = float(np.sqrt((features**2).mean())) or 1.0
-    for width in widths:
-        layer.width = width * scale
+    features = np.maximum(times(problem.rows, directions), 0.0)
+    layer, n_iter, best = _SharedLayer(problem, features, start, bias, workers), 0, None
+    smooth = width is not None or np.isfinite(problem.loss.curvature)
+    widths = [width or 0.0] if smooth else _WIDTH * 0.1 ** np.arange(1, 8)
+    for layer.width in widths:
         for progress in _PROGRESS if smooth else _PROGRESS[:3]:
             left = max_iter - n_iter
             if left <= 0:
@@ -145,19 +152,27 @@ def solve_shared_layer(program, *, tol, max_iter, record, workers=ALONE):
 class _SharedLayer:
     """The objective of the group lasso in (s, b, c), smoothed where the loss has kinks."""
 
-    def __init__(self, problem, features, workers):
+    def __init__(self, problem, features, start, bias, workers):
         self.problem, self.features, self.workers = problem, features, workers
         self.width = 0.0
-        n_outputs, N = problem.y.shape[1], features.shape[1]
-        bias, slopes = constant_network(
-            problem.y, problem.weights, problem.loss, fit_intercept=problem.fit_intercept
-        )
-        # towards what each direction would gain
-        gains = -features.T @ (problem.weights[:, None] * slopes)
-        sizes = np.linalg.norm(gains, axis=1, keepdims=True)
-        start = _START * gains / np.where(sizes > 0, sizes, 1.0)
+        N, n_outputs = features.shape[1], problem.y.shape[1]
+        if start is None:
+            start = np.zeros((0, n_outputs))
+            bias, slopes = constant_network(
+                problem.y, problem.weights, problem.loss, fit_intercept=problem.fit_intercept
+            )
+        else:
+            f = features[:, : len(start)] @ start + bias
+            slopes = problem.loss.derivative(f, problem.y)
+        sizes = np.sqrt(np.linalg.norm(start, axis=1))
+        # the others begin in the direction of what they would gain
+        gains = -features[:, len(start) :].T @ problem.multipliers(slopes)
+        gains /= np.maximum(np.linalg.norm(gains, axis=1, keepdims=True), 1e-300)
+        small = _START * (np.median(sizes) if sizes.size else 1.0)
+        s = np.concatenate([sizes, np.full(len(gains), small)])
+        b = np.concatenate([start / np.maximum(sizes, 1e-300)[:, None], small * gains])
         self.ends = [N, N + N * n_outputs]
-        self.point = np.concatenate([np.full(N, _START), start.ravel(), bias])
+        self.point = np.concatenate([s, b.ravel(), bias])
 
     def parts(self, point):
         """Sizes, unscaled output weights and biases of a point."""

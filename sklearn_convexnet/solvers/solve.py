@@ -119,7 +119,7 @@ def _solve_shared(program, solver, tol, max_iter, record, workers):
         )
     problem, directions = program.problem.normalised, program.normalised.directions
     outputs, best, n_iter = solve_shared_layer(
-        program.normalised, tol=tol, max_iter=max_iter, record=record, workers=workers
+        problem, directions, tol=tol, max_iter=max_iter, record=record, workers=workers
     )
     network = problem.user_network(*balanced(directions, outputs), best.solution.bias)
     units = problem.units

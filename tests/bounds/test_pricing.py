@@ -58,7 +58,7 @@ def test_threads_do_not_change_a_bit(dtype):
             found.append(
                 ascend(rows, multipliers, starts, max_iter=9, dtype=dtype, workers=workers)
             )
-    for values, directions in found:
+    for values, directions, _ in found:
         np.testing.assert_array_equal(values, found[0][0])
         np.testing.assert_array_equal(directions, found[0][1])
         # exact, whatever the precision of the ascents
@@ -88,7 +88,7 @@ def test_many_starts_find_the_best_neuron_and_no_better(intercept, loss, seed):
     slopes = rng.standard_normal(program.n_samples)
     norms = dual_norms(program, slopes, exact_above=0.0)
     starts = rng.standard_normal((program.rows.shape[1], 300))
-    priced = price(program, slopes, starts, max_iter=100)
+    priced = price(program.problem, slopes, starts, max_iter=100)
     # every pattern is in the program: nothing is above its norms
     assert priced.largest <= norms.max() * (1 + 1e-10)
     # an ascent ends a little early where the maximum is at a kink
@@ -97,7 +97,7 @@ def test_many_starts_find_the_best_neuron_and_no_better(intercept, loss, seed):
     for sign, of_sign in zip((1.0, -1.0), np.split(norms, 2), strict=True):
         found = priced.values[priced.outputs == sign].max()
         assert found <= of_sign.max() * (1 + 1e-10) + 1e-15
-    assert price(program, slopes, starts[:, :3]).largest <= norms.max() * (1 + 1e-10)
+    assert price(program.problem, slopes, starts[:, :3]).largest <= norms.max() * (1 + 1e-10)
 
 
 @settings(max_examples=10)
@@ -106,8 +106,11 @@ def test_priced_directions_are_sorted_and_have_their_values(seed):
     program = draw_program(seed)
     rng = np.random.RandomState(seed)
     slopes = rng.standard_normal(program.n_samples)
-    priced = price(program, slopes, rng.standard_normal((4, 10)))
-    assert priced.values.shape == priced.outputs.shape == (20,) and priced.directions.shape == (4, 20)
+    priced = price(program.problem, slopes, rng.standard_normal((4, 10)))
+    assert priced.values.shape == priced.outputs.shape == (20,) and priced.directions.shape == (
+        4,
+        20,
+    )
     assert (np.diff(priced.values) <= 0).all() and (priced.outputs == 1.0).sum() == 10
     multipliers = -program.weights * slopes
     values = multipliers @ np.maximum(program.rows @ priced.directions, 0.0)
@@ -118,7 +121,7 @@ def test_priced_directions_are_sorted_and_have_their_values(seed):
 def test_a_neuron_that_is_found_lowers_the_objective():
     program = draw_program(3, alpha=0.01)
     slopes = program.loss.derivative(np.zeros(program.n_samples), program.y)
-    priced = price(program, slopes, program.gates)
+    priced = price(program.problem, slopes, program.gates)
     hidden = np.maximum(program.rows @ priced.directions[:, 0], 0.0)
     for size in (1e-3, 1e-6):
         values = [
@@ -135,10 +138,13 @@ def test_distinct_directions(seed, most, share):
     program = draw_program(seed, n=12, d=2)
     rng = np.random.RandomState(seed)
     priced = price(
-        program, rng.standard_normal(program.n_samples), rng.standard_normal((3, 30)), max_iter=2
+        program.problem,
+        rng.standard_normal(program.n_samples),
+        rng.standard_normal((3, 30)),
+        max_iter=2,
     )
     above = share * priced.largest
-    chosen = distinct(program, priced, above=above, most=most)
+    chosen = distinct(program.problem, priced, above=above, most=most)
     assert chosen.dtype == int and len(set(chosen)) == len(chosen)
     assert (priced.values[chosen] > above).all()
     patterns = program.rows @ priced.directions >= 0
@@ -164,15 +170,17 @@ def test_distinct_directions(seed, most, share):
 def test_many_rows_are_told_apart_by_some(monkeypatch):
     program = draw_program(5, n=41, d=2)
     rng = np.random.RandomState(0)
-    priced = price(program, rng.standard_normal(41), rng.standard_normal((3, 40)), max_iter=1)
+    priced = price(
+        program.problem, rng.standard_normal(41), rng.standard_normal((3, 40)), max_iter=1
+    )
     some = PatternProgram.from_data(
         program.rows[::3], program.y[::3], program.patterns[::3], gates=program.gates, alpha=0.1,
         sample_weight=program.weights[::3],
     )  # fmt: skip
     expected = distinct(some, priced, above=0.0, most=30)
-    everything = distinct(program, priced, above=0.0, most=30)
+    everything = distinct(program.problem, priced, above=0.0, most=30)
     monkeypatch.setattr(pricing, "_TELLING", 14)
-    found = distinct(program, priced, above=0.0, most=30)
+    found = distinct(program.problem, priced, above=0.0, most=30)
     np.testing.assert_array_equal(found, expected)
     assert 0 < len(found) < len(everything)
 
@@ -181,7 +189,7 @@ def test_equal_patterns_of_opposite_signs_are_distinct():
     program = draw_program(1)
     direction = program.gates[:, [0]]
     twice = Priced(np.array([3.0, 2.0, 1.0]), np.tile(direction, 3), np.array([-1.0, 1.0, -1.0]))
-    chosen = distinct(program, twice, above=0.0, most=5)
+    chosen = distinct(program.problem, twice, above=0.0, most=5)
     assert sorted(chosen) == [0, 1]
 
 
@@ -198,20 +206,20 @@ def test_rows_of_zeros_have_no_price():
         sample_weight=np.append(program.weights, np.full(3, 1.0 / 3)),
         gates=program.gates,
     )
-    expected = price(program, 0.5 * slopes, starts)
-    priced = price(padded, np.append(slopes, [5.0, -7.0, 0.0]), starts)
+    expected = price(program.problem, 0.5 * slopes, starts)
+    priced = price(padded.problem, np.append(slopes, [5.0, -7.0, 0.0]), starts)
     np.testing.assert_allclose(priced.values, expected.values, rtol=1e-12, atol=1e-14)
 
 
 def test_nothing_is_gained_without_multipliers():
     program = draw_program(2)
-    priced = price(program, np.zeros(program.n_samples), program.gates)
+    priced = price(program.problem, np.zeros(program.n_samples), program.gates)
     assert priced.largest == 0.0 and not priced.values.any()
-    assert distinct(program, priced, above=0.0, most=3).size == 0
+    assert distinct(program.problem, priced, above=0.0, most=3).size == 0
     # nor where there is nowhere to start, or only zero to start from
-    assert price(program, np.ones(program.n_samples), program.gates[:, :0]).largest == 0.0
+    assert price(program.problem, np.ones(program.n_samples), program.gates[:, :0]).largest == 0.0
     slopes = program.loss.derivative(np.zeros(program.n_samples), program.y)
-    from_zero = price(program, slopes, np.zeros((4, 1)))
+    from_zero = price(program.problem, slopes, np.zeros((4, 1)))
     assert np.isfinite(from_zero.directions).all() and np.isfinite(from_zero.values).all()
 
 

@@ -1,5 +1,7 @@
 """Better dual variables: bounds that only rise, as far as asked for, and not for ever."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from grids import pairwise
@@ -159,7 +161,7 @@ def test_useless_neurons_of_one_pattern_are_no_obstacle():
     best = solve(every, tol=1e-6)
     assert best.network.n_neurons > 0
     dual = search_dual(some.problem, constant.solution.slopes, np.random.RandomState(0), some.gates)
-    start = dual_search.SearchedDual(dual.slopes, dual.largest, 0.0, some.directions, 1)
+    start = replace(dual, lower_bound=0.0, directions=some.directions)
     found = tightened(some, start, best.upper_bound)
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3
 
@@ -202,6 +204,6 @@ def test_gates_that_touch_rows_and_empty_patterns_are_no_obstacle():
     touching = np.array([row[1], -row[0], 0.0])  # the hyperplane through the first row
     everywhere_off = np.array([0.0, 0.0, -1.0])
     directions = np.column_stack([touching, everywhere_off, dual.directions])
-    worse = dual_search.SearchedDual(dual.slopes, dual.largest, dual.lower_bound, directions, 1)
+    worse = replace(dual, directions=directions)
     found = tightened(some, worse, best.upper_bound)
     assert relative_gap(best.upper_bound, found.lower_bound) <= 1e-3

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from problems import VARIANTS, draw_program, programs
 
 from sklearn_convexnet import PatternProgram
-from sklearn_convexnet.bounds.dual import balance
+from sklearn_convexnet.core.losses import balance
 from sklearn_convexnet.solvers.coupling import Coupling
 from sklearn_convexnet.solvers.interior import InteriorPoint, NewtonSystem
 from sklearn_convexnet.solvers.working_set import fewest_blocks, gated_blocks
