@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._typing import Array
 from ._version import __version__
-from .core.losses import get_loss
 from .core.network import TwoLayerReLU
 
 if TYPE_CHECKING:
@@ -63,9 +62,11 @@ def to_mlp(estimator: Any) -> MLPClassifier | MLPRegressor:
     mlp.n_layers_, mlp.n_outputs_ = 3, len(network.output_biases)
     mlp.out_activation_ = "identity"
     if classes is not None:
-        mlp.classes_ = classes
-        mlp._label_binarizer = LabelBinarizer().fit(classes)
-        mlp.out_activation_ = "logistic" if len(classes) == 2 else "softmax"
+        mlp.classes_, multilabel = classes, estimator.outputs_2d_
+        # as a perceptron has learned them
+        labels = np.eye(len(classes), dtype=int) if multilabel else classes
+        mlp._label_binarizer = LabelBinarizer().fit(labels)
+        mlp.out_activation_ = "logistic" if multilabel or len(classes) == 2 else "softmax"
     # the state of a training that is about to start
     mlp.n_iter_, mlp.t_, mlp._no_improvement_count = 0, 0, 0
     mlp.loss_, mlp.best_loss_, mlp.loss_curve_ = np.inf, np.inf, []
@@ -86,10 +87,11 @@ def to_onnx(estimator: Any, *, dtype: DTypeLike = np.float64) -> onnx.ModelProto
     Returns
     -------
     onnx.ModelProto
-        For a regressor with the output ``variable`` of shape (n_samples, n_outputs); for a
-        classifier with ``label``, of integers or strings, ``scores`` of shape
-        (n_samples, n_outputs) and, where there is `predict_proba`, ``probabilities`` of shape
-        (n_samples, n_classes).
+        For a regressor with the output ``variable`` of shape (n_samples, n_outputs). For a
+        classifier with ``label``, of integers (whole numbers of any type) or else strings; where
+        there is `predict_proba` with ``probabilities`` of shape (n_samples, n_classes) as second
+        output; and with ``scores`` of shape (n_samples, n_outputs). Of several labels ``label`` has
+        shape (n_samples, n_labels).
 
     Examples
     --------
@@ -101,7 +103,7 @@ def to_onnx(estimator: Any, *, dtype: DTypeLike = np.float64) -> onnx.ModelProto
     >>> X, y = make_moons(n_samples=50, random_state=0)
     >>> model = to_onnx(ConvexReLUClassifier(random_state=0).fit(X, y))
     >>> [output.name for output in model.graph.output]
-    ['label', 'scores', 'probabilities']
+    ['label', 'probabilities', 'scores']
     """
     try:
         import onnx
@@ -125,11 +127,19 @@ def to_onnx(estimator: Any, *, dtype: DTypeLike = np.float64) -> onnx.ModelProto
     if classes is None:
         graph.output(scores, graph.float_type, n_outputs)
         return graph.model(network.hidden_weights.shape[0])
-    labels = graph.labels(scores, classes)
-    graph.output(labels, graph.label_type(classes))
+    activation = estimator.out_activation_
+    multilabel = estimator.outputs_2d_
+    if multilabel:
+        labels = graph.several_labels(scores)
+        graph.output(labels, onnx.TensorProto.INT64, n_outputs)
+    else:
+        classes = _whole(classes)
+        labels = graph.labels(scores, classes)
+        graph.output(labels, graph.label_type(classes))
+    if activation != "identity":
+        probabilities = graph.probabilities(scores, n_outputs, activation, multilabel)
+        graph.output(probabilities, graph.float_type, len(classes))
     graph.output(scores, graph.float_type, n_outputs)
-    if get_loss(estimator.loss).name == "log_loss":
-        graph.output(graph.probabilities(scores, n_outputs), graph.float_type, len(classes))
     return graph.model(network.hidden_weights.shape[0])
 
 
@@ -164,6 +174,13 @@ def _fitted(estimator):
     if type(estimator).__module__.split(".")[0] == __package__:
         check_is_fitted(estimator, "network_")
     raise TypeError(f"estimator must be a fitted convex ReLU network, got {estimator!r}.")
+
+
+def _whole(classes):
+    """Labels as integers, where they are whole numbers."""
+    if classes.dtype.kind == "f" and (classes == np.floor(classes)).all():
+        return classes.astype(np.int64)
+    return classes
 
 
 def _with_a_neuron(network):
@@ -218,8 +235,17 @@ class _Graph:
             place = self.node("ArgMax", [scores], axis=1, keepdims=0)
         return self.node("Gather", [table, place], "label")
 
-    def probabilities(self, scores, n_outputs):
-        """Logistic functions of the outputs, normalised over more than two classes."""
+    def several_labels(self, scores):
+        """1 where an output is positive, else 0."""
+        positive = self.node("Greater", [scores, self.constant(np.zeros(1))])
+        return self.node("Cast", [positive], "label", to=self.onnx.TensorProto.INT64)
+
+    def probabilities(self, scores, n_outputs, activation, multilabel):
+        """Softmax of the outputs, or their logistic functions, normalised over classes."""
+        if activation == "softmax":
+            return self.node("Softmax", [scores], "probabilities", axis=1)
+        if multilabel:
+            return self.node("Sigmoid", [scores], "probabilities")
         if n_outputs == 1:
             negative = self.node("Sigmoid", [self.node("Neg", [scores])])
             both = [negative, self.node("Sigmoid", [scores])]

@@ -56,11 +56,11 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     # whether y may hold several labels, a column each; whether it did
     _accepts_multilabel = False
-    _multilabel = False
+    outputs_2d_ = False
 
     @property
     def _exclusive(self):
-        return not self._multilabel
+        return not self.outputs_2d_
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -97,7 +97,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             out_activation_=out_activation(
                 options.loss, softmax=not multilabel and options.shares(signs.shape[1])
             ),
-            _multilabel=multilabel,
+            outputs_2d_=multilabel,
         )
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
@@ -120,7 +120,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     def _scores(self, X):
         """What `decision_function` returns, in float64, and the dtype in which it does."""
         outputs, dtype = self._outputs(X)
-        one = len(self.classes_) == 2 and not self._multilabel
+        one = len(self.classes_) == 2 and not self.outputs_2d_
         return (outputs[:, 0] if one else outputs), dtype
 
     def predict(self, X: ArrayLike) -> Array:
@@ -138,7 +138,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             where the output is positive, else 0.
         """
         scores, _ = self._scores(X)
-        if self._multilabel:
+        if self.outputs_2d_:
             return (scores > 0).astype(int)
         if scores.ndim == 1:
             return self.classes_[(scores > 0).astype(int)]
@@ -188,7 +188,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         elif self.out_activation_ == "softmax":
             return log_softmax(scores, axis=1), dtype
         logs = -np.logaddexp(0, -scores)
-        alone = scores.shape[1] != self.n_outputs_ or self._multilabel
+        alone = scores.shape[1] != self.n_outputs_ or self.outputs_2d_
         return (logs if alone else log_softmax(logs, axis=1)), dtype
 
     def _validate(self, X, y, sample_weight):
@@ -262,7 +262,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         classes = classes[totals > 0][factors > 0]
         self._check_classes(classes)
         factors = factors[factors > 0]
-        self.classes_, self._multilabel = classes, False
+        self.classes_, self.outputs_2d_ = classes, False
         n_outputs = class_signs(classes[:1], classes).shape[1]
         signs = y.map_blocks(
             class_signs, classes, dtype=np.float64, chunks=(y.chunks[0], (n_outputs,)), new_axis=1
@@ -395,6 +395,9 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         What makes probabilities of the outputs, as in `sklearn.neural_network.MLPClassifier`:
         "softmax" for classes that share the hidden layer, "logistic" for each output alone, and
         "identity" for losses without probabilities.
+
+    outputs_2d_ : bool
+        Whether y held several labels, a column each.
 
     network_ : TwoLayerReLU
         The fitted network; its outputs are those of `decision_function`.
@@ -555,8 +558,8 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
             on its data before is kept.
         """
         check_is_fitted(self, "network_")
-        X, y = self._validate_data(X, y, reset=False, multi_output=self._multilabel)
-        if self._multilabel:
+        X, y = self._validate_data(X, y, reset=False, multi_output=self.outputs_2d_)
+        if self.outputs_2d_:
             y, weights, _ = self._validate_labels(X, np.atleast_2d(y), sample_weight)
             return self._certify(X, class_signs(y, None), weights, time_limit, tol)
         weights = self._weights(sample_weight, X, y)

@@ -427,7 +427,9 @@ class _Walk:
         if self.last is not None and not self.certified:
             options["max_iter"] = min(self.max_iter, _UNCERTIFIED)
         if alpha >= self.largest or not self.adaptive:
-            self.last = solve(program, warm_start=self._same_patterns(), **options)
+            # beyond the largest penalty any directions give the constant network
+            solver = "scp" if program.problem.is_shared else "admm"
+            self.last = solve(program, solver, warm_start=self._same_patterns(), **options)
         else:
             _, self.last = solve_adaptive(program, warm_start=self.last, **options)
         return self.last, self.last.gap <= tol

@@ -75,7 +75,8 @@ class Descent:
     def run(self, width, max_iter, dtype=np.float64, loss_width=None):
         """Descend with the kinks smoothed over `width`, then balance and prune the neurons.
 
-        Those of the loss over `loss_width`, if that is given. The activations are computed in precision `dtype`.
+        Those of the loss over `loss_width`, if that is given. The activations are computed in
+        precision `dtype`.
         """
         self.loss_width = width if loss_width is None else loss_width
         widths = width, self.loss_width
