@@ -1,48 +1,32 @@
 r"""The best neuron of all, enclosed: branch and bound over cones of directions.
 
-For multipliers :math:`\lambda` of the rows :math:`x_k`, `pricing_maximum` encloses
+For multipliers of the rows :math:`x_k`, `pricing_maximum` encloses the largest gain of a neuron,
 
-.. math:: \max_{\|u\|_2 \le 1} h(u), \qquad h(u) = \sum_k \lambda_k (x_k^\top u)_+ ,
+.. math:: \max_{\|u\|_2 \le 1} \sum_k \lambda_k (x_k^\top u)_+
+    \qquad \text{or} \qquad
+    \max_{\|u\|_2 \le 1} \Big\| \sum_k \Lambda_k (x_k^\top u)_+ \Big\|_2
 
-a positively homogeneous function that is neither convex nor concave. On a simplicial cone
-:math:`K = \{R t : t \ge 0\}` the terms with :math:`\lambda_k > 0` are convex, so that the linear
-function with the same values :math:`c` at the rays (the columns of R) is their least concave upper
-bound. A term with :math:`\lambda_k < 0` is at most :math:`-|\lambda_k| s_k x_k^\top u` for any
-slope :math:`s_k \in [0, 1]`. What remains is linear, and over the part of the cone in the ball
-
-.. math:: h(u) \le \|\Pi_K(v)\| \le \|v + R^{-\top} a\|, \quad a \ge 0, \qquad
-    v = R^{-\top} c - \sum_{\lambda_k < 0} |\lambda_k| s_k x_k .
-
-Multipliers a come from an active-set method, slopes from Frank-Wolfe steps towards those of the
-maximiser :math:`u = \Pi_K(v)`, at which the concave terms are then exact. A cone that may hold more
-than is asked for is cut through the middle of the edge that is interpolated worst. Its halves share
-all rays but one: they inherit the gradients of the convex terms at the rays, which tell c and how
-much these terms bend between two rays, and R^-1 but for two rows.
-
-Whatever the slopes and the multipliers, the bound holds; it is computed in batches of cones, with
-the residual of :math:`R^\top R^{-\top} = I` and the rounding of sums over all rows on top.
+with one output, and with several that share the neuron. Both are positively homogeneous functions
+that are neither convex nor concave. `single_pricing` and `shared_pricing` bound them on a cone; one
+that may hold more than is asked for is cut in half. The rounding of sums over all rows is added on
+top.
 """
 
 import time
 from bisect import insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-# Rounding of a sum over some thousand rows, relative to the sum of magnitudes; of merged and
-# projected rows.
-ROUNDING = 1e-12
-# Cones split at once; floats of an array of matrices (16 MB), and of one that stays in the cache.
-BATCH, CHUNK, CACHE = 1024, 2**21, 2**15
+from .cones import ROUNDING, TINY
+from .shared_pricing import SharedPricing
+from .single_pricing import SinglePricing
+
+# Cones split at once, at least and at most.
+SMALLEST_BATCH, BATCH = 8, 1024
 # Open cones are held in this many floats (512 MB); beyond, those nearest to be settled come first.
 MEMORY = 2**26
-# Frank-Wolfe steps on the slopes, at most; steps of the first active-set search.
-SLOPE_STEPS, ACTIVE_STEPS = 20, 3
-# Above this rank of the rows there is only a crude bound.
-LARGEST_RANK = 64
-# A cone with a ray this close to the span of the others is not split any further.
-THINNEST = 1e-6
-TINY = np.finfo(float).tiny
+_EPS = np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
@@ -77,7 +61,10 @@ class PricingBounds:
 def pricing_maximum(
     rows, multipliers, *, tol=1e-2, stop_below=None, start=None, time_limit=None, max_cones=None
 ):
-    r"""Enclose :math:`\max_{\|u\| \le 1} \lambda^\top (X u)_+` by branch and bound.
+    r"""Enclose the largest gain of a neuron by branch and bound.
+
+    The maximum of :math:`\lambda^\top (X u)_+` for one output, or of
+    :math:`\|\Lambda^\top (X u)_+\|_2` for several, over all :math:`\|u\|_2 \le 1`.
 
     The work grows exponentially with the rank of the rows: at the default tolerance and some
     hundreds of rows, below a second up to rank 4, seconds at rank 5 and 6, a minute at rank 7.
@@ -86,8 +73,8 @@ def pricing_maximum(
     Parameters
     ----------
     rows : ndarray of shape (n, d)
-    multipliers : ndarray of shape (n,)
-        The :math:`\lambda`.
+    multipliers : ndarray of shape (n,) or (n, n_outputs)
+        The :math:`\lambda` or :math:`\Lambda`.
     tol : float, default=1e-2
         Relative width of the enclosure that is good enough. Much below 1e-5 it may be out of
         reach where the maximum is at a kink.
@@ -109,14 +96,15 @@ def pricing_maximum(
     max_cones = np.inf if max_cones is None else max_cones
     rows = np.asarray(rows, dtype=np.float64)
     multipliers = np.asarray(multipliers, dtype=np.float64)
-    used = rows.any(axis=1) & (multipliers != 0.0)
+    used = rows.any(axis=1) & multipliers.any(axis=tuple(range(1, multipliers.ndim)))
     if not used.any():
         return PricingBounds(0.0, 0.0, np.zeros(rows.shape[1]), 0, True, 0.0)
-    pricing, basis, scale, slack = _reduce(rows[used], multipliers[used])
+    pricing, basis, scale, slack = reduced(rows[used], multipliers[used])
     target = stop_below / scale - slack if stop_below else 0.0
 
-    best = pricing.ascend(_starts(basis, start))
-    cones, n_cones, pool = _fan(pricing), 0, _Pool()
+    batch = int(np.clip(pricing.batch, SMALLEST_BATCH, BATCH))
+    best = _ascend(pricing, _starts(basis, start))
+    cones, n_cones, pool = pricing.fan(), 0, _Pool()
     settled = 0.0 if len(cones) else pricing.crude_bound()
     pace = _Pace()
     while len(cones):
@@ -131,19 +119,49 @@ def pricing_maximum(
         pace.note(n_cones, max(best[0], settled, pool.largest_bound()) - best[0])
         if n_cones >= max_cones or time.perf_counter() >= deadline:
             break
-        cones, discarded = pool.pop(pricing.batch, threshold)
+        cones, discarded = pool.pop(batch, threshold)
         settled = max(settled, discarded)
         cones = cones.halves(pricing) if len(cones) else cones
 
     upper = float(scale * (max(best[0], settled, pool.largest_bound()) + slack))
     direction = basis @ best[1]
-    lower = float(multipliers @ np.maximum(rows @ direction, 0.0))
+    gain = np.maximum(rows @ direction, 0.0) @ multipliers
+    lower = float(np.linalg.norm(gain) if gain.ndim else gain)
     if lower <= 0.0:
         lower, direction = 0.0, np.zeros(basis.shape[0])
     good_enough = max(lower * (1.0 + tol) + 3.0 * scale * slack, stop_below or 0.0)
     finished = bool(upper <= good_enough)
     doublings = 0.0 if finished else pace.doublings(good_enough / scale - best[0])
     return PricingBounds(lower, upper, direction, n_cones, finished, doublings)
+
+
+def _look_at(pricing, cones, best, count=4):
+    """The best value near the places where cones promise most."""
+    points = cones.points[np.argsort(-cones.hopes, kind="stable")[:count]].T
+    values = pricing.value(points)
+    k = values.argmax()
+    if values[k] > 0.9 * best:
+        return _ascend(pricing, points)
+    return 0.0, points[:, k]
+
+
+def _ascend(pricing, points, steps=30):
+    """Value and place of the best point that ascents from unit columns reach."""
+    values, step = pricing.value(points), np.ones(points.shape[1])
+    for _ in range(steps):
+        ahead = _unit_columns(pricing.gradient(points))
+        trials = _unit_columns(points + step * (ahead - points))
+        found = pricing.value(trials)
+        better = found > values
+        points = np.where(better, trials, points)
+        values = np.where(better, found, values)
+        step = np.where(better, step, 0.25 * step)
+        if step.max() < 1e-3:
+            break
+    if not (values > 0.0).any():
+        return 0.0, np.zeros(len(points))
+    k = values.argmax()
+    return float(values[k]), points[:, k]
 
 
 class _Pace:
@@ -171,102 +189,19 @@ class _Pace:
 # The function
 
 
-@dataclass(frozen=True)
-class _Pricing:
-    """The function ``linear . u + sum (positive' u)_+ - sum (negative' u)_+``."""
-
-    linear: np.ndarray  # (r,)
-    positive: np.ndarray  # (r, n+)
-    negative: np.ndarray  # (r, n-)
-    widths: np.ndarray = field(init=False)  # norms of the negative columns
-
-    def __post_init__(self):
-        object.__setattr__(self, "widths", np.linalg.norm(self.negative, axis=0))
-
-    @property
-    def batch(self):
-        """Number of cones to split at once."""
-        return int(np.clip(CHUNK // (2 * len(self.linear) ** 2), 8, BATCH))
-
-    def value(self, points):
-        """Values at the columns of `points`."""
-        gains = np.maximum(self.positive.T @ points, 0.0).sum(axis=0)
-        return self.linear @ points + gains - np.maximum(self.negative.T @ points, 0.0).sum(axis=0)
-
-    def convex_gradients(self, points):
-        """Gradients of the linear and the convex terms at the rows of `points`."""
-        return self.linear + _weighted_sums(self.positive, points, _activity)
-
-    def tangents(self, points):
-        """Gradients of the concave terms at the rows of `points`."""
-        return -_weighted_sums(self.negative, points, _activity)
-
-    def chords(self, centres, radii):
-        """Sums of linear functions above the concave terms, good in balls around unit rows."""
-
-        def slopes(products, part):
-            # in a small ball a term crosses zero about where its value at the centre says
-            products /= 2.0 * (radii[part, None] + ROUNDING) * self.widths
-            products += 0.5
-            np.clip(products, 0.0, 1.0, out=products)
-
-        return -_weighted_sums(self.negative, centres, slopes)
-
-    def crude_bound(self):
-        """Bound over the ball, by the Cauchy-Schwarz inequality for the convex terms."""
-        norms = np.linalg.norm(self.positive, axis=0)
-        largest = np.linalg.eigvalsh((self.positive / norms) @ self.positive.T)[-1]
-        return float(np.linalg.norm(self.linear) + np.sqrt(norms.sum() * max(largest, 0.0)))
-
-    def gradient(self, points):
-        """Gradients at the columns of `points`."""
-        gains = self.positive @ (self.positive.T @ points > 0.0)
-        return self.linear[:, None] + gains - self.negative @ (self.negative.T @ points > 0.0)
-
-    def ascend(self, points, steps=30):
-        """Value and place of the best point that ascents from unit columns reach."""
-        values, step = self.value(points), np.ones(points.shape[1])
-        for _ in range(steps):
-            ahead = _unit_columns(self.gradient(points))
-            trials = _unit_columns(points + step * (ahead - points))
-            found = self.value(trials)
-            better = found > values
-            points = np.where(better, trials, points)
-            values = np.where(better, found, values)
-            step = np.where(better, step, 0.25 * step)
-            if step.max() < 1e-3:
-                break
-        if not (values > 0.0).any():
-            return 0.0, np.zeros(len(points))
-        k = values.argmax()
-        return float(values[k]), points[:, k]
-
-
-def _weighted_sums(columns, points, weigh):
-    """Sums of columns, a row for each row of `points`, in blocks that stay in the cache.
-
-    `weigh` turns products of points and columns into weights, in place.
-    """
-    sums = np.empty(points.shape)
-    size = max(1, CACHE // max(1, columns.shape[1]))
-    for start in range(0, len(points), size):
-        part = slice(start, start + size)
-        products = points[part] @ columns
-        weigh(products, part)
-        np.matmul(products, columns.T, out=sums[part])
-    return sums
-
-
-def _activity(products, _):
-    np.greater(products, 0.0, out=products, casting="unsafe")
-
-
-def _reduce(rows, multipliers):
+def reduced(rows, multipliers):
     """The function in coordinates of the row space, with at most one row for each line.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Not zero.
+    multipliers : ndarray of shape (n,) or (n, n_outputs)
+        Not zero.
 
     Returns
     -------
-    pricing : _Pricing
+    pricing : SinglePricing or SharedPricing
     basis : ndarray of shape (d, r)
         Orthonormal; takes points back.
     scale : float
@@ -274,19 +209,20 @@ def _reduce(rows, multipliers):
     slack : float
         Rounding of values of `pricing`.
     """
+    single = multipliers.ndim == 1
     height, weight = np.abs(rows).max(), np.abs(multipliers).max()
-    rows, multipliers = rows / height, multipliers / weight
+    rows, multipliers = rows / height, (multipliers / weight).reshape(len(rows), -1)
     _, singular, basis = np.linalg.svd(rows, full_matrices=False)
     basis = basis[singular > 1e-13 * singular[0]].T
     points = rows @ basis
-    lost = np.abs(multipliers) @ np.linalg.norm(rows - points @ basis.T, axis=1)
+    lost = np.linalg.norm(multipliers, axis=1) @ np.linalg.norm(rows - points @ basis.T, axis=1)
     norms = np.linalg.norm(points, axis=1)
-    points, multipliers = points[norms > 0.0], (multipliers * norms)[norms > 0.0]
-    points /= norms[norms > 0.0, None]
+    points, multipliers, norms = (part[norms > 0.0] for part in (points, multipliers, norms))
+    points, multipliers = points / norms[:, None], multipliers * norms[:, None]
     # One of the two directions of each line: (-z)_+ = (z)_+ - z. Equal ones are neighbours in the
     # order of almost any linear function.
     keys = points @ np.random.RandomState(0).standard_normal(points.shape[1])
-    linear = multipliers[keys < 0.0] @ points[keys < 0.0]
+    linear = multipliers[keys < 0.0].T @ points[keys < 0.0]
     points[keys < 0.0] *= -1.0
     order = np.argsort(np.abs(keys), kind="stable")
     points, multipliers = points[order], multipliers[order]
@@ -294,12 +230,16 @@ def _reduce(rows, multipliers):
     first = np.flatnonzero(np.append(True, new))
     # many neighbours may be far from the first of them
     moved = points - points[first][np.cumsum(np.append(0, new))]
-    lost += np.abs(multipliers) @ np.linalg.norm(moved, axis=1)
-    rounding = max(ROUNDING, len(points) * np.finfo(np.float64).eps)
-    slack = float(rounding * np.abs(multipliers).sum() + lost)
+    sizes = np.linalg.norm(multipliers, axis=1)
+    lost += sizes @ np.linalg.norm(moved, axis=1)
+    # the coefficients of a point of a cone in the ball sum up to at most the rank
+    rounding = max(ROUNDING, sum(multipliers.shape) * points.shape[1] * _EPS)
+    slack = float(rounding * sizes.sum() + lost)
     multipliers = np.add.reduceat(multipliers, first)
-    columns = (np.abs(multipliers)[:, None] * points[first]).T
-    pricing = _Pricing(linear, columns[:, multipliers > 0], columns[:, multipliers < 0])
+    if single:
+        pricing = SinglePricing.over(linear[0], points[first], multipliers[:, 0])
+    else:
+        pricing = SharedPricing.over(linear, points[first], multipliers)
     return pricing, basis, float(height * weight), slack
 
 
@@ -315,218 +255,6 @@ def _starts(basis, start):
 
 def _unit_columns(points):
     norms = np.linalg.norm(points, axis=0)
-    return points / np.where(norms > 0.0, norms, 1.0)
-
-
-# ------------------------------------------------------------------------------------------------
-# Cones
-
-
-@dataclass
-class _Cones:
-    """Cones, what their halves inherit, and what is known about them.
-
-    Attributes
-    ----------
-    rays : ndarray of shape (B, r, r)
-        Unit rows.
-    inverse : ndarray of shape (B, r, r)
-        Inverses of the matrices with the rays as columns.
-    gradients : ndarray of shape (B, r, r)
-        Of the linear and convex terms at the rays, a row for each ray.
-    bounds : ndarray of shape (B,)
-    edges : ndarray of int of shape (B, 2)
-        Pairs of rays to cut between.
-    points : ndarray of shape (B, r)
-        Unit vectors or zero: where the relaxed function is largest, about.
-    hopes : ndarray of shape (B,)
-        Bounds on the values there.
-    """
-
-    rays: np.ndarray
-    inverse: np.ndarray
-    gradients: np.ndarray
-    bounds: np.ndarray
-    edges: np.ndarray
-    points: np.ndarray
-    hopes: np.ndarray
-
-    def __len__(self):
-        return len(self.bounds)
-
-    def __getitem__(self, which):
-        return _Cones(*(part[which] for part in vars(self).values()))
-
-    @classmethod
-    def joined(cls, parts):
-        columns = zip(*(vars(part).values() for part in parts), strict=True)
-        return cls(*map(np.concatenate, columns))
-
-    @property
-    def thin(self):
-        """Whether a ray is in the span of the others, as far as rounding can tell."""
-        return _dot(self.inverse, self.inverse).max(axis=1) > THINNEST**-2
-
-    def halves(self, pricing):
-        """The two halves of each cone, cut through the middle of an edge."""
-        cones, (one, other) = np.arange(len(self)), self.edges.T
-        middle = self.rays[cones, one] + self.rays[cones, other]
-        lengths = np.sqrt(_dot(middle, middle))[:, None]
-        middle /= lengths
-        gradients = pricing.convex_gradients(middle)
-        halves = _Cones.joined([self, self])
-        for first, kept, replaced in ((0, one, other), (len(self), other, one)):
-            half = first + cones
-            halves.rays[half, replaced] = middle
-            halves.gradients[half, replaced] = gradients
-            halves.inverse[half, kept] -= self.inverse[cones, replaced]
-            halves.inverse[half, replaced] *= lengths
-        return halves
-
-    def bound(self, pricing, threshold):
-        """Bound the function on the cones, the better the closer to the threshold.
-
-        Parameters
-        ----------
-        pricing : _Pricing
-        threshold : float
-            Bounds below need not be improved.
-        """
-        rays, inverse = self.rays, self.inverse
-        at_rays = _dot(self.gradients, rays)
-        gram = rays @ rays.transpose(0, 2, 1)
-        centres = _unit_rows(rays.sum(axis=1))
-        radii = np.sqrt(np.maximum(2.0 - 2.0 * _apply(rays, centres).min(axis=1), 0.0))
-        concave = pricing.chords(centres, radii)
-        linear = _combine(at_rays, inverse)
-        forms = linear + concave
-        free = _apply(inverse, forms) > 0.0
-        points, free = _project(forms, rays, gram, inverse, free, ACTIVE_STEPS)
-        norms = np.sqrt(_dot(points, points))
-        self.hopes = np.minimum(norms, self.bounds)
-        live = np.flatnonzero(norms > threshold)
-        for _ in range(SLOPE_STEPS):
-            if len(live) == 0:
-                break
-            steps = pricing.tangents(points[live]) - concave[live]
-            # The value of all concave terms at the maximiser: no slopes make the bound any smaller.
-            self.hopes[live] = _dot(forms[live] + steps, points[live]) / norms[live]
-            hopeful = self.hopes[live] <= threshold
-            live, steps = live[hopeful], steps[hopeful]
-            length = -_dot(steps, points[live]) / np.maximum(_dot(steps, steps), TINY)
-            steps *= np.clip(length, 0.0, 1.0)[:, None]
-            concave[live] += steps
-            forms[live] = linear[live] + concave[live]
-            points[live], free[live] = _project(
-                forms[live], rays[live], gram[live], inverse[live], free[live], 1
-            )
-            norms[live] = np.sqrt(_dot(points[live], points[live]))
-            live = live[norms[live] > threshold]
-
-        # `linear` is at most `points - concave` at the rays, but for the rounding of inverses;
-        # the coefficients of a point of the cone in the ball sum up to at most 1 / reach.
-        wanted = at_rays - _apply(rays, points - concave)
-        reach = _apply(rays, centres).min(axis=1)
-        rounding = np.maximum(wanted.max(axis=1), 0.0) / np.maximum(reach, TINY)
-        self.bounds = np.minimum(self.bounds, norms + rounding)
-        self.points = _unit_rows(points)
-        self.edges = self._worst_edges(gram)
-
-    def _worst_edges(self, gram):
-        """Pair of rays between which the convex terms bend most, next to the maximiser."""
-        r = gram.shape[1]
-        if r == 1:
-            return np.zeros((len(self), 2), dtype=int)
-        first, second = np.triu_indices(r, 1)
-        products = self.gradients @ self.rays.transpose(0, 2, 1)
-        at_rays = np.einsum("bii->bi", products)
-        bends = at_rays[:, first] + at_rays[:, second]
-        bends -= products[:, first, second] + products[:, second, first]
-        np.maximum(bends, 0.0, out=bends)
-        shares = np.maximum(_apply(self.inverse, self.points), 0.0)
-        shares /= np.maximum(shares.sum(axis=1, keepdims=True), TINY)
-        scores = bends * (1.0 / r**2 + shares[:, first] * shares[:, second])
-        # No cone may get arbitrarily thin, nor stay as it is if only concave terms are loose.
-        lengths = 1.0 - gram[:, first, second]
-        scores += (0.01 * scores.max(axis=1, keepdims=True) + ROUNDING) * lengths
-        worst = scores.argmax(axis=1)
-        return np.stack([first[worst], second[worst]], axis=1)
-
-
-def _fan(pricing):
-    """Cones over the faces of a regular simplex, which cover the space."""
-    r = len(pricing.linear)
-    B = r + 1 if r <= LARGEST_RANK else 0
-    rays = np.zeros((B, r, r))
-    if B:
-        ones = np.ones((r + 1, 1))
-        corners = np.linalg.qr(np.hstack([ones, np.eye(r + 1, r)]))[0][:, 1:]
-        corners = _unit_rows(corners)
-        rays = np.stack([np.delete(corners, k, axis=0) for k in range(r + 1)])
-    return _Cones(
-        rays,
-        np.linalg.inv(rays.transpose(0, 2, 1)),
-        pricing.convex_gradients(rays.reshape(B * r, r)).reshape(B, r, r),
-        np.full(B, pricing.crude_bound()),
-        np.zeros((B, 2), dtype=int),
-        np.zeros((B, r)),
-        np.zeros(B),
-    )
-
-
-def _look_at(pricing, cones, best, count=4):
-    """The best value near the places where cones promise most."""
-    points = cones.points[np.argsort(-cones.hopes, kind="stable")[:count]].T
-    values = pricing.value(points)
-    k = values.argmax()
-    if values[k] > 0.9 * best:
-        return pricing.ascend(points)
-    return 0.0, points[:, k]
-
-
-def _project(forms, rays, gram, inverse, free, steps):
-    """Project vectors on cones; the results are not shorter than the projections.
-
-    An active-set method: the coordinates t of the projection R t that are guessed to be `free`
-    solve their normal equations, and those of the wrong sign change sides.
-
-    Returns
-    -------
-    points : ndarray of shape (B, r)
-        ``forms + R^-T a`` with a >= 0, the shortest one found; the projections if solved.
-    free : ndarray of bool, shape (B, r)
-        The next guess.
-    """
-    at_rays = _apply(rays, forms)
-    points, shortest = forms.copy(), _dot(forms, forms)
-    identity = np.eye(rays.shape[1])
-    for _ in range(steps):
-        both = free[:, :, None] & free[:, None, :]
-        system = np.where(both, gram, identity * ~free[:, :, None])
-        t = np.linalg.solve(system, np.where(free, at_rays, 0.0)[:, :, None])[:, :, 0]
-        lack = _apply(gram, t) - at_rays
-        trials = forms + _combine(np.where(free, 0.0, lack.clip(0.0)), inverse)
-        lengths = _dot(trials, trials)
-        shorter = lengths < shortest
-        points[shorter], shortest[shorter] = trials[shorter], lengths[shorter]
-        free = np.where(free, t > 0.0, lack < 0.0)
-    return points, free
-
-
-def _apply(matrices, vectors):
-    return np.einsum("bij,bj->bi", matrices, vectors)
-
-
-def _combine(coefficients, matrices):
-    return np.einsum("bi,bij->bj", coefficients, matrices)
-
-
-def _dot(a, b):
-    return np.einsum("...i,...i->...", a, b)
-
-
-def _unit_rows(points):
-    norms = np.sqrt(_dot(points, points))[:, None]
     return points / np.where(norms > 0.0, norms, 1.0)
 
 
@@ -573,4 +301,4 @@ class _Pool:
             discarded = max(discarded, cones.bounds[~keep].max(initial=0.0))
             taken.append(cones[keep])
             found += len(taken[-1])
-        return _Cones.joined(taken) if taken else (), discarded
+        return taken[0].joined(taken) if taken else (), discarded

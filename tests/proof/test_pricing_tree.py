@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sklearn_convexnet.program.cones import project_on_cone
 from sklearn_convexnet.program.patterns import enumerate_gates
-from sklearn_convexnet.proof.pricing_tree import _fan, _reduce, pricing_maximum
+from sklearn_convexnet.proof.pricing_tree import pricing_maximum, reduced
 
 
 def value(rows, multipliers, points):
@@ -249,8 +249,8 @@ def test_memory_is_bounded(monkeypatch):
 @pytest.mark.parametrize("d", [2, 3, 5])
 def test_halves_inherit_the_truth(d):
     rows, multipliers = draw(11, 50, d, "intercept")
-    pricing, _, _, _ = _reduce(rows, multipliers)
-    cones, rng = _fan(pricing), np.random.RandomState(0)
+    pricing, _, _, _ = reduced(rows, multipliers)
+    cones, rng = pricing.fan(), np.random.RandomState(0)
     for _ in range(30):
         cones.bound(pricing, 0.0)
         cones = cones.halves(pricing)
@@ -266,8 +266,8 @@ def test_halves_inherit_the_truth(d):
 
 def test_no_point_of_a_cone_is_above_its_bound():
     rows, multipliers = draw(12, 80, 4, "intercept")
-    pricing, _, _, slack = _reduce(rows, multipliers)
-    cones, rng = _fan(pricing), np.random.RandomState(0)
+    pricing, _, _, slack = reduced(rows, multipliers)
+    cones, rng = pricing.fan(), np.random.RandomState(0)
     for _ in range(8):
         cones.bound(pricing, threshold=0.5)
         shares = rng.exponential(size=(50, *cones.rays.shape[:2])) ** 3
