@@ -71,9 +71,8 @@ for name, model in (("breast cancer", classifier[-1]), ("diabetes", regressor[-1
     print(model.certificate_)
 
 # %%
-# With few features, branch and bound turns the search into a proof. Iris has three species and the
-# network an output for each: the proof is about networks whose outputs share no neuron, with a
-# second bound for those that share some.
+# With few features, branch and bound turns the search into a proof. Iris has three species, and the
+# network an output for each; its neurons serve all of them.
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)

@@ -86,6 +86,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             return self._fit_on_dask(X, y, sample_weight, self._on_dask, out_activation_=activation)
         X, y, weights, classes = self._validate(X, y, sample_weight)
         signs, multilabel = class_signs(y, classes), y.ndim == 2
+        kind = {"outputs_2d_": multilabel} if self._accepts_multilabel else {}
         options = self._options(exclusive=not multilabel)
         return self._fit_network(
             X,
@@ -97,7 +98,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             out_activation_=out_activation(
                 options.loss, softmax=not multilabel and options.shares(signs.shape[1])
             ),
-            outputs_2d_=multilabel,
+            **kind,
         )
 
     def decision_function(self, X: ArrayLike) -> FloatArray:

@@ -172,27 +172,33 @@ class PatternProgram:
         )
 
     @property
-    def rows(self) -> FloatArray:  # noqa: D102
+    def rows(self) -> FloatArray:
+        """What the hidden neurons see, with the constant column."""
         return self.problem.rows
 
     @property
-    def y(self) -> FloatArray:  # noqa: D102
+    def y(self) -> FloatArray:
+        """The targets."""
         return self.problem.y
 
     @property
-    def weights(self) -> FloatArray:  # noqa: D102
+    def weights(self) -> FloatArray:
+        """Weights of the rows, of sum one."""
         return self.problem.weights
 
     @property
-    def loss(self) -> Loss:  # noqa: D102
+    def loss(self) -> Loss:
+        """The loss."""
         return self.problem.loss
 
     @property
-    def alpha(self) -> float:  # noqa: D102
+    def alpha(self) -> float:
+        """Strength of the weight decay."""
         return self.problem.alpha
 
     @property
-    def fit_intercept(self) -> bool:  # noqa: D102
+    def fit_intercept(self) -> bool:
+        """Whether neurons have a bias."""
         return self.problem.fit_intercept
 
     @property
