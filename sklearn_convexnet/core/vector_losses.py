@@ -131,11 +131,14 @@ class MultinomialLogLoss:
         """Slopes in the domain of the conjugate, of weighted sum zero for every class if asked for.
 
         To subtract their means would leave the domain: the predictions that they are the slopes at
-        are moved by the best constant instead.
+        are moved by the best constant instead, and what that leaves is mended by `_balanced`.
         """
         q = np.where(y > 0, 1.0 + p, p).clip(0.0)
-        q /= q.sum(axis=1, keepdims=True)
-        return self._closed(q, y) if weights is None else self._shifted(q, y, weights)[1]
+        if weights is None:
+            return self._closed(self._normalised(q, y), y)
+        # a class that no row has: only probabilities of zero are of weighted sum zero
+        q = self._normalised(np.where(weights @ (y > 0) > 0, q, 0.0), y)
+        return self._balanced(self._shifted(q, y, weights)[1], y, weights)
 
     def constant(self, y: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The best constant, of mean zero, and the slopes there."""
@@ -155,9 +158,12 @@ class MultinomialLogLoss:
         shift = np.zeros(y.shape[1])
         moved, value, gradient = at(shift)
         for _ in range(_MOST_STEPS):
-            hessian = np.diag(weights @ moved) - (weights[:, None] * moved).T @ moved
-            # a common constant changes nothing
-            step = np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
+            totals = weights @ moved
+            hessian = np.diag(totals) - (weights[:, None] * moved).T @ moved
+            # rare classes count as much as others; a common constant changes nothing
+            roots = np.sqrt(np.where(totals > 0, totals, 1.0))
+            scaled = hessian / roots / roots[:, None]
+            step = np.linalg.lstsq(scaled, gradient / roots, rcond=1e-12)[0] / roots
             trial = shift - step
             found = at(trial)
             if gradient @ step > _NEAR:
@@ -170,6 +176,28 @@ class MultinomialLogLoss:
                 break
             shift, (moved, value, gradient) = trial, found
         return shift - shift.mean(), self._closed(moved, y)
+
+    def _balanced(self, slopes, y, weights):
+        """A mixture of slopes with those of probabilities equal in all rows, of weighted sum zero.
+
+        No constant moves probabilities of zero: of saturated rows the sums stay what they were.
+        With a share t of the others, these have to be the frequencies less (1 - t) / t times the
+        sums; t is the least with which none of them is negative.
+        """
+        weights = weights / weights.sum()
+        sums, frequencies = weights @ slopes, weights @ (y > 0)
+        above = sums > 0
+        share = (sums[above] / (sums[above] + frequencies[above])).max(initial=0.0)
+        if share <= len(y) * np.finfo(float).eps:
+            return slopes
+        q = (frequencies - (1.0 - share) / share * sums).clip(0.0)
+        return (1.0 - share) * slopes + share * self._closed(np.broadcast_to(q, y.shape), y)
+
+    @staticmethod
+    def _normalised(q, y):
+        """Rows of sum one; where all are zero, all of the class."""
+        totals = q.sum(axis=1, keepdims=True)
+        return np.where(totals > 0, q / np.where(totals > 0, totals, 1.0), y > 0)
 
     @staticmethod
     def _of_class(values, y):
