@@ -1,7 +1,7 @@
 r"""Norms of perturbations, a class each: all that is asked about the ball :math:`\|\eta\|_p \le 1`.
 
-How far linear functions fall over it (the dual norm), where, what is nearest, and barriers of the
-ball and of the dual norm. `NORMS` has them under the numbers p that users give.
+How far linear functions fall over it (the dual norm), where, what is nearest, and a barrier of the
+ball. `NORMS` has them under the numbers p that users give.
 """
 # ruff: noqa: D102 (of methods that `Norm` documents)
 
@@ -107,17 +107,6 @@ class Norm:
         The order is inside, gradient, diagonal, factor of the outer product, multiple.
         """
 
-    def gauge_slack(self, u, T):
-        """What the barrier of ``T >= falls(u)`` is minus the logarithm of, for bounds by entry."""
-        return T**2 - u**2
-
-    def gauge(self, u, T):
-        """First derivatives of this barrier in u and T; second ones in uu, uT and TT."""
-        D = self.gauge_slack(u, T)
-        second, mixed = 2.0 * (T**2 + u**2) / D**2, -4.0 * T * u / D**2
-        second, mixed = (part[:, :, None] * np.eye(u.shape[1]) for part in (second, mixed))
-        return 2.0 * u / D, -2.0 * T / D, second, mixed, second
-
 
 class Linf(Norm):
     """The largest entry; its dual is the sum of absolute values."""
@@ -198,17 +187,6 @@ class L2(Norm):
         diagonal = np.broadcast_to(2.0 / slack, coordinates.shape)
         return inside, gradient, diagonal, gradient, np.ones(len(slack))
 
-    def gauge_slack(self, u, T):
-        """One bound T."""
-        return T**2 - np.sum(u**2, axis=1, keepdims=True)
-
-    def gauge(self, u, T):
-        D = self.gauge_slack(u, T)[:, :, None]
-        Huu = 2.0 * np.eye(u.shape[1]) / D + 4.0 * u[:, :, None] * u[:, None, :] / D**2
-        HuT = -4.0 * u[:, :, None] * T[:, :, None] / D**2
-        HTT = -2.0 / D + 4.0 * T[:, :, None] ** 2 / D**2
-        return 2.0 * u / D[:, 0], -2.0 * T / D[:, 0], Huu, HuT, HTT
-
 
 class L1(Norm):
     """The sum of absolute values; its dual is the largest entry.
@@ -276,12 +254,6 @@ class L1(Norm):
         slack, parts = np.where(slack > 0, slack, 1.0), np.where(coordinates > 0, coordinates, 1.0)
         gradient = 1.0 / slack[:, None] - 1.0 / parts
         return inside, gradient, parts**-2.0, np.ones_like(parts), slack**-2.0
-
-    def gauge(self, u, T):
-        """As many entries as there are below one bound T."""
-        gu, gT, Huu, HuT, HTT = super().gauge(u, T)
-        HuT, HTT = HuT.sum(axis=2, keepdims=True), HTT.sum(axis=(1, 2), keepdims=True)
-        return gu, gT.sum(axis=1, keepdims=True), Huu, HuT, HTT
 
 
 NORMS = {norm.p: norm for norm in (Linf(), L2(), L1())}

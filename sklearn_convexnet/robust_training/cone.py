@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Literal
 
 import numpy as np
 
@@ -37,16 +36,15 @@ from ..program.perturbation import Perturbation
 from ..program.units import Solution
 from ..solvers.base import Record, Result, check_options, generator
 from ..solvers.descent import constant_network
-from .barrier import RobustBarrier
+from .cone_interior import ConeInterior
 from .cone_program import RobustProgram, check_robust_data
 from .living import candidate_patterns, largest_factors, living, undecided
-from .robust_admm import RobustADMM
 from .robust_bounds import certify_robust, constant_point, largest_projection
 
 # features times patterns of a program: a Newton step takes the cube of it
 _MOST_UNKNOWNS = 1000
-# Newton steps after which the barrier method has lost its way
-_MOST_NEWTON = 250
+# steps without a smaller gap after which rounding has the last word
+_MOST_IDLE = 20
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class RobustResult(Result):
         What the bounds enclose: the optimum over the patterns of `program`. The lower bound holds
         with those of which rounding hides whether they live as well.
     n_iter : int
-        Iterations of the barrier method and of ADMM together.
+        Newton steps.
     status : {"optimal", "max_iter", "stalled", "stopped"}
         As in `Result`.
     history : list of dict
@@ -105,7 +103,6 @@ def solve_robust_cone(
     n_patterns: int = 50,
     n_moved: int = 0,
     fit_intercept: bool = True,
-    solver: Literal["interior", "admm"] = "interior",
     tol: float = 1e-4,
     max_iter: int = 10_000,
     random_state: Seed = None,
@@ -134,13 +131,10 @@ def solve_robust_cone(
     fit_intercept : bool, default=True
         Whether neurons have a (penalised) bias and the output an unpenalised one; neither is
         perturbed.
-    solver : {"interior", "admm"}, default="interior"
-        "interior": the barrier method of `barrier`, followed by ADMM should rounding stop
-        it before `tol`. "admm": the ADMM of `robust_admm` alone.
     tol : float, default=1e-4
         Relative duality gap to reach.
     max_iter : int, default=10000
-        Bound on the iterations, of both methods together.
+        Bound on the Newton steps.
     random_state : int or RandomState, default=None
     on_check : callable, default=None
         Called with every new entry of the history; the solver stops when it returns a true value.
@@ -154,8 +148,6 @@ def solve_robust_cone(
     ValueError, TypeError
         If an argument is out of range or of the wrong kind.
     """
-    if solver not in ("interior", "admm"):
-        raise ValueError(f"solver must be 'interior' or 'admm', got {solver!r}.")
     check_options(tol, max_iter)
     for name, count, least in (("n_patterns", n_patterns, 1), ("n_moved", n_moved, 0)):
         if not (isinstance(count, Integral) and count >= least):
@@ -212,7 +204,7 @@ def solve_robust_cone(
         gates=directions[:, chosen],
     )
     with one_blas_pool(large=False):
-        best, n_iter, record = _solve(program, solver, tol, max_iter, on_check, hidden)
+        best, n_iter, record = _solve(program, tol, max_iter, on_check, hidden)
     network = program.network(best.solution.v, best.solution.w, best.solution.bias)
     return RobustResult(
         network=network,
@@ -230,8 +222,8 @@ def solve_robust_cone(
     )
 
 
-def _solve(program, solver, tol, max_iter, on_check, hidden):
-    """The barrier method, then ADMM if rounding stops it; the best point in the user's units."""
+def _solve(program, tol, max_iter, on_check, hidden):
+    """The interior point, certified after every step; the best point in the user's units."""
     normalised, units = program.normalised, program.clean.problem.natural_units
     record = Record(units.objective, on_check)
     bias, slopes = constant_network(
@@ -244,23 +236,21 @@ def _solve(program, solver, tol, max_iter, on_check, hidden):
     best, dual_point = certify_robust(normalised, *start), start[-1]
     record("constant", 1, best)
     n_iter = 1
-    if solver == "interior" and best.gap > tol:
-        method, moving = RobustBarrier(normalised), not record.stopped
-        while best.gap > tol and method.n_iter < min(max_iter, _MOST_NEWTON) and moving:
-            moving = method.centre(min(max_iter, _MOST_NEWTON) - method.n_iter)
-            best, dual_point = _better(normalised, method, best, dual_point)
-            moving &= not record("interior", method.n_iter, best)
-            method.tighten()
-        n_iter = method.n_iter
-    if best.gap > tol and n_iter < max_iter and not record.stopped:
-        done, check = n_iter * (solver == "interior"), 50
-        method = RobustADMM(normalised)
-        while best.gap > tol and n_iter < max_iter and not record.stopped:
-            method.run(min(check, max_iter - done) - method.n_iter)
-            best, dual_point = _better(normalised, method, best, dual_point)
-            n_iter = done + method.n_iter
-            record("admm", n_iter, best)
-            check = int(1.5 * method.n_iter)
+    if best.gap > tol and not record.stopped:
+        method, gap, found = ConeInterior(normalised), best.gap, 0
+        while best.gap > tol and method.n_iter < min(max_iter, found + _MOST_IDLE):
+            if not method.step():
+                break
+            multipliers = method.multipliers()
+            certified = certify_robust(normalised, method.blocks, method.bias, multipliers)
+            if certified.lower_bound > best.lower_bound:
+                dual_point = multipliers
+            best = tighter(best, certified)
+            if best.gap < gap:
+                gap, found = best.gap, method.n_iter
+            if record("interior", method.n_iter, best):
+                break
+        n_iter = max(1, method.n_iter)
     if hidden.size:
         # once, at the end: what they cost the bound is not for the solver to win back
         proved = certify_robust(
@@ -283,15 +273,6 @@ def _solve(program, solver, tol, max_iter, on_check, hidden):
         units.objective * best.resolution,
     )
     return best, n_iter, record
-
-
-def _better(program, method, best, dual_point):
-    """The better of both bounds, and the dual point of the lower one."""
-    multipliers = method.multipliers()
-    certified = certify_robust(program, method.blocks, method.bias, multipliers)
-    if certified.lower_bound > best.lower_bound:
-        dual_point = multipliers
-    return tighter(best, certified), dual_point
 
 
 def _constant_result(d, y, weights, loss, fit_intercept, bias, slopes, tol, on_check, tried):

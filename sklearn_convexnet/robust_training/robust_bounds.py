@@ -37,7 +37,7 @@ def certify_robust(program, blocks, bias, dual_point, *, left_out=None):
     blocks : ndarray of shape (2, d, n_patterns)
     bias : float
     dual_point : tuple
-        Slopes, amounts, gradients, cone multipliers and moves, see `RobustADMM.multipliers`.
+        Slopes, amounts, gradients, cone multipliers and moves, see `ConeInterior.multipliers`.
     left_out : ndarray of bool of shape (n, m), default=None
         More patterns, whose blocks the lower bound has to hold for.
 

@@ -34,8 +34,9 @@ def step_to_boundary(x, dx):
     # roots of a s^2 + 2 b s + c, in the form without cancellation
     q = -(b + np.copysign(root, b))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        roots = np.stack([q / a, c / q])
-    real = (b * b - a * c >= 0) & np.isfinite(roots) & (roots > 0)
+        # t stays positive: where x and dx are parallel, rounding may hide that roots are real
+        roots = np.stack([q / a, c / q, -x[0] / dx[0]])
+    real = np.stack([b * b - a * c >= 0] * 2 + [dx[0] < 0]) & np.isfinite(roots) & (roots > 0)
     return np.min(roots, where=real, initial=np.inf)
 
 

@@ -89,17 +89,3 @@ def test_barrier_has_its_hessian_and_ends_at_the_boundary(ball):
     assert value == pytest.approx(function @ ball.points(point[None])[0])
     far = point / (0.5 * ball.sizes(point[None]))
     assert not ball.barrier(far[None])[0].any()
-
-
-@balls
-def test_gauge_has_its_derivatives(ball):
-    rng = np.random.RandomState(0)
-    u = rng.standard_normal((1, 3))
-    T = np.abs(u) + 0.5 if ball.separable else ball.falls(u)[:, None] + 0.5
-    assert (ball.gauge_slack(u, T) > 0).all()
-    gu, gT, Huu, HuT, HTT = (part[0] for part in ball.gauge(u, T))
-    assert_derivative(lambda x: -np.log(ball.gauge_slack(x[None], T)).sum(), gu, u[0])
-    assert_derivative(lambda x: -np.log(ball.gauge_slack(u, x[None])).sum(), gT, T[0])
-    assert_derivative(lambda x: ball.gauge(x[None], T)[0][0], Huu, u[0])
-    assert_derivative(lambda x: ball.gauge(u, x[None])[0][0], HuT, T[0])
-    assert_derivative(lambda x: ball.gauge(u, x[None])[1][0], HTT, T[0])

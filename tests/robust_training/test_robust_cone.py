@@ -102,17 +102,6 @@ def test_reaches_the_optimum(name, loss):
     assert result.lower_bound <= optimum * (1.0 + 1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "loss"),
-    [("inf", "squared_hinge"), ("box", "hinge"), ("2", "log_loss"), ("1", "squared_error")],
-)
-def test_admm_alone(name, loss):
-    result = fit(loss, PERTURBATIONS[name], solver="admm", n_patterns=2, alpha=0.1, tol=1e-2)
-    assert_bounds(result, tol=1e-2)
-    assert {entry["phase"] for entry in result.history} == {"constant", "admm"}
-    assert result.upper_bound == pytest.approx(reference(result.program), rel=1e-2)
-
-
 def test_weights_and_no_intercept():
     weights = np.random.RandomState(1).randint(0, 4, 24)
     arguments = {"alpha": 0.05, "n_patterns": 4, "fit_intercept": False, "random_state": 0}
@@ -240,7 +229,6 @@ def test_moved_copies_of_the_rows_add_no_living_pattern_that_is_not_one_of_the_r
         ({"max_iter": 0}, ValueError, "max_iter must be"),
         ({"n_patterns": 0}, ValueError, "n_patterns must be an integer of at least 1, got 0"),
         ({"n_moved": -1}, ValueError, "n_moved must be an integer of at least 0, got -1"),
-        ({"solver": "scp"}, ValueError, "solver must be 'interior' or 'admm', got 'scp'"),
         ({"patterns": np.ones((3, 1))}, ValueError, "patterns has shape"),
         ({"perturbation": Perturbation([0.1, 0.1])}, ValueError, "epsilon must be a number or"),
     ],

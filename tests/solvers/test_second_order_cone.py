@@ -179,3 +179,10 @@ def test_step_to_boundary_is_the_first_exit(seed, depth, kind):
         assert step == np.inf
     if kind == "outward":
         assert step < np.inf
+
+
+def test_no_step_to_boundary_is_lost_to_rounding():
+    """Where x and dx are parallel the quadratic has one root, twice."""
+    for t in np.linspace(0.1, 1.0, 100):
+        x, dx = (np.array([t]), np.zeros((1, 2))), (np.array([-0.3 * t]), np.zeros((1, 2)))
+        assert step_to_boundary(x, dx) == pytest.approx(1.0 / 0.3)
