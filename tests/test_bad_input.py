@@ -24,11 +24,12 @@ LOSSES = {
     Regressor: ["squared_error", "huber", "quantile"],
     Classifier: ["log_loss", "hinge", "squared_hinge"],
 }
+N = 20
 # one convex program, whose solution moves with the data; adaptive patterns may jump
 FIXED = {"patterns": "random", "tol": 1e-4}
 
 
-def data(make, n=40, d=3, seed=0):
+def data(make, n=N, d=3, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.standard_normal((n, d))
     score = np.abs(X[:, 0]) - 2 * X[:, 1] + 0.1 * rng.standard_normal(n)
@@ -215,11 +216,11 @@ def test_impossible_shapes_and_types(make, change, message):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (-np.ones(40), "Negative values in data passed to `sample_weight`"),
-        (np.zeros(40), "at least one non-zero"),
-        (np.ones(39), r"sample_weight.shape == \(39,\), expected \(40,\)"),
-        (np.ones((40, 1)), "Sample weights must be 1D"),
-        (["heavy"] * 40, "could not convert string"),
+        (-np.ones(N), "Negative values in data passed to `sample_weight`"),
+        (np.zeros(N), "at least one non-zero"),
+        (np.ones(N - 1), rf"sample_weight.shape == \({N - 1},\), expected \({N},\)"),
+        (np.ones((N, 1)), "Sample weights must be 1D"),
+        (["heavy"] * N, "could not convert string"),
     ],
     ids=["negative", "zero", "short", "column", "text"],
 )
@@ -259,12 +260,12 @@ def test_continuous_labels_are_refused():
 @pytest.mark.parametrize("label", [0, 1.0, "a", True])
 def test_one_class_is_refused(label):
     X, _ = data(Regressor)
-    y = np.full(40, label)
+    y = np.full(N, label)
     with pytest.raises(ValueError, match="at least two classes of positive weight, got 1 class"):
         Classifier().fit(X, y)
     with pytest.raises(ValueError, match="got 1 class"):
         Classifier().fit(X[:1], y[:1])
-    y = np.array(["a", "b"])[np.arange(40) % 2]
+    y = np.array(["a", "b"])[np.arange(N) % 2]
     with pytest.raises(ValueError, match=r"got 1 class: \['b'\]"):
         Classifier().fit(X, y, sample_weight=y == "b")
 
@@ -279,7 +280,7 @@ def test_one_class_is_refused(label):
     ids=NAMES.get,
 )
 def test_tiny_features_give_a_constant(make, fit_intercept, scale):
-    X, y = data(make)
+    X, y = data(make, n=2 * N)
     model = check_fit(make(fit_intercept=fit_intercept), scale * X, y, converged=True)
     assert model.n_neurons_ == 0
 
@@ -324,8 +325,8 @@ def test_tiny_targets(loss, scale):
 
 
 def test_targets_times_a_power_of_two():
-    X, y = data(Regressor, n=20)
-    model, other = (Regressor(loss="quantile", tol=1e-2) for _ in range(2))
+    X, y = data(Regressor, n=10)
+    model, other = (Regressor(loss="quantile", tol=0.1) for _ in range(2))
     model.fit(X, y)
     for scale in (2.0**-665, 2.0**20, 2.0**490):
         # nothing is rounded on the way to the units of the solver, nor on the way back
@@ -337,7 +338,7 @@ def test_targets_times_a_power_of_two():
 @pytest.mark.parametrize("loss", LOSSES[Regressor])
 @pytest.mark.parametrize("scale", [1e6, 1e50, 1e149])
 def test_huge_targets(loss, scale):
-    X, y = data(Regressor)
+    X, y = data(Regressor, n=12)
     model = check_fit(
         Regressor(loss=loss),
         X,
@@ -481,7 +482,7 @@ def test_one_row():
 
 @BOTH
 def test_more_columns_than_rows(make):
-    X, y = data(make, n=20, d=60)
+    X, y = data(make, d=60)
     model = check_fit(make(alpha=1e-3), X, y, converged=True)
     assert model.score(X, y) > 0.99
 
@@ -490,10 +491,10 @@ def test_more_columns_than_rows(make):
 def test_columns_without_information(make):
     X, y = data(make)
     plain = make(fit_intercept=False).fit(X, y)
-    zero = check_fit(make(fit_intercept=False), np.c_[X, np.zeros(40)], y, converged=True)
+    zero = check_fit(make(fit_intercept=False), np.c_[X, np.zeros(N)], y, converged=True)
     assert not zero.coefs_[0][3].any()
-    assert zero.score(np.c_[X, np.zeros(40)], y) > 0.5
-    for Z in (np.c_[X, np.full(40, 5.0)], np.c_[X, X], np.tile(X, (1, 4))):
+    assert zero.score(np.c_[X, np.zeros(N)], y) > 0.5
+    for Z in (np.c_[X, np.full(N, 5.0)], np.tile(X, (1, 3))):
         assert check_fit(make(), Z, y, converged=True).score(Z, y) > 0.9
     assert plain.n_features_in_ == 3
 
@@ -501,7 +502,7 @@ def test_columns_without_information(make):
 @BOTH
 @pytest.mark.parametrize("value", [0.0, 1.0, 7e5, -1e-5])
 def test_constant_features_give_a_constant(make, value):
-    X, y = np.full((40, 3), value), data(make)[1]
+    X, y = np.full((N, 3), value), data(make)[1]
     model = check_fit(make(), X, y, converged=True)
     assert np.ptp(scores(model, X)) == 0
     if value:
@@ -517,10 +518,10 @@ def test_constant_features_give_a_constant(make, value):
 @pytest.mark.parametrize("value", [0.0, 3.0, -1e100])
 def test_constant_target(loss, value):
     X, _ = data(Regressor)
-    model = check_fit(Regressor(loss=loss), X, np.full(40, value), converged=True)
+    model = check_fit(Regressor(loss=loss), X, np.full(N, value), converged=True)
     np.testing.assert_allclose(model.predict(X), value)
     assert model.n_neurons_ == 0
-    check_fit(Regressor(loss=loss, fit_intercept=False), X, np.zeros(40), converged=True)
+    check_fit(Regressor(loss=loss, fit_intercept=False), X, np.zeros(N), converged=True)
 
 
 @BOTH
@@ -533,7 +534,7 @@ def test_equal_rows_with_different_targets(make, loss):
     # nothing can be learned from a contradiction
     assert model.n_neurons_ == 0
     partly = make(loss=LOSSES[make][loss], alpha=1e-4)
-    check_fit(partly, np.r_[X, X[:10]], np.r_[y, other[:10]], converged=True)
+    check_fit(partly, np.r_[X, X[:5]], np.r_[y, other[:5]], converged=True)
     assert partly.score(X, y) > 0.5
 
 
@@ -555,7 +556,7 @@ def test_one_sample_of_a_class(loss):
 def test_extreme_class_weights(loss, ratio):
     X, y = data(Classifier)
     model = Classifier(loss=loss, class_weight={0: 1.0, 1: ratio})
-    check_fit(model, X, y, sample_weight=np.ones(40))
+    check_fit(model, X, y, sample_weight=np.ones(N))
     assert (model.predict(X) == (1 if ratio > 1 else 0)).mean() > 0.9
 
 
@@ -563,7 +564,7 @@ def test_extreme_class_weights(loss, ratio):
 @pytest.mark.parametrize("decades", [8, 40, 300])
 def test_weights_of_very_different_size(make, decades):
     X, y = data(make)
-    weights = 10.0 ** np.random.RandomState(0).uniform(-decades, 0, 40)
+    weights = 10.0 ** np.random.RandomState(0).uniform(-decades, 0, N)
     heavy = np.argsort(weights)[-5:]
     if make is Classifier:
         y = y.copy()
@@ -579,13 +580,13 @@ def test_weights_of_very_different_size(make, decades):
 def test_weights_at_the_ends_of_float64(make):
     X, y = data(make)
     expected = make().fit(X, y)
-    for size in (5e-324, 1e-300, 1e300, 1e308):
-        model = check_fit(make(), X, y, sample_weight=np.full(40, size), converged=True)
+    for size in (5e-324, 1e308):
+        model = check_fit(make(), X, y, sample_weight=np.full(N, size), converged=True)
         assert model.objective_ == expected.objective_
     if make is Classifier:
         for size in (5e-324, 1e308):
             model = make(class_weight="balanced")
-            check_fit(model, X, y, sample_weight=np.full(40, size), converged=True)
+            check_fit(model, X, y, sample_weight=np.full(N, size), converged=True)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -597,12 +598,12 @@ def test_failed_fit_leaves_the_last_one(make):
     X, y = data(make)
     model = make().fit(X, y)
     before, expected = dict(vars(model)), model.predict(X)
-    one_class = np.zeros(40) if make is Classifier else np.full(40, 1e200)
+    one_class = np.zeros(N) if make is Classifier else np.full(N, 1e200)
     for attempt in (
         lambda: model.fit(X, one_class),
         lambda: model.fit(1e200 * X, y),
-        lambda: model.fit(X, y, sample_weight=np.zeros(40)),
-        lambda: model.fit(X, y, sample_weight=-np.ones(40)),
+        lambda: model.fit(X, y, sample_weight=np.zeros(N)),
+        lambda: model.fit(X, y, sample_weight=-np.ones(N)),
     ):
         with pytest.raises(ValueError):
             attempt()
@@ -616,7 +617,7 @@ def test_failed_fit_leaves_the_last_one(make):
 @BOTH
 def test_warning_as_an_error_leaves_the_last_fit_alone(make):
     X, y = data(make)
-    wide = np.stack([y, -y], axis=1) if make is Regressor else np.arange(40) % 3
+    wide = np.stack([y, -y], axis=1) if make is Regressor else np.arange(N) % 3
     model = make().fit(X, y)
     expected = scores(model, X)
     before = dict(vars(model.set_params(max_iter=1)))
@@ -631,7 +632,7 @@ def test_failed_first_fit_is_no_fit(make):
     X, y = data(make)
     model = make()
     with pytest.raises(ValueError):
-        model.fit(X, y, sample_weight=np.zeros(40))
+        model.fit(X, y, sample_weight=np.zeros(N))
     # scikit-learn sets these before anything can fail
     assert {name for name in vars(model) if name.endswith("_")} <= {"n_features_in_"}
     with pytest.raises(ValueError, match="not fitted"):

@@ -73,7 +73,7 @@ HOW = {
 )
 def test_sparse_and_dense_fits_agree(make, fit_intercept, how):
     options = HOW[how]
-    X, y = data(make, n=10 if options.get("patterns") == "all" else 150, d=4)
+    X, y = data(make, n=10 if options.get("patterns") == "all" else 80, d=4)
     make = partial(make, fit_intercept=fit_intercept, **options)
     dense, sparse = make().fit(X, y), make().fit(scipy.sparse.csc_array(X), y)
     assert_same_fit(dense, sparse)
@@ -168,21 +168,21 @@ def test_float32(make):
 def test_classes_and_outputs():
     X, _ = data(Regressor)
     y = np.arange(40) % 3
-    together = Classifier(n_jobs=2).fit(scipy.sparse.csr_array(X), y)
+    together = Classifier(**SMALL, n_jobs=2).fit(scipy.sparse.csr_array(X), y)
     assert_same = np.testing.assert_array_equal
-    assert_same(together.coefs_[0], Classifier().fit(X, y).coefs_[0])
+    assert_same(together.coefs_[0], Classifier(**SMALL).fit(X, y).coefs_[0])
     proba = together.predict_proba(scipy.sparse.csr_array(X))
     assert_same(proba, together.predict_proba(X))
     targets = np.c_[X[:, 0], X[:, 1] ** 2]
-    model = Regressor().fit(scipy.sparse.csr_array(X), targets)
-    assert_same(model.predict(X), Regressor().fit(X, targets).predict(X))
+    model = Regressor(**SMALL).fit(scipy.sparse.csr_array(X), targets)
+    assert_same(model.predict(X), Regressor(**SMALL).fit(X, targets).predict(X))
 
 
 def test_penalty_by_cross_validation():
     for make, base in ((ConvexReLURegressorCV, Regressor), (ConvexReLUClassifierCV, Classifier)):
         X, y = data(base)
         models = [
-            make(alphas=2, cv=2, n_patterns=4, tol=0.2, random_state=0).fit(Z, y)
+            make(alphas=2, cv=2, patterns="random", n_patterns=4, tol=0.2, random_state=0).fit(Z, y)
             for Z in (X, scipy.sparse.csc_matrix(X))
         ]
         assert_same_fit(*models)
@@ -193,7 +193,8 @@ def test_path():
     X, y = data(Regressor)
     sparse = scipy.sparse.coo_array(X)
     assert alpha_max(sparse, y, random_state=0) == alpha_max(X, y, random_state=0)
-    paths = [convex_relu_path(Z, y, n_alphas=3, n_patterns=8, random_state=0) for Z in (X, sparse)]
+    how = {"n_alphas": 2, "eps": 0.05, "n_patterns": 4, "random_state": 0}
+    paths = [convex_relu_path(Z, y, **how) for Z in (X, sparse)]
     np.testing.assert_array_equal(paths[0].objectives, paths[1].objectives)
 
 
@@ -216,7 +217,7 @@ def test_pipelines():
 # Wide rows, which are not made dense
 
 
-def wide_data(n=30, d=1200, density=0.02, seed=0):
+def wide_data(n=20, d=1200, density=0.02, seed=0):
     rng = np.random.RandomState(seed)
     X = scipy.sparse.random_array((n, d), density=density, format="csr", random_state=rng)
     w = rng.standard_normal((d, 2))
@@ -270,7 +271,7 @@ def test_wide_sparse_and_dense_fits_agree(monkeypatch, d, density, options):
     assert_same_fit(one, other)
     if not options:
         assert one.certificate(X, y + 1.0) == other.certificate(X.toarray(), y + 1.0)
-        how = {"n_alphas": 2, "n_patterns": 4, "random_state": 0}
+        how = {"n_alphas": 2, "eps": 0.1, "n_patterns": 4, "tol": 0.2, "random_state": 0}
         paths = [convex_relu_path(form, y, **how) for form in (X, X.toarray())]
         np.testing.assert_array_equal(paths[0].objectives, paths[1].objectives)
 
@@ -287,14 +288,14 @@ def test_a_gap_that_is_left_open_is_told(never_dense):
     [
         ({"patterns": "random"}, "the solver of the convex program"),
         ({"patterns": "all"}, "patterns='all'"),
-        ({"patterns": np.ones((30, 1), dtype=bool)}, "the search for neurons of given patterns"),
+        ({"patterns": np.ones((20, 1), dtype=bool)}, "the search for neurons of given patterns"),
         ({"solver": "admm-rbcd"}, "solver='admm-rbcd'"),
     ],
     ids=["random", "all", "given", "rbcd"],
 )
 def test_too_large_for_what_needs_dense_rows(never_dense, options, who):
     X, y = wide_data()
-    with pytest.raises(ValueError, match=rf"{who} needs dense rows.*\(30, 120.\) is too large"):
+    with pytest.raises(ValueError, match=rf"{who} needs dense rows.*\(20, 120.\) is too large"):
         Regressor(alpha=1e-3, **options).fit(X, y)
 
 

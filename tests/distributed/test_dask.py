@@ -57,7 +57,7 @@ def same_problem(model, other):
 
 @pytest.mark.parametrize(
     ("loss", "fit_intercept", "tol"),
-    [("squared_error", True, 1e-6), ("squared_error", False, 1e-3), ("huber", True, 3e-3)],
+    [("squared_error", True, 1e-4), ("squared_error", False, 1e-2), ("huber", True, 1e-2)],
 )
 def test_objective_is_that_of_the_fit_on_arrays(client, friedman, loss, fit_intercept, tol):
     X, y = friedman
@@ -68,7 +68,7 @@ def test_objective_is_that_of_the_fit_on_arrays(client, friedman, loss, fit_inte
     local = ConvexReLURegressor(**options).fit(X, y)
     remote = ConvexReLURegressor(**options).fit(*collections(X, y))
     assert remote.dual_gap_ <= tol
-    assert remote.objective_ == pytest.approx(local.objective_, rel=max(tol, 1e-6))
+    assert remote.objective_ == pytest.approx(local.objective_, rel=tol)
     assert same_problem(local, remote)
     penalty, outputs = remote.network_.penalty(), remote.network_(X)[:, 0]
     losses = get_loss(remote.loss).value(outputs, y).mean()
@@ -94,7 +94,7 @@ def test_the_proof_is_one_whatever_happened_before(client, friedman, monkeypatch
     X, y = friedman
     # far from zero, slopes that do not sum to zero would prove what is not true
     y = y + 1000.0
-    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 4, "tol": 1e-3, "random_state": 0}
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 4, "tol": 1e-2, "random_state": 0}
     optimum = ConvexReLURegressor(**options | {"patterns": "adaptive"}).fit(X, y).objective_
     proved = Distributed._proved
 
@@ -142,11 +142,11 @@ def test_a_block_without_weight(client, friedman):
 def test_partitions_weights_and_repetitions_do_not_matter(client, friedman):
     X, y = friedman
     weights = np.random.RandomState(0).randint(0, 3, len(y))
-    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 3, "tol": 1e-6, "random_state": 0}
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 3, "tol": 1e-4, "random_state": 0}
     one = ConvexReLURegressor(**options).fit(*collections(X, y, weights))
     repeated = np.repeat(np.arange(len(y)), weights)
     other = ConvexReLURegressor(**options).fit(*collections(X[repeated], y[repeated], size=17))
-    assert other.objective_ == pytest.approx(one.objective_, rel=2e-6)
+    assert other.objective_ == pytest.approx(one.objective_, rel=2e-4)
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 3.0, 2: 0.5}])
@@ -155,12 +155,12 @@ def test_classes(client, class_weight):
     y = y + (X[:, 0] > 1.2)
     options = {
         "alpha": 0.02, "patterns": "random", "n_patterns": 4, "class_weight": class_weight,
-        "random_state": 0, "tol": 3e-2,
+        "random_state": 0, "tol": 0.1,
     }  # fmt: skip
     local = ConvexReLUClassifier(**options).fit(X, y)
     remote = ConvexReLUClassifier(**options).fit(*collections(X, y))
     assert remote.classes_.tolist() == [0, 1, 2]
-    assert remote.objective_ == pytest.approx(local.objective_, rel=4e-2)
+    assert remote.objective_ == pytest.approx(local.objective_, rel=0.1)
     assert same_problem(local, remote)
     assert (remote.predict(X) == local.predict(X)).mean() > 0.9
     # of networks that share neurons less is proved than of those that do not
@@ -276,7 +276,8 @@ def test_bad_collections(client, friedman):
 
 def test_weights_may_be_a_number_or_truth_values(client, friedman):
     X, y = collections(*friedman)
-    model = ConvexReLURegressor(alpha=0.3, patterns="random", n_patterns=2, random_state=0)
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 2, "tol": 0.5, "random_state": 0}
+    model = ConvexReLURegressor(**options)
     expected = model.fit(X, y).objective_
     for weights in (2.0, np.float32(0.5), 3, True, da.ones(120, dtype=bool, chunks=50)):
         assert model.fit(X, y, weights).objective_ == pytest.approx(expected, rel=1e-6)
@@ -327,7 +328,7 @@ def test_no_actor_outlives_its_fit(client, friedman, monkeypatch, ending):
         model.fit(rows, targets)
     until = time.monotonic() + 300
     while n_actors(client) and time.monotonic() < until:
-        time.sleep(0.01)
+        time.sleep(0.05)
     assert n_actors(client) == 0
 
 
@@ -368,7 +369,8 @@ def test_without_a_client(friedman):
 def test_grid_search_on_the_workers(client, friedman):
     joblib = pytest.importorskip("joblib")
     X, y = friedman
-    search = GridSearchCV(ConvexReLURegressor(random_state=0), {"alpha": [0.1, 1.0]}, cv=2)
+    model = ConvexReLURegressor(patterns="random", n_patterns=2, tol=0.5, random_state=0)
+    search = GridSearchCV(model, {"alpha": [0.3, 1.0]}, cv=2)
     expected = search.fit(X, y).cv_results_["mean_test_score"]
     with joblib.parallel_config("dask"):
         found = search.fit(X, y).cv_results_["mean_test_score"]

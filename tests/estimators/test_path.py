@@ -16,6 +16,8 @@ from sklearn_convexnet import (
 
 LOSSES = ["squared_error", "huber", "log_loss", "squared_hinge"]
 OPTIONS = {"n_patterns": 10, "random_state": 0}
+# three penalties that are cheap, where it does not matter which
+SHORT = {"n_alphas": 3, "eps": 0.02, **OPTIONS}
 
 
 def data(loss="squared_error", n=36, d=3, seed=0):
@@ -90,9 +92,9 @@ def test_alpha_max_of_a_constant_target_is_zero():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_path_agrees_with_single_fits(loss):
     X, y = data(loss)
-    path = convex_relu_path(X, y, n_alphas=5, eps=0.02, loss=loss, **OPTIONS)
+    path = convex_relu_path(X, y, loss=loss, **SHORT)
     assert isinstance(path, RegularizationPath)
-    assert path.alphas.shape == path.objectives.shape == path.dual_gaps.shape == (5,)
+    assert path.alphas.shape == path.objectives.shape == path.dual_gaps.shape == (3,)
     assert path.n_iters.dtype.kind == "i"
     assert np.all(path.alphas[1:] < path.alphas[:-1])
     assert path.alphas[-1] == pytest.approx(0.02 * path.alphas[0])
@@ -114,29 +116,29 @@ def test_path_agrees_with_single_fits(loss):
 
 @pytest.mark.parametrize("patterns", ["random", "all"])
 def test_path_on_given_patterns_is_that_of_single_fits(patterns):
-    X, y = data(n=15, d=2)
-    path = convex_relu_path(X, y, n_alphas=4, patterns=patterns, tol=1e-6, **OPTIONS)
+    X, y = data(n=12, d=2)
+    path = convex_relu_path(X, y, n_alphas=3, patterns=patterns, tol=1e-5, **OPTIONS)
     for alpha, objective in zip(path.alphas, path.objectives, strict=True):
-        model = ConvexReLURegressor(alpha=alpha, patterns=patterns, tol=1e-6, **OPTIONS).fit(X, y)
+        model = ConvexReLURegressor(alpha=alpha, patterns=patterns, tol=1e-5, **OPTIONS).fit(X, y)
         assert model.objective_ == pytest.approx(objective, abs=1e-4 * path.objectives[0])
 
 
 @pytest.mark.parametrize("loss", [*LOSSES, "quantile", "hinge"])
 def test_objective_falls_with_the_penalty(loss):
     X, y = data(loss)
-    path = convex_relu_path(X, y, n_alphas=5, loss=loss, **OPTIONS)
+    path = convex_relu_path(X, y, loss=loss, **SHORT)
     assert np.all(path.objectives[1:] <= path.objectives[:-1])
     assert path.networks[-1].n_neurons > 1
 
 
 def test_several_outputs_share_the_penalties():
     X, y = data()
-    both = convex_relu_path(X, np.c_[y, X[:, 2]], n_alphas=3, **OPTIONS)
+    both = convex_relu_path(X, np.c_[y, X[:, 2]], **SHORT)
     parts = [convex_relu_path(X, t, alphas=both.alphas, **OPTIONS) for t in (y, X[:, 2])]
     np.testing.assert_allclose(both.objectives, sum(part.objectives for part in parts), rtol=1e-12)
     assert both.networks[-1](X).shape == (len(X), 2)
     classes = np.digitize(y, [-0.5, 1.0])
-    path = convex_relu_path(X, classes, loss="log_loss", n_alphas=3, **OPTIONS)
+    path = convex_relu_path(X, classes, loss="log_loss", **SHORT)
     assert path.networks[-1](X).shape == (len(X), 3)
 
 
@@ -149,16 +151,16 @@ def test_given_alphas_are_sorted():
 def test_weights_are_repetitions():
     X, y = data()
     counts = np.arange(len(y)) % 3
-    weighted = convex_relu_path(X, y, sample_weight=counts, n_alphas=3, **OPTIONS)
+    weighted = convex_relu_path(X, y, sample_weight=counts, **SHORT)
     X, y = X.repeat(counts, axis=0), y.repeat(counts)
-    repeated = convex_relu_path(X[::-1], y[::-1], n_alphas=3, **OPTIONS)
+    repeated = convex_relu_path(X[::-1], y[::-1], **SHORT)
     np.testing.assert_array_equal(weighted.alphas, repeated.alphas)
     np.testing.assert_array_equal(weighted.objectives, repeated.objectives)
 
 
 def test_same_seed_same_path():
     X, y = data()
-    one, other = (convex_relu_path(X, y, n_alphas=3, **OPTIONS) for _ in range(2))
+    one, other = (convex_relu_path(X, y, **SHORT) for _ in range(2))
     np.testing.assert_array_equal(one.objectives, other.objectives)
     np.testing.assert_array_equal(one.networks[-1](X), other.networks[-1](X))
 
@@ -166,7 +168,7 @@ def test_same_seed_same_path():
 def test_warning_and_lines(capsys):
     X, y = data()
     with pytest.warns(ConvergenceWarning, match="of 3 fits of convex_relu_path") as caught:
-        convex_relu_path(X, y, n_alphas=3, max_iter=1, tol=1e-9, verbose=True, **OPTIONS)
+        convex_relu_path(X, y, max_iter=1, tol=1e-9, verbose=True, **SHORT)
     assert caught[0].filename == __file__
     assert len(capsys.readouterr().out.splitlines()) == 3
 

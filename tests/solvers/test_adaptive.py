@@ -76,8 +76,8 @@ def test_result_is_certified_and_no_worse_than_the_sample(program, seed):
 
 @functools.cache
 def global_problem(seed, loss, intercept):
-    program = exhaustive_program(seed, loss=loss, alpha=0.01, intercept=intercept, n=10)
-    best = solve(program, tol=1e-7)
+    program = exhaustive_program(seed, loss=loss, alpha=0.01, intercept=intercept)
+    best = solve(program, tol=1e-6)
     assert best.status == "optimal"
     # a few patterns to start from
     some = np.random.RandomState(seed).permutation(program.n_patterns)[:8]
@@ -90,7 +90,7 @@ def test_against_the_global_optimum(loss):
     for seed in range(2):
         for intercept in (False, True):
             start, best = global_problem(seed, loss, intercept)
-            _, result = solve_adaptive(start, tol=1e-3, random_state=0)
+            _, result = solve_adaptive(start, tol=TOL, random_state=0)
             assert result.objective >= best.lower_bound * (1 - 1e-9)
             assert result.upper_bound >= best.lower_bound * (1 - 1e-9)
             ratios.append(result.objective / best.upper_bound)
@@ -106,7 +106,7 @@ def test_sample_of_one_pattern_is_left_behind(loss, intercept):
     start = start.with_gates(start.gates[:, :1])
     poor = solve(start, tol=1e-3)
     assert poor.lower_bound > 1.05 * best.upper_bound
-    _, result = solve_adaptive(start, tol=1e-3, random_state=0)
+    _, result = solve_adaptive(start, tol=TOL, random_state=0)
     assert result.objective < 1.02 * best.upper_bound
 
 
