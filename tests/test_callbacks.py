@@ -21,7 +21,7 @@ from sklearn_convexnet import (
 callback = pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9")
 
 rng = np.random.RandomState(0)
-X = rng.standard_normal((60, 3))
+X = rng.standard_normal((30, 3))
 Y = np.abs(X[:, 0]) + X[:, 1]
 THREE = np.digitize(Y, [0.3, 1.2])
 
@@ -133,7 +133,7 @@ def test_sklearn_checks_with_callbacks(estimator, check):
 
 
 @parametrize_with_checks(
-    [ConvexReLURegressor(patterns="random", n_patterns=5, tol=0.5).set_callbacks(Recorder())]
+    [ConvexReLURegressor(0.1, patterns="random", n_patterns=4, tol=0.5).set_callbacks(Recorder())]
 )
 def test_sklearn_checks_of_a_small_program_with_callbacks(estimator, check):
     check(estimator)
@@ -173,7 +173,7 @@ def test_progress_bar_through_pipeline_and_grid_search(capsys):
 
 def test_cross_validated_estimators_take_callbacks():
     recorder = Recorder()
-    model = ConvexReLURegressorCV(alphas=3, cv=2, n_patterns=5, random_state=0)
+    model = ConvexReLURegressorCV(alphas=2, cv=2, patterns="random", n_patterns=5, random_state=0)
     model.set_callbacks(recorder).fit(X, Y)
     assert recorder.calls == ["setup", "teardown"] and "fit" in recorder.begun
     assert clone(model).fit(X, Y).alpha_ == model.alpha_

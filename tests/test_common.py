@@ -139,7 +139,7 @@ def test_array_api_check_is_not_skipped():
     counts=st.lists(st.integers(0, 3), min_size=20, max_size=20),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=5)
+@settings(max_examples=3)
 def test_weighted_repeated_and_shuffled_rows_give_the_same_network(make, counts, seed):
     X, y = data(make, n=20)
     counts = np.array(counts)
@@ -289,11 +289,11 @@ def test_sample_weights_are_routed_through_a_grid_search(make):
 @BOTH
 def test_grid_search_and_cross_validation(make):
     X, y = data(make, n=60)
-    pipeline = make_pipeline(StandardScaler(), make(tol=0.1))
-    grid = {f"{pipeline.steps[-1][0]}__alpha": [1e-3, 10.0]}
-    search = GridSearchCV(pipeline, grid, cv=3, error_score="raise").fit(X, y)
-    assert list(search.best_params_.values()) == [1e-3]
-    assert cross_val_score(search.best_estimator_, X, y, cv=3).mean() > 0.5
+    pipeline = make_pipeline(StandardScaler(), make(tol=0.5))
+    grid = {f"{pipeline.steps[-1][0]}__alpha": [1e-2, 10.0]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X, y)
+    assert list(search.best_params_.values()) == [1e-2]
+    assert cross_val_score(search.best_estimator_, X, y, cv=2).mean() > 0.5
 
 
 @BOTH

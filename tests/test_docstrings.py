@@ -129,7 +129,7 @@ def test_parameters_are_documented_in_order_with_their_defaults(cls):
 def test_fitted_attributes_are_those_documented(cls):
     X = pd.DataFrame(np.random.RandomState(0).standard_normal((20, 2)), columns=["a", "b"])
     size = "n_neurons" if cls is GradientDescentReLUClassifier else "n_patterns"
-    few = {"cv": 2, "alphas": 3} if "cv" in inspect.signature(cls).parameters else {}
+    few = {"cv": 2, "alphas": 2} if "cv" in inspect.signature(cls).parameters else {}
     small = {size: 3, **few} if hasattr(cls, "predict") else {"max_iter": 3}
     models = [cls(**small, random_state=0)]
     if cls is RobustConvexReLUClassifier:

@@ -105,11 +105,14 @@ def growth(model, n_fits=4):
     What libraries remember grows at first, and not for ever.
     """
     held = []
+    gc.collect()
+    gc.freeze()  # what was there before need not be looked through again
     for _ in range(4):
         for _ in range(n_fits):
             fit(model, n=10)
         gc.collect()
         held.append(sys.getallocatedblocks())
+    gc.unfreeze()
     return np.diff(held).min() / n_fits
 
 
@@ -202,8 +205,8 @@ def test_outputs_fitted_at_the_same_time_equal_those_alone(backend):
     [
         (9000, 5, {"alpha": 0.1, "n_patterns": 5, "tol": 0.5}),
         # factorisations
-        (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 1e-4}),
-        (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 1e-4, "solver": "scp"}),
+        (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 1e-2}),
+        (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 1e-2, "solver": "scp"}),
     ],
 )
 def test_threads_of_blas_do_not_change_a_bit(n, d, how):

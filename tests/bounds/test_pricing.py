@@ -107,10 +107,8 @@ def test_priced_directions_are_sorted_and_have_their_values(seed):
     rng = np.random.RandomState(seed)
     slopes = rng.standard_normal(program.n_samples)
     priced = price(program.problem, slopes, rng.standard_normal((4, 10)))
-    assert priced.values.shape == priced.outputs.shape == (20,) and priced.directions.shape == (
-        4,
-        20,
-    )
+    assert priced.values.shape == priced.outputs.shape == (20,)
+    assert priced.directions.shape == (4, 20)
     assert (np.diff(priced.values) <= 0).all() and (priced.outputs == 1.0).sum() == 10
     multipliers = -program.weights * slopes
     values = multipliers @ np.maximum(program.rows @ priced.directions, 0.0)

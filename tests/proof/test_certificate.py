@@ -62,7 +62,7 @@ def up(gap):
     return f"{float(percent.quantize(Decimal(1).scaleb(last), ROUND_CEILING)):.2g}"
 
 
-def data(make, n=30, d=2, seed=0):
+def data(make, n=20, d=2, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.standard_normal((n, d))
     score = np.abs(X[:, 0]) - X[:, 1] + 0.3 * rng.standard_normal(n)
@@ -726,12 +726,12 @@ def test_the_objective_of_a_fit_is_that_of_its_network():
 @BOTH
 def test_more_time_proves_no_less(make):
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((60, 5))
-    y = np.abs(X[:, 0]) + 0.5 * rng.standard_normal(60)
+    X = rng.standard_normal((40, 5))
+    y = np.abs(X[:, 0]) + 0.5 * rng.standard_normal(40)
     y = (y > 0.7).astype(int) if make is Classifier else y
     model = make(patterns="adaptive", alpha=0.02).fit(X, y)
     bounds = [model.certificate_.detail["proved_lower_bound"]]
-    for time_limit in (0.2, 0.05, 0.0):
+    for time_limit in (0.1, 0.05, 0.0):
         certificate = model.certificate(X, y, time_limit=time_limit)
         assert certificate.detail["proved_lower_bound"] >= bounds[-1]
         bounds.append(certificate.detail["proved_lower_bound"])
@@ -739,7 +739,7 @@ def test_more_time_proves_no_less(make):
     there = pickle.loads(pickle.dumps(model)).certificate(X, y, time_limit=0.0)
     assert there.detail["proved_lower_bound"] == bounds[-1]
     # but for another network, or other data, nothing is known
-    assert model.certificate(X, y, sample_weight=np.arange(60), time_limit=0).lower_bound > 0
+    assert model.certificate(X, y, sample_weight=np.arange(40), time_limit=0).lower_bound > 0
     again = make(patterns="adaptive", alpha=0.02).fit(X, y)
     assert again.certificate(X, y, time_limit=0).lower_bound <= bounds[-1]
 
@@ -795,7 +795,7 @@ def test_a_proof_out_of_reach_is_said_to_be():
     X = rng.standard_normal((80, 12))
     y = rng.standard_normal(80)
     model = Regressor(patterns="random", alpha=0.1).fit(X, y)
-    late = str(model.certificate(X, y, time_limit=0.5)).splitlines()[-1]
+    late = str(model.certificate(X, y, time_limit=0.2)).splitlines()[-1]
     assert late.startswith("Out of time: branch and bound") and "12 features and a constant" in late
     # wider than branch and bound can look at
     X = rng.standard_normal((80, 70))

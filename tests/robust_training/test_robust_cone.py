@@ -25,7 +25,7 @@ PERTURBATIONS = {
 LOSSES = ["hinge", "log_loss", "squared_hinge", "squared_error"]
 
 
-def data(loss, n=24, d=3, seed=0):
+def data(loss, n=16, d=3, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.standard_normal((n, d))
     y = np.abs(X[:, 0]) - 0.8 + 0.3 * rng.standard_normal(n)
@@ -103,7 +103,7 @@ def test_reaches_the_optimum(name, loss):
 
 
 def test_weights_and_no_intercept():
-    weights = np.random.RandomState(1).randint(0, 4, 24)
+    weights = np.random.RandomState(1).randint(0, 4, 16)
     arguments = {"alpha": 0.05, "n_patterns": 4, "fit_intercept": False, "random_state": 0}
     X, y = data("hinge")
     perturbation = Perturbation(0.02)

@@ -13,7 +13,7 @@ TOL = 1e-8
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_conditions_of_karush_kuhn_and_tucker(loss, data):
     program = data.draw(programs(losses=[loss]))
@@ -52,7 +52,7 @@ def test_conditions_of_karush_kuhn_and_tucker(loss, data):
     assert cosines == pytest.approx(1.0, abs=1e-3)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(program=programs(), seed=st.integers(0, 10**6))
 def test_the_gap_is_the_sum_of_its_parts_at_any_point(program, seed):
     """Weak duality, from feasible points that have nothing to do with an optimum."""

@@ -226,7 +226,7 @@ def test_warm_start_from_the_solution(loss, polished, monkeypatch):
     if not polished:
         monkeypatch.setattr(solve_module, "_polish_is_worth_it", lambda *_: False)
     program = draw_program(4, loss=loss, alpha=0.03)
-    tol = 1e-6 if polished else 1e-3
+    tol = 1e-6 if polished else 1e-2
     cold = solve(program, tol=tol, max_iter=100_000)
     warm = solve(program, tol=tol, max_iter=100_000, warm_start=cold)
     assert cold.status == warm.status == "optimal"
@@ -347,7 +347,7 @@ def test_targets_that_are_zero_or_underflow(solver, loss, intercept, size):
     ("loss", "intercept", "alpha"), pairwise(LOSSES, [False, True], [1e-6, 1e-16, 1e2, 1e300])
 )
 def test_extreme_alphas(loss, intercept, alpha):
-    program = draw_program(9, n=15, d=2, loss=loss, alpha=alpha, intercept=intercept)
+    program = draw_program(9, n=10, d=2, loss=loss, alpha=alpha, intercept=intercept)
     result = solve(program, tol=1e-6)
     assert_certified(program, result)
     if alpha >= 1:
