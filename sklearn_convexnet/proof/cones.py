@@ -124,9 +124,9 @@ class Cones:
         shares = np.maximum(apply(self.inverse, self.points), 0.0)
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), TINY)
         beside = shares[:, first] * shares[:, second]
-        scores = bends * (1.0 / r**2 + beside) + np.zeros(lengths.shape)
+        scores = _over_largest(bends * (1.0 / r**2 + beside) + np.zeros(lengths.shape))
         # No cone may get arbitrarily thin, nor stay as it is if it is not the bends that are loose.
-        scores += (scores.max(axis=1, keepdims=True) + ROUNDING) * lengths * (1.0 + beside)
+        scores += _over_largest(lengths) * (1.0 + beside)
         worst = scores.argmax(axis=1)
         return np.stack([first[worst], second[worst]], axis=1)
 
@@ -257,3 +257,7 @@ def unit_rows(points):
     """Rows over their norms; zero rows stay."""
     norms = np.sqrt(dot(points, points))[..., None]
     return points / np.where(norms > 0.0, norms, 1.0)
+
+
+def _over_largest(scores):
+    return scores / np.maximum(scores.max(axis=1, keepdims=True), TINY)

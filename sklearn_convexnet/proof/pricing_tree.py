@@ -66,8 +66,9 @@ def pricing_maximum(
     The maximum of :math:`\lambda^\top (X u)_+` for one output, or of
     :math:`\|\Lambda^\top (X u)_+\|_2` for several, over all :math:`\|u\|_2 \le 1`.
 
-    The work grows exponentially with the rank of the rows: at the default tolerance and some
-    hundreds of rows, below a second up to rank 4, seconds at rank 5 and 6, a minute at rank 7.
+    The work grows exponentially with the rank of the rows. At the default tolerance and some
+    hundreds of rows with one output, it takes below a second up to rank 4, seconds at rank 5 and 6,
+    a minute at rank 7; with several, seconds up to rank 4, and a minute or more at rank 5 and 6.
     Without limits it may not end, as when the maximum is all but zero next to the terms.
 
     Parameters

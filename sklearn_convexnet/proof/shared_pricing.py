@@ -8,17 +8,17 @@ the multipliers :math:`\lambda_k = q^\top \Lambda_k`, bounded as such: by chords
 :math:`\lambda_k > 0`, and by :math:`\lambda_k s_k x_k^\top u` with a slope
 :math:`s_k \in [0, 1]` for the others.
 
-For the second, each :math:`(x_k^\top u)_+` is between a line and its chord, the linear function
-with the same values at the rays. So it differs from the mean of both by at most half of their
-difference, :math:`e_k \ge 0`, and
+For the second, each :math:`(x_k^\top u)_+` is between such a line and its chord, the linear
+function with the same values at the rays. So it differs from the mean of both by at most half of
+their difference, :math:`e_k \ge 0`. With M, the sum of the means, for :math:`u = \sum_i t_i R_i`
 
-.. math:: \|P F(u)\| \le \|P M(u)\| + \min\Big(\sum_k \|P \Lambda_k\| e_k(u), \;
-    \Big\| \sum_k |\Lambda_k| e_k(u) \Big\|\Big),
+.. math:: \|P F(u)\| \le \sum_i t_i \Big( \|P M(R_i)\| + \min\Big(
+    \sum_k \|P \Lambda_k\| e_k(R_i), \; \Big\| \sum_k |\Lambda_k| e_k(R_i) \Big\|\Big)\Big),
 
-where M, the sum of the means, and e are linear on the cone, and magnitudes are taken entry by
-entry. What is on the right is convex; so the linear function with its values at the rays is above
-it. The second part is small in small cones, of the order of their width, and the bound differs from
-that of one output by its square.
+where magnitudes of vectors are taken entry by entry: a linear function on the cone. In small cones
+it is of the order of their width, and the bound on :math:`\|F\|` is that of one output but for its
+square. In the same way :math:`-q^\top F(u)` is at most
+:math:`\sum_i t_i (\sum_k |\lambda_k| e_k(R_i) - q^\top M(R_i))`.
 """
 
 from dataclasses import dataclass, field
@@ -106,15 +106,13 @@ class _SharedCones(Cones):
         # what is perpendicular of each multiplier, and rounding of the difference
         squares = np.maximum(pricing.sizes - along**2, 0.0)
         squares += 8.0 * _EPS * (pricing.multipliers.shape[1] + 4.0) * pricing.sizes
-        spreads = apply(half_widths, np.sqrt(squares))
         entries = half_widths @ np.abs(pricing.multipliers)
-        spreads = np.minimum(spreads, np.sqrt(dot(entries, entries)))
+        spreads = np.minimum(apply(half_widths, np.sqrt(squares)), np.sqrt(dot(entries, entries)))
         across = self.largest(np.sqrt(dot(means_across, means_across)) + spreads)
         opposite = self.largest(apply(half_widths, np.abs(along)) - means_along)
 
         weights = np.minimum(along, 0.0)
         at_rays = apply(gains, np.maximum(along, 0.0)) + apply(self.rays, outputs @ pricing.linear)
-        # nothing is to be gained where the other part alone is too large
         rest = np.sqrt(np.maximum(threshold**2 - across**2, 0.0))
         bounds = self.relax(
             at_rays,
@@ -122,7 +120,7 @@ class _SharedCones(Cones):
             lambda which, points: (
                 (weights[which] * (points @ pricing.columns > 0.0)) @ pricing.columns.T
             ),
-            np.where(across < threshold, rest, np.inf),
+            rest,
         )
         self.bounds = np.minimum(self.bounds, np.hypot(np.maximum(bounds, opposite), across))
         self.edges = self.longest_edges()

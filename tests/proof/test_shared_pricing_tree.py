@@ -128,9 +128,9 @@ def test_finishes(n, d, n_outputs, kind):
 
 @pytest.mark.parametrize("d", [1, 2, 3, 4])
 def test_one_column_has_both_signs(d):
-    rows, multipliers = draw(2, 40, d, 1)
-    found = pricing_maximum(rows, multipliers, tol=1e-4)
-    single = [pricing_maximum(rows, sign * multipliers[:, 0], tol=1e-4) for sign in (1.0, -1.0)]
+    rows, multipliers = draw(2, 30, d, 1)
+    found = pricing_maximum(rows, multipliers, tol=1e-3)
+    single = [pricing_maximum(rows, sign * multipliers[:, 0], tol=1e-3) for sign in (1.0, -1.0)]
     assert found.finished
     assert found.lower <= max(part.upper for part in single)
     assert found.upper >= max(part.lower for part in single)
