@@ -177,6 +177,8 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
                 "the solver that would close it needs dense rows, and this sparse X is too large "
                 "for that; increase tol, or take fewer columns (e.g. with TruncatedSVD)"
             )
+        elif worst.status == "costly":
+            advice = "to find more neurons would take minutes; increase tol"
         else:
             advice = "increase max_iter or tol"
             if self.solver != "admm":

@@ -51,7 +51,9 @@ _SINGLE_DOWN_TO = 0.003
 # at least and at most
 _WORTH_PER_ROW, _WORTH_A_ROUND = 1e-6, (1e-4, 1e-3)
 # the same where outputs share the neurons: rounds of fixed layers follow, which gain more
-_WORTH_SHARED = 2e-3
+_WORTH_SHARED_PER_ROW, _WORTH_SHARED = 1e-6, (2e-3, 1e-2)
+# and the multiplications that such rounds may cost: some seconds
+_AFFORDABLE = 5e9
 # random directions to climb from, and new neurons of each sign, in a round: at least so many, or
 # a share of those that are there, so that a network that has to grow does so in few rounds
 _STARTS, _JOINING, _GROWTH = 64, 15, 0.25
@@ -209,6 +211,8 @@ class _Search:
         self.program, self.problem = program, program.problem.normalised
         self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
         self.best, self.workers, self.blur = None, workers, _BLUR
+        # multiplications, of the rounds of fixed layers and of the descents between them
+        self.spent = 0.0
         n = self.problem
         # line searches on the steep envelope of a kink notice the rounding of single precision
         smooth = np.isfinite(n.loss.curvature)
@@ -222,7 +226,8 @@ class _Search:
 
     @property
     def left(self):
-        return 0 if self.record.stopped else self.max_iter - self.n_iter
+        stopped = self.record.stopped or self.spent > _AFFORDABLE
+        return 0 if stopped else self.max_iter - self.n_iter
 
     def start(self, warm_start):
         """Descend from the program's gates, or from a network that is near already."""
@@ -250,7 +255,7 @@ class _Search:
         problem = self.problem
         worth = np.clip(_WORTH_PER_ROW * problem.n_samples, *_WORTH_A_ROUND)
         if problem.is_shared:
-            worth = _WORTH_SHARED
+            worth = np.clip(_WORTH_SHARED_PER_ROW * problem.n_samples, *_WORTH_SHARED)
         for _ in range(_MOST_ROUNDS):
             slopes = admissible_slopes(problem, self.descent.slopes)
             priced = price(
@@ -312,7 +317,11 @@ class _Search:
             dual = max(dual, self._fixed_layer(dual), key=lambda one: one.lower_bound)
             if self._gap(dual) <= self.tol or self.left <= 0:
                 break
+            before = self.n_iter
             self._descend(*stage)
+            # a product with the rows and one with the output weights, for every neuron
+            products = problem.n_samples * (problem.rows.shape[1] + problem.y.shape[1])
+            self.spent += float(self.n_iter - before) * products * len(self.descent.outputs)
             dual = max(dual, self._price_best(self.best.slopes), key=lambda one: one.lower_bound)
         return self._shared_result(dual)
 
@@ -369,6 +378,7 @@ class _Search:
         self.descent.directions, self.descent.outputs = balanced(directions, outputs)
         self.descent.bias = certified.solution.bias
         self.descent.n_iter += n_iter
+        self.spent += float(n_iter) * problem.y.size * directions.shape[1]
         if self.descent.objective <= self.best.objective:
             self.best = copy.copy(self.descent)
         return self._price_best(certified.solution.slopes)
@@ -392,7 +402,9 @@ class _Search:
             gap=gap,
             bounds_of="searched",
             n_iter=self.n_iter,
-            status=self.record.status(gap, self.tol, "max_iter"),
+            status=self.record.status(
+                gap, self.tol, "costly" if self.spent > _AFFORDABLE else "max_iter"
+            ),
             history=self.record.history,
             solution=Solution(None, None, network.output_biases, problem.units.slope * dual.slopes),
         )
