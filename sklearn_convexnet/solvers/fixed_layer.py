@@ -177,7 +177,7 @@ class _SharedLayer:
     def parts(self, point):
         """Sizes, unscaled output weights and biases of a point."""
         s, b, c = np.split(point, self.ends)
-        return s, b.reshape(len(s), -1), c
+        return s, b.reshape(len(s), len(c)), c
 
     def __call__(self, point):
         problem, (s, b, c) = self.problem, self.parts(point)
