@@ -209,7 +209,8 @@ class _SharedLayer:
         lower = dual_value(problem, slopes, np.linalg.norm(pull, axis=1).max(initial=0.0))
         sizes = np.linalg.norm(outputs, axis=1)
         upper = np.inf
-        for threshold in _THRESHOLDS:
+        # at first none is left
+        for threshold in (1.0, *_THRESHOLDS):
             kept = np.where(sizes > threshold * sizes.max(initial=0.0), sizes, 0.0)
             trial = np.where(kept[:, None] > 0, outputs, 0.0)
             losses = problem.loss.value(self.features @ trial + c, problem.y)
