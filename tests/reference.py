@@ -10,6 +10,8 @@ import cvxpy as cp
 import numpy as np
 from scipy.optimize import nnls
 
+from sklearn_convexnet.core.vector_losses import SumOverOutputs
+
 # Relative accuracy of a reference value, measured against tighter runs: no test may ask for more.
 ACCURACY = 3e-7
 
@@ -122,3 +124,22 @@ def projected_gradients(program, slopes):
                 a, _ = nnls(C.T, -point / size)
                 projections[side][:, i] = point + size * (C.T @ a)
     return projections
+
+
+def solve_group_lasso(program, scale=1.0):
+    """Optimum of the sampled convex program of several outputs that share the unit gates."""
+    features = np.maximum(program.rows @ program.gates, 0.0)
+    features = features / np.linalg.norm(program.gates, axis=0)
+    y, weights, loss = program.y, program.weights, program.problem.loss
+    a, c = cp.Variable((features.shape[1], y.shape[1])), cp.Variable(y.shape[1])
+    f = features @ a
+    if program.fit_intercept:
+        f = f + np.ones((len(y), 1)) @ cp.reshape(c, (1, y.shape[1]), order="C")
+    if isinstance(loss, SumOverOutputs):
+        parts = [total_loss(loss.loss, f[:, k], y[:, k], weights) for k in range(y.shape[1])]
+        total, constraints = sum(part for part, _ in parts), sum((more for _, more in parts), [])
+    else:
+        own = cp.sum(cp.multiply(np.where(y > 0, 1.0, 0.0), f), axis=1)
+        total, constraints = weights @ (cp.log_sum_exp(f, axis=1) - own), []
+    value = minimise(total + program.alpha * cp.sum(cp.norm(a, axis=1)), constraints, scale)
+    return Reference(value, f.value, (a.value,), c.value if program.fit_intercept else 0.0)
