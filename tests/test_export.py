@@ -27,6 +27,12 @@ MODELS = {
     "binary": (ConvexReLUClassifier(alpha=0.02), (Y[:, 0] > 0.7).astype(int)),
     "text": (ConvexReLUClassifier(alpha=0.02), np.where(Y[:, 1] > 0, "yes", "no")),
     "multiclass": (ConvexReLUClassifier(alpha=0.02), LABELS),
+    "separate": (ConvexReLUClassifier(alpha=0.02, hidden_layer="separate"), LABELS),
+    "two labels": (ConvexReLUClassifier(alpha=0.02), (Y > 0.5).astype(int)),
+    "three labels": (
+        ConvexReLUClassifier(alpha=0.02, loss="squared_hinge"),
+        (np.c_[Y, -Y[:, 0]] > 0.5).astype(int),
+    ),
     "hinge": (
         ConvexReLUClassifier(alpha=0.02, loss="hinge"),
         np.unique(LABELS, return_inverse=1)[1],
@@ -55,7 +61,11 @@ def test_perceptron_predicts_the_same(fitted):
         np.testing.assert_array_equal(mlp.predict(NEW), model.predict(NEW))
     else:
         np.testing.assert_allclose(mlp.predict(NEW), model.predict(NEW), rtol=0, atol=1e-12)
-    if hasattr(model, "predict_proba") and len(model.classes_) == 2:
+    # of separate hidden layers the logistic functions are normalised
+    same = hasattr(model, "predict_proba") and (
+        model.outputs_2d_ or len(model.classes_) == 2 or model.out_activation_ == "softmax"
+    )
+    if same:
         np.testing.assert_allclose(mlp.predict_proba(NEW), model.predict_proba(NEW), atol=1e-12)
     assert mlp.n_features_in_ == NEW.shape[1]
     # a copy: training it leaves the estimator alone

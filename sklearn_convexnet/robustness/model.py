@@ -82,6 +82,8 @@ class Model:
                 f"estimator must be a fitted network with one hidden layer, got {estimator!r}."
             )
         classes = getattr(estimator, "classes_", None)
+        if getattr(estimator, "outputs_2d_", False):
+            raise ValueError(f"{name} must have one label per sample, it was fitted to many.")
         if classes is not None:
             n_outputs = 1 if len(classes) == 2 else len(classes)
             if len(network.output_biases) != n_outputs:
