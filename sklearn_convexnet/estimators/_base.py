@@ -234,11 +234,18 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
                 "fit_intercept was set to False after the fit of a network with biases: what holds "
                 "of networks without says nothing about it. Set it to True, or fit again."
             )
+        options = self._options(alpha=self.alpha_)
+        if np.ndim(self.alpha_) == 1 and options.shares(targets.shape[1]):
+            raise ValueError(
+                f"hidden_layer was set to {self.hidden_layer!r} after a fit with a penalty for "
+                "every output: of outputs that share neurons there is one. Set it to 'separate', "
+                "or fit again."
+            )
         problem = canonical_problem(
             X,
             targets,
             sample_weight,
-            self._options(alpha=self.alpha_),
+            options,
             accept_sparse=self._accept_sparse,
         )
         last = self._last
