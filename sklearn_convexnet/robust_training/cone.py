@@ -39,7 +39,7 @@ from ..solvers.descent import constant_network
 from .cone_interior import ConeInterior
 from .cone_program import RobustProgram, check_robust_data
 from .living import candidate_patterns, largest_factors, living, undecided
-from .robust_bounds import certify_robust, constant_point, largest_projection
+from .robust_bounds import RobustDual, certify_robust, largest_projection
 
 # features times patterns of a program: a Newton step takes the cube of it
 _MOST_UNKNOWNS = 1000
@@ -232,8 +232,9 @@ def _solve(program, tol, max_iter, on_check, hidden):
         normalised.clean.loss,
         fit_intercept=normalised.clean.fit_intercept,
     )
-    start = constant_point(normalised, bias, slopes)
-    best, dual_point = certify_robust(normalised, *start), start[-1]
+    nothing = np.zeros((2, *normalised.clean.gates.shape))
+    dual_point = RobustDual.constant(normalised, slopes)
+    best = certify_robust(normalised, nothing, bias, dual_point)
     record("constant", 1, best)
     n_iter = 1
     if best.gap > tol and not record.stopped:
@@ -241,10 +242,10 @@ def _solve(program, tol, max_iter, on_check, hidden):
         while best.gap > tol and method.n_iter < min(max_iter, found + _MOST_IDLE):
             if not method.step():
                 break
-            multipliers = method.multipliers()
-            certified = certify_robust(normalised, method.blocks, method.bias, multipliers)
+            found_point = method.dual_point()
+            certified = certify_robust(normalised, method.blocks, method.bias, found_point)
             if certified.lower_bound > best.lower_bound:
-                dual_point = multipliers
+                dual_point = found_point
             best = tighter(best, certified)
             if best.gap < gap:
                 gap, found = best.gap, method.n_iter
@@ -253,13 +254,7 @@ def _solve(program, tol, max_iter, on_check, hidden):
         n_iter = max(1, method.n_iter)
     if hidden.size:
         # once, at the end: what they cost the bound is not for the solver to win back
-        proved = certify_robust(
-            normalised,
-            np.zeros((2, *normalised.clean.gates.shape)),
-            0.0,
-            dual_point,
-            left_out=hidden,
-        )
+        proved = certify_robust(normalised, nothing, 0.0, dual_point, left_out=hidden)
         best = replace(best, lower_bound=min(best.lower_bound, proved.lower_bound))
         record("excluded", n_iter, best)
     point = best.solution

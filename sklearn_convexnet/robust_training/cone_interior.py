@@ -21,6 +21,7 @@ import numpy as np
 from ..core.norms import Linf
 from .cone_newton import Eliminated, NewtonSystem, grams
 from .cone_pairs import HalfSpaces, Norms, Reaches, WorstCaseSlopes
+from .robust_bounds import RobustDual
 
 # share of the way to the boundary, a step that is short, and one that rounding spoils
 _SHARE, _SHORT_STEP, _NO_STEP = 0.99, 0.1, 1e-6
@@ -211,29 +212,16 @@ class ConeInterior:
     def _to_boundary(self):
         return min(cone.to_boundary() for cone in self.cones)
 
-    def multipliers(self):
-        """A point of the dual, for `certify_robust`.
-
-        Returns
-        -------
-        slopes, amounts : ndarray of shape (n,)
-        gradients : ndarray of shape (n, d)
-            Subgradients of the losses at the effective weights.
-        cones : ndarray of shape (n, 2 P)
-            Non-negative multipliers of the robust cones.
-        moves : ndarray of shape (d, 2 P)
-            What the perturbations add to the pull of the cones.
-        """
-        radii, moved = self.program.radii, self.moved
+    def dual_point(self):
+        """A point of the dual, for `certify_robust`."""
         halves, reaches, group_reaches, _, slopes = self.cones
-        p, e = slopes.pair.T
-        gradients = p[:, None] * self.clean.rows
+        n, d = self.clean.rows.shape
+        attacks, moves = np.zeros((n, d)), np.zeros((len(self.x[0]), d))
         bound, pull = group_reaches.multipliers
-        gradients[:, moved] -= e[:, None] * radii[:, moved] * (pull / bound)[self.group]
+        attacks[:, self.moved] = (pull / bound)[self.group]
         bound, pull = reaches.multipliers
-        moves = radii.T @ halves.z
-        moves[moved] *= (pull / bound).T
-        return p, e, gradients, halves.z, moves
+        moves[:, self.moved] = pull / bound
+        return RobustDual(slopes.pair, attacks, halves.z, moves)
 
 
 def _equal_rows(patterns):

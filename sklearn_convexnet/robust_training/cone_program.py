@@ -5,13 +5,8 @@ A neuron v that satisfies the robust cone
 .. math:: (2 d_{ik} - 1)\, x_k^\top v \ge \|r_k \circ v\|_* \quad \text{for all } k
 
 keeps its activation all over the ball of every row. On the ball of row k the network is then the
-linear function :math:`f_k = x_k^\top G_k + c` with :math:`G_k = \sum_i d_{ik} (v_i - w_i)`, whose
-worst case is closed form:
-
-.. math::
-
-    \phi\big(y_k f_k - \|r_k \circ G_k\|_*\big) \quad \text{(losses of the margin)}, \qquad
-    \tfrac12 \big(|f_k - y_k| + \|r_k \circ G_k\|_*\big)^2 \quad \text{(squared loss)} .
+linear function :math:`f_k = x_k^\top G_k + c` with :math:`G_k = \sum_i d_{ik} (v_i - w_i)`, which
+reaches :math:`\|r_k \circ G_k\|_*` from there; its worst case is closed form (`WorstCaseLoss`).
 
 This is convex adversarial training of Bai, Gautam & Sojoudi (arXiv 2201.01965). At a feasible
 point the loss of the program is the worst-case loss of the network on its training rows. The
@@ -34,6 +29,7 @@ from ..program.patterns import check_patterns
 from ..program.perturbation import Perturbation
 from ..program.problem import TrainingProblem, check_data
 from .living import free_face, largest_factors, slacks
+from .worst_case import WorstCaseLoss
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +145,11 @@ class RobustProgram:
         return cls(clean, radii, perturbation, bounding[:, kept], projections)
 
     @cached_property
+    def worst(self):
+        """The training problem with the `WorstCaseLoss`, for the dual of the program."""
+        return replace(self.clean.problem, loss=WorstCaseLoss(self.clean.loss))
+
+    @cached_property
     def gate_slack(self) -> FloatArray:
         """Slack of the gates in the cones that rows bound; infinite elsewhere."""
         return np.where(self.bounding, self.slack(self.clean.gates), np.inf)
@@ -189,10 +190,7 @@ class RobustProgram:
         """
         outputs = np.einsum("kj,kj->k", self.clean.rows, effective) + bias
         reach = self.perturbation.ball.falls(self.radii * effective)
-        loss, y = self.clean.loss, self.clean.y
-        if loss.target == "sign":
-            return loss.value(outputs - y * reach, y)
-        return loss.value(y + np.abs(outputs - y) + reach, y)
+        return self.worst.loss.value(outputs, reach, self.clean.y)
 
     def objective(self, v: FloatArray, w: FloatArray, bias: float) -> float:
         """Value of the convex objective; meaningful where the robust cones hold."""

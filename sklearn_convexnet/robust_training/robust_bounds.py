@@ -1,10 +1,10 @@
 r"""Certified bounds of convex adversarial training from any primal-dual point.
 
-Upper: the objective at a point moved into the robust cones. Lower: the loss of a row is at least
-that at one perturbed row, or at a mixture of two, so that for slopes and amounts
-:math:`|p_k| \le e_k` (for losses of the margin :math:`e_k = |p_k|`) and moves
-:math:`|\eta_k|_p \le e_k` the vectors :math:`h_k = p_k x_k + r_k \circ \eta_k` are dual feasible if
-:math:`\sum_k \omega_k p_k = 0` (intercept) and
+As those of `bounds.dual`, with the loss of the worst case (`WorstCaseLoss`) and other dual
+gradients. The loss of a row is at least that at one perturbed row, or at a mixture of two, so that
+for its slopes :math:`(p_k, e_k)` and moves :math:`\|\eta_k\|_p \le e_k` the vectors
+:math:`h_k = p_k x_k - r_k \circ \eta_k` are dual feasible if :math:`\sum_k \omega_k p_k = 0`
+(intercept) and
 
 .. math::
 
@@ -12,20 +12,47 @@ that at one perturbed row, or at a mixture of two, so that for slopes and amount
     \quad\text{for some } a_i \ge 0, \;
     \mu_i \in \Big\{\textstyle\sum_k a_{ik}\, r_k \circ \eta : \|\eta\|_p \le 1\Big\} .
 
-The value is :math:`-\sum_k \omega_k \ell^*(p_k, y_k)` for losses of the margin, and
-:math:`-\sum_k \omega_k (e_k^2 / 2 + p_k y_k)` for the squared loss. Dividing everything by the
-largest norm over :math:`\alpha` makes any point feasible.
-
 The condition of a pattern that is left out of the program because rounding hides whether its cone
 is more than zero is one more such norm: the bound then holds for its blocks as well.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from ..bounds.dual import Certified, resolution
-from ..core.losses import balance
+from .._typing import FloatArray
+from ..bounds.dual import Certified, admissible_slopes, block_norms, dual_value, resolution
 from ..program.units import Solution
+
+
+@dataclass(frozen=True)
+class RobustDual:
+    r"""A point of the dual, any numbers: `certify_robust` makes them feasible.
+
+    Attributes
+    ----------
+    slopes : ndarray of shape (n, 2)
+        :math:`(p_k, e_k)`, of the `WorstCaseLoss`.
+    attacks : ndarray of shape (n, d)
+        Where in the unit ball the rows are worst, :math:`\eta_k / e_k`.
+    cones : ndarray of shape (n, 2 P)
+        Multipliers of the robust cones.
+    moves : ndarray of shape (2 P, d)
+        The same of the balls in the cones: a point of the unit ball for every block.
+    """
+
+    slopes: FloatArray
+    attacks: FloatArray
+    cones: FloatArray
+    moves: FloatArray
+
+    @classmethod
+    def constant(cls, program, slopes):
+        """That of a network without neurons, at the slopes of its loss."""
+        (d, P), n = program.clean.gates.shape, len(slopes)
+        pair = np.stack([slopes, np.abs(slopes)], axis=1)
+        return cls(pair, np.zeros((n, d)), np.zeros((n, 2 * P)), np.zeros((2 * P, d)))
 
 
 def certify_robust(program, blocks, bias, dual_point, *, left_out=None):
@@ -36,8 +63,8 @@ def certify_robust(program, blocks, bias, dual_point, *, left_out=None):
     program : RobustProgram
     blocks : ndarray of shape (2, d, n_patterns)
     bias : float
-    dual_point : tuple
-        Slopes, amounts, gradients, cone multipliers and moves, see `ConeInterior.multipliers`.
+    dual_point : RobustDual
+        Any numbers.
     left_out : ndarray of bool of shape (n, m), default=None
         More patterns, whose blocks the lower bound has to hold for.
 
@@ -45,63 +72,40 @@ def certify_robust(program, blocks, bias, dual_point, *, left_out=None):
     -------
     Certified
     """
-    slopes, amounts, gradients, cones, moves = dual_point
-    clean = program.clean
-    slopes, amounts, gradients = _admissible(program, slopes, amounts, gradients)
-    pull = (clean.weights[:, None] * gradients).T @ clean.patterns
+    clean, ball = program.clean, program.perturbation.ball
+    slopes = admissible_slopes(program.worst, dual_point.slopes)
+    p, e = slopes.T[:, :, None]
+    gradients = p * clean.rows - e * program.radii * _within(ball, dual_point.attacks)
+    weighted = (clean.weights[:, None] * gradients).T
+    pull = weighted @ clean.patterns
     signs = np.where(clean.patterns, 1.0, -1.0)
-    cones = np.maximum(cones, 0.0)
+    cones = np.maximum(dual_point.cones, 0.0)
     points = np.concatenate([-pull, pull], axis=1)
     points += clean.rows.T @ (np.concatenate([signs, signs], axis=1) * cones)
-    points += _admissible_moves(program, points, moves, program.radii.T @ cones)
+    radii = program.radii.T @ cones
+    if ball.separable:
+        # the best move of all: a box lets every entry come as close to zero as it can
+        points -= ball.nearest(points, radii)
+    else:
+        points += radii * _within(ball, dual_point.moves).T
     # blocks of a face pull in its subspace only
     points = np.stack([program.on_faces(side) for side in np.split(points, 2, axis=1)])
-    largest = np.sqrt(np.einsum("sji,sji->si", points, points).max(initial=0.0))
+    largest = block_norms(points).max(initial=0.0)
     if left_out is not None:
-        pull = (clean.weights[:, None] * gradients).T @ left_out
-        ball = program.perturbation.ball
-        left = largest_projection(clean.rows, program.radii, left_out, pull, ball)
+        left = largest_projection(clean.rows, program.radii, left_out, weighted @ left_out, ball)
         largest = max(largest, left)
-    kappa = max(1.0, largest / clean.alpha)
-    slopes, amounts = slopes / kappa, amounts / kappa
-    if clean.loss.target == "sign":
-        values = clean.loss.conjugate(slopes, clean.y)
-    else:
-        values = 0.5 * amounts**2 + slopes * clean.y
     v, w = program.feasible_point(*blocks)
     return Certified(
-        Solution(v, w, bias, slopes),
+        Solution(v, w, bias, slopes[:, 0]),
         program.objective(v, w, bias),
-        max(0.0, -float(clean.weights @ values)),
+        dual_value(program.worst, slopes, largest),
         resolution(clean),
     )
 
 
-def constant_point(program, bias, slopes):
-    """Arguments of `certify_robust` for the network without neurons."""
-    d, P = program.clean.gates.shape
-    gradients = slopes[:, None] * program.clean.rows
-    zero = np.zeros((len(slopes), 2 * P)), np.zeros((d, 2 * P))
-    return np.zeros((2, d, P)), bias, (slopes, np.abs(slopes), gradients, *zero)
-
-
-def _admissible(program, slopes, amounts, gradients):
-    """Slopes that sum to zero if there is an intercept; the rest shrinks along."""
-    if not program.clean.fit_intercept:
-        return slopes, amounts, gradients
-    balanced = balance(slopes, program.clean.weights)
-    share = np.divide(balanced, slopes, out=np.ones_like(slopes), where=slopes != 0)
-    return balanced, share * amounts, share[:, None] * gradients
-
-
-def _admissible_moves(program, points, moves, radii):
-    """Moves within the radii, close to the given ones or better."""
-    ball = program.perturbation.ball
-    if ball.separable:
-        # the best move of all: a box lets every entry come as close to zero as it can
-        return -ball.nearest(points, radii)
-    units = np.divide(moves, radii, out=np.zeros_like(moves), where=radii > 0)
-    return radii * units / np.maximum(ball.sizes(units.T), 1.0)
+def _within(ball, points):
+    """Rows shrunk into the unit ball."""
+    return points / np.maximum(ball.sizes(points), 1.0)[:, None]
 
 
 def largest_projection(rows, radii, patterns, points, ball):
