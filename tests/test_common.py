@@ -360,7 +360,7 @@ def test_warm_start_keeps_the_patterns_without_a_seed(make):
     ids=lambda change: next(iter(change)),
 )
 def test_warm_start_after_a_change_of_parameters(make, change):
-    X, y = data(make, n=20, d=2)
+    X, y = data(make, n=12, d=2)
     if "loss" in change:
         change = {"loss": change["loss"]["classifier" if make is Classifier else "regressor"]}
     model = make(**FIXED, warm_start=True).fit(X, y).set_params(**change).fit(X, y)

@@ -17,7 +17,7 @@ from sklearn_convexnet import (
 from sklearn_convexnet.export import to_dict, to_mlp, to_onnx
 
 rng = np.random.RandomState(0)
-X = rng.standard_normal((40, 3))
+X = rng.standard_normal((25, 3))
 Y = np.column_stack([np.abs(X[:, 0]), X[:, 1] - X[:, 2]])
 LABELS = np.array(["a", "b", "c"])[np.digitize(Y[:, 0] + Y[:, 1], [0.0, 1.5])]
 MODELS = {
@@ -40,8 +40,11 @@ MODELS = {
     "truth": (ConvexReLUClassifier(alpha=0.02, fit_intercept=False), Y[:, 0] > 0.7),
     "robust": (RobustConvexReLUClassifier(epsilon=0.1), LABELS),
     "cone": (RobustConvexReLUClassifier(epsilon=0.05, formulation="cone"), Y[:, 1] > 0),
-    "regressor, chosen": (ConvexReLURegressorCV(alphas=[0.02, 0.2], cv=2), Y),
-    "classifier, chosen": (ConvexReLUClassifierCV(alphas=[0.02, 0.2], cv=2), LABELS),
+    "regressor, chosen": (ConvexReLURegressorCV(alphas=[0.02], cv=2, patterns="random"), Y),
+    "classifier, chosen": (
+        ConvexReLUClassifierCV(alphas=[0.02], cv=2, patterns="random"),
+        LABELS,
+    ),
 }
 
 

@@ -31,7 +31,7 @@ MODELS = [
     ConvexReLUClassifier(alpha=0.1, **SMALL),
     ConvexReLURegressor(alpha=0.1, warm_start=True, **SMALL),
     RobustConvexReLUClassifier(alpha=0.1, **SMALL),
-    ConvexReLUClassifierCV(alphas=[0.1], cv=2, **SMALL),
+    ConvexReLUClassifierCV(alphas=[0.1], cv=2, patterns="random", **SMALL),
 ]
 
 
