@@ -47,7 +47,7 @@ def fitted(request):
 
 def fit(model):
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((15, 2))
+    X = rng.standard_normal((10, 2))
     y = np.abs(X[:, 0]) + X[:, 1]
     if is_classifier(model):
         y = np.array(["low", "high"])[(y > 1).astype(int)]
