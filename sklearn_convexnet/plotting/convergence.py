@@ -108,7 +108,8 @@ class ConvergenceDisplay:
         estimator : object
             Fitted convex classifier or regressor of this package.
         output : int, default=None
-            Which output; needed where the network has several, as with more than two classes.
+            Which output; needed where several are fitted apart. Outputs that share a hidden layer
+            have one history.
         x : {"iteration", "time"}, default="iteration"
             What the horizontal axis shows.
         y : {"bounds", "gap"}, default="bounds"
@@ -129,8 +130,11 @@ class ConvergenceDisplay:
         if not all("upper_bound" in entry for entry in history):
             found = type(estimator).__name__
             raise ValueError(f"estimator must be {what}; the history_ of {found} has no bounds.")
-        output = choose_output(output, n_outputs)
-        history = [entry for entry in history if entry["output"] == output]
+        apart = len({entry["output"] for entry in history}) > 1
+        if apart or output is not None:
+            output = choose_output(output, n_outputs)
+        if apart:
+            history = [entry for entry in history if entry["output"] == output]
         display = cls(**_columns(history), tol=getattr(estimator, "tol", None), estimator_name=name)
         return display.plot(ax, x=x, y=y, **kwargs)
 

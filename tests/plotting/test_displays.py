@@ -42,6 +42,12 @@ def moons():
 
 @pytest.fixture(scope="module")
 def three():
+    model = ConvexReLUClassifier(n_patterns=5, alpha=0.02, hidden_layer="separate", random_state=0)
+    return model.fit(IRIS.data[::3], IRIS.target[::3])
+
+
+@pytest.fixture(scope="module")
+def shared():
     model = ConvexReLUClassifier(n_patterns=5, alpha=0.02, random_state=0)
     return model.fit(IRIS.data[::3], IRIS.target[::3])
 
@@ -131,6 +137,19 @@ def test_convergence_options_are_checked(moons, options, message):
     with pytest.raises(ValueError, match=message):
         ConvergenceDisplay.from_estimator(moons, **options)
     assert plt.get_fignums() == []
+
+
+def test_outputs_that_share_a_hidden_layer_have_one_history(shared):
+    displays = [ConvergenceDisplay.from_estimator(shared, output=output) for output in (None, 2)]
+    for display in displays:
+        bounds = [entry["upper_bound"] for entry in shared.history_]
+        np.testing.assert_array_equal(display.upper_line_.get_ydata(), bounds)
+    with pytest.raises(ValueError, match="output must be an index below 3.*got 3"):
+        ConvergenceDisplay.from_estimator(shared, output=3)
+    # of the neurons each has a picture of its own
+    assert NeuronDisplay.from_estimator(shared, IRIS.data, output=1).ax_ is not None
+    with pytest.raises(ValueError, match="output must be an index below 3.*got None"):
+        NeuronDisplay.from_estimator(shared, IRIS.data)
 
 
 def test_several_outputs_need_a_choice(three):
