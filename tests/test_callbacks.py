@@ -46,12 +46,14 @@ class Recorder:
         return len([name for name, *_ in self.ended if name == "descent"]) >= self.stop_after
 
 
-def test_tasks_are_the_outputs_and_their_checks():
+@pytest.mark.parametrize("hidden_layer, n_tasks", [("separate", 3), ("shared", 1)])
+def test_tasks_are_the_programs_and_their_checks(hidden_layer, n_tasks):
     recorder = Recorder()
-    model = ConvexReLUClassifier(n_patterns=10, random_state=0).set_callbacks(recorder)
+    how = {"n_patterns": 10, "hidden_layer": hidden_layer, "random_state": 0}
+    model = ConvexReLUClassifier(**how).set_callbacks(recorder)
     model.fit(X, THREE)
     assert recorder.calls == ["setup", "teardown"]
-    assert recorder.begun[0] == "fit" and recorder.begun.count("output") == 3
+    assert recorder.begun[0] == "fit" and recorder.begun.count("output") == n_tasks
     assert sorted(recorder.begun) == sorted(name for name, *_ in recorder.ended)
     # a check for every entry of the history, which comes with it
     checks = [(name, entry) for name, entry, _ in recorder.ended if name not in ("fit", "output")]
@@ -61,7 +63,7 @@ def test_tasks_are_the_outputs_and_their_checks():
     assert name == "fit"
     np.testing.assert_array_equal(fitted.predict(X), model.predict(X))
     # and none of it changes the fit, or stays behind
-    plain = ConvexReLUClassifier(n_patterns=10, random_state=0).fit(X, THREE)
+    plain = ConvexReLUClassifier(**how).fit(X, THREE)
     np.testing.assert_array_equal(plain.coefs_[0], model.coefs_[0])
     assert not hasattr(model, "_callback_fit_ctx")
 

@@ -67,7 +67,8 @@ def test_objective_and_scores_are_those_of_the_network(
 ):
     X, y = data if n_classes == 2 else three_classes
     weights = np.linspace(0, 5, len(X)) if weighted else np.ones(len(X))
-    model = Classifier(alpha=0.02, loss=loss, fit_intercept=fit_intercept, tol=0.2)
+    how = {"fit_intercept": fit_intercept, "hidden_layer": "separate"}
+    model = Classifier(alpha=0.02, loss=loss, tol=0.2, **how)
     model.fit(X, y, sample_weight=weights if weighted else None)
     assert model.dual_gap_ <= model.tol
     signs = 2.0 * (y[:, None] == [[1]] if n_classes == 2 else y[:, None] == np.arange(3)) - 1
@@ -115,26 +116,27 @@ def test_loss_of_the_other_kind_is_refused(data):
 # Probabilities
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_probabilities(data, three_classes, n_classes):
+@pytest.mark.parametrize("n_classes, hidden_layer", [(2, "auto"), (3, "auto"), (3, "separate")])
+def test_probabilities(data, three_classes, n_classes, hidden_layer):
     X, y = data if n_classes == 2 else three_classes
-    model = Classifier().fit(X, y)
+    model = Classifier(hidden_layer=hidden_layer).fit(X, y)
     probabilities = model.predict_proba(X)
     assert probabilities.shape == (len(X), n_classes)
     assert (probabilities >= 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
     np.testing.assert_array_equal(model.classes_[probabilities.argmax(axis=1)], model.predict(X))
-    expected = expit(model.decision_function(X))
+    shared = n_classes == 3 and hidden_layer == "auto"
+    expected = (np.exp if shared else expit)(model.decision_function(X))
     if n_classes == 2:
         expected = np.stack([1 - expected, expected], axis=1)
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(probabilities, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_probabilities_far_from_the_data(data, three_classes, n_classes):
+@pytest.mark.parametrize("n_classes, hidden_layer", [(2, "auto"), (3, "auto"), (3, "separate")])
+def test_probabilities_far_from_the_data(data, three_classes, n_classes, hidden_layer):
     X, y = data if n_classes == 2 else three_classes
-    model = Classifier().fit(X, y)
+    model = Classifier(hidden_layer=hidden_layer).fit(X, y)
     for scale in (1e3, 1e6, 1e100, -1e3, -1e6, -1e100):
         far = scale * X
         scores, probabilities = model.decision_function(far), model.predict_proba(far)

@@ -70,7 +70,12 @@ def test_alpha_max_is_no_smaller_where_patterns_are_few(seed):
 def test_alpha_max_of_outputs_weights_and_units():
     X, y = data()
     one = alpha_max(X, y, random_state=0)
-    assert alpha_max(X, np.c_[y, 2 * y, -y], random_state=0) == pytest.approx(2 * one)
+    three = np.c_[y, 2 * y, -y]
+    separate = alpha_max(X, three, hidden_layer="separate", random_state=0)
+    assert separate == pytest.approx(2 * one)
+    # a neuron that serves all gains the norm of what it gains of each
+    assert alpha_max(X, np.c_[y, y], random_state=0) == pytest.approx(np.sqrt(2) * one)
+    assert 2 * one <= alpha_max(X, three, random_state=0) <= np.sqrt(6) * one * (1 + 1e-9)
     assert alpha_max(X, 1000 * y + 7, random_state=0) == pytest.approx(1000 * one)
     counts = np.arange(len(y)) % 3
     weighted = alpha_max(X, y, sample_weight=counts, random_state=0)
@@ -133,10 +138,13 @@ def test_objective_falls_with_the_penalty(loss):
 
 def test_several_outputs_share_the_penalties():
     X, y = data()
-    both = convex_relu_path(X, np.c_[y, X[:, 2]], **SHORT)
+    both = convex_relu_path(X, np.c_[y, X[:, 2]], hidden_layer="separate", **SHORT)
     parts = [convex_relu_path(X, t, alphas=both.alphas, **OPTIONS) for t in (y, X[:, 2])]
     np.testing.assert_allclose(both.objectives, sum(part.objectives for part in parts), rtol=1e-12)
     assert both.networks[-1](X).shape == (len(X), 2)
+    shared = convex_relu_path(X, np.c_[y, X[:, 2]], alphas=both.alphas, **OPTIONS)
+    assert (shared.objectives <= both.objectives * (1 + 0.05)).all()
+    assert shared.networks[-1](X).shape == (len(X), 2)
     classes = np.digitize(y, [-0.5, 1.0])
     path = convex_relu_path(X, classes, loss="log_loss", **SHORT)
     assert path.networks[-1](X).shape == (len(X), 3)

@@ -136,12 +136,16 @@ def test_several_outputs_equal_separate_fits(data):
 def test_several_outputs_with_adaptive_patterns(data):
     X, y = data
     Y = np.stack([y, X[:, 0] ** 2], axis=1)
-    together = Regressor().fit(X, Y)
+    together = Regressor(hidden_layer="separate").fit(X, Y)
     separate = [Regressor().fit(X, column) for column in Y.T]
     # rounding may lead to other patterns, as good as these
     objective = sum(model.objective_ for model in separate)
     assert together.objective_ == pytest.approx(objective, rel=1e-2)
     np.testing.assert_allclose(together.alpha_, [model.alpha_ for model in separate])
+    # neurons that serve both cost less
+    shared = Regressor(alpha=float(together.alpha_.max())).fit(X, Y)
+    apart = Regressor(alpha=shared.alpha_, hidden_layer="separate").fit(X, Y)
+    assert shared.objective_ < apart.objective_
 
 
 def test_quantile_has_its_coverage():
