@@ -103,7 +103,8 @@ def test_bounds_over_networks_that_share_neurons(name):
     shared, least = wide_descent(
         *problem, intercept=True, neurons=NEURONS, starts=N_STARTS, rng=np.random.RandomState(0)
     )
-    model = kind(alpha=alpha, loss=loss, random_state=0).fit(X, labels)
+    how = {"hidden_layer": "separate", "random_state": 0}
+    model = kind(alpha=alpha, loss=loss, **how).fit(X, labels)
     assert least < 0.97 * model.objective_  # the example is one
     proof = model.certificate(X, labels, time_limit=TIME_LIMIT)
     for certificate in (model.certificate_, proof):

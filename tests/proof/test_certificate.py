@@ -391,7 +391,8 @@ def test_affordable_pricing_value(seed, loss, share):
 def test_certificate_with_time_of_several_outputs():
     X, y = data(Regressor, n=15)
     Y = np.stack([y, X[:, 0] ** 2], axis=1)
-    model = Regressor(patterns="adaptive", alpha=0.03).fit(X, Y)
+    how = {"patterns": "adaptive", "alpha": 0.03, "hidden_layer": "separate"}
+    model = Regressor(**how).fit(X, Y)
     certificate = model.certificate(X, Y, time_limit=ENOUGH)
     assert certificate.kind == "exact" and certificate.gap <= 1e-2
     alone = [
@@ -406,7 +407,7 @@ def test_certificate_with_time_of_several_outputs():
     assert certificate.lower_bound <= sum(part.objective for part in alone)
     assert sum(part.lower_bound for part in alone) <= certificate.objective
     assert certificate.detail["n_cones"] > 0
-    again = Regressor(patterns="adaptive", alpha=0.03).fit(X, Y)
+    again = Regressor(**how).fit(X, Y)
     none = again.certificate(X, Y, time_limit=0)
     assert none.kind == "bound" and none.lower_bound <= certificate.objective
 
@@ -523,7 +524,8 @@ def test_what_branch_and_bound_finds_the_search_knows(monkeypatch):
 def test_confidence_covers_all_outputs():
     X, y = data(Regressor)
     one = Regressor().fit(X, y).certificate_.detail
-    two = Regressor().fit(X, np.stack([y, y**2], axis=1)).certificate_.detail
+    both = Regressor(hidden_layer="separate").fit(X, np.stack([y, y**2], axis=1))
+    two = both.certificate_.detail
     missed = [(1.0 - detail["share"]) ** detail["n_starts"] for detail in (one, two)]
     # the chance that any of the outputs escapes its search is that of one
     assert missed[0] == pytest.approx(1.0 - one["confidence"])
@@ -661,7 +663,8 @@ def test_no_network_with_shared_neurons_is_below_the_bound_on_all(
         certificate = certify_network(objectives, bounds)
     else:
         Y = score
-        model = Regressor(alpha=alpha, loss=loss, patterns=patterns).fit(X, Y)
+        how = {"patterns": patterns, "hidden_layer": "separate"}
+        model = Regressor(alpha=alpha, loss=loss, **how).fit(X, Y)
         certificate = model.certificate_
     assert certificate.networks == "unshared"
     bound = certificate.detail["shared_lower_bound"]
@@ -683,7 +686,8 @@ def make_program(X, y, loss, alpha):
 def test_classes_are_certified_as_outputs_apart():
     X, y = load_iris(return_X_y=True)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
-    model = ConvexReLUClassifier(random_state=0).fit(X, y)
+    how = {"hidden_layer": "separate", "random_state": 0}
+    model = ConvexReLUClassifier(**how).fit(X, y)
     signs = np.where(y[:, None] == model.classes_, 1.0, -1.0)
     found = shared_network(X, signs, units=30, alpha=model.alpha_, seed=0, loss=LogLoss())
     value = found.objective(X, signs, loss=LogLoss(), alpha=model.alpha_, weights=uniform(150))
