@@ -1,6 +1,7 @@
 """Fits on Dask collections are those on arrays, whatever happens to the workers."""
 
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -307,6 +308,14 @@ def test_what_is_no_real_number_is_refused(client, friedman, dtype):
         model.fit(*collections(X), y.astype(int).astype(dtype))
 
 
+def assert_actors_go(client):
+    """Wait until there are none on the workers."""
+    until = time.monotonic() + 300
+    while n_actors(client) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert n_actors(client) == 0
+
+
 def n_actors(client):
     """Number of actors on the workers of a client."""
     return sum(client.run(lambda dask_worker: len(dask_worker.state.actors)).values())
@@ -320,16 +329,16 @@ def test_no_actor_outlives_its_fit(client, friedman, monkeypatch, ending):
         rows = rows.map_blocks(explode, dtype=float, meta=np.empty((0, 0)))
     if ending == "interrupted":
         monkeypatch.setattr(Distributed, "_check", interrupt)
+    # of other tests, which may have left theirs in circles
+    gc.collect()
+    assert_actors_go(client)
     model = ConvexReLURegressor(alpha=0.3, patterns="random", n_patterns=5, random_state=0)
     errors = {"nan": ValueError, "exploding": RuntimeError, "interrupted": KeyboardInterrupt}
     # holds the error with its traceback, as an interactive session does
     expected = pytest.raises(errors[ending]) if ending in errors else contextlib.nullcontext()
     with expected:
         model.fit(rows, targets)
-    until = time.monotonic() + 300
-    while n_actors(client) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert n_actors(client) == 0
+    assert_actors_go(client)
 
 
 def explode(block):
