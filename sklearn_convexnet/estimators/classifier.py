@@ -56,7 +56,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     # whether y may hold several labels, a column each; whether it did
     _accepts_multilabel = False
-    outputs_2d_ = False
+    outputs_2d_: bool = False
 
     @property
     def _exclusive(self):

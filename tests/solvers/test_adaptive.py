@@ -27,7 +27,7 @@ from sklearn_convexnet.solvers import solve, solve_adaptive
 from sklearn_convexnet.solvers.descent import constant_network
 
 TOL = 1e-2
-module = importlib.import_module("sklearn_convexnet.solvers.adaptive")
+module = importlib.import_module("sklearn_convexnet.solvers.neurons")
 
 
 def assert_encloses(found, result):
@@ -206,7 +206,7 @@ def test_the_descent_reaches_a_loose_tolerance_by_itself(loss):
 def test_a_descent_that_goes_up_is_undone(monkeypatch):
     # a wide smoothing after a narrow one
     monkeypatch.setattr(module, "_DESCENT", ((0.01, 300), (10.0, 300)))
-    monkeypatch.setattr(module, "_STARTS", 0)
+    monkeypatch.setattr(module, "STARTS", 0)
     _, result = solve_adaptive(draw_program(1), tol=0.05, random_state=0)
     assert result.history[1]["upper_bound"] == result.history[0]["upper_bound"]
     assert_no_network_is_lost(result)

@@ -1,0 +1,165 @@
+r"""Neurons on their way down, and those that join them: what all adaptive fits begin with.
+
+Neurons descend on their own objective (`Descent`), the neurons that the dual variables ask for join
+them (`price`), and both repeat until a round gains nothing worth its while.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bounds.dual import admissible_slopes
+from ..bounds.pricing import distinct, price
+from ..core.rows import root_mean_square
+from ..program.patterns import draw_gates
+from .descent import Descent, constant_network
+
+# hidden and output weights at the start, in normalised units
+_INITIAL_SIZE = 0.3
+# smoothing of the kinks in units of a typical pre-activation, and iterations of L-BFGS there:
+# on the way down, in the rounds of new neurons, and to be exact enough for the certificate
+_DESCENT = ((0.3, 60), (0.1, 60), (0.03, 60))
+_ROUND = (0.02, 60)
+SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
+# smoothing at which single precision, where it resolves the rows, is still exact enough
+_SINGLE_DOWN_TO = 0.003
+# share of the objective that a round must gain to be followed by another, per row that it costs
+_WORTH_PER_ROW = 1e-6
+# random directions to climb from, and new neurons of each sign, in a round: at least so many, or
+# a share of those that are there, so that a network that has to grow does so in few rounds
+STARTS, _JOINING, _GROWTH = 64, 15, 0.25
+MOST_ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The objective of a network, and a lower bound; nothing else is known without one."""
+
+    upper_bound: float
+    lower_bound: float = 0.0
+    gap: float = 1.0
+
+
+class NeuronSearch:
+    """The neurons and what is left of the iterations.
+
+    Parameters
+    ----------
+    program : PatternProgram
+        Its gates are the neurons to start from.
+    tol : float
+        Relative gap to reach.
+    max_iter : int
+    rng : RandomState
+    record : Record
+    workers : Workers
+
+    Attributes
+    ----------
+    worth : (float, float)
+        Share of the objective that a round must gain to be followed by another, at least and at
+        most.
+    loss_width : float or None
+        Smoothing of the kinks of the loss; None: as that of the neurons.
+    best : Descent
+        The best network so far.
+    """
+
+    worth = 1e-4, 1e-3
+    loss_width = None
+
+    def __init__(self, program, tol, max_iter, rng, record, workers):
+        self.program, self.problem = program, program.problem.normalised
+        self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
+        self.best, self.workers = None, workers
+        n = self.problem
+        # line searches on the steep envelope of a kink notice the rounding of single precision
+        smooth = np.isfinite(n.loss.curvature)
+        self.precision = self.problem.design.precision if smooth else np.float64
+        self.bias, _ = constant_network(n.y, n.weights, n.loss, fit_intercept=n.fit_intercept)
+        self.constant = float(n.weights @ n.loss.value(np.full_like(n.y, self.bias), n.y))
+
+    @property
+    def n_iter(self):
+        """Iterations so far."""
+        return self.descent.n_iter
+
+    @property
+    def left(self):
+        """Iterations that are left."""
+        return 0 if self.record.stopped else self.max_iter - self.n_iter
+
+    def start(self, warm_start):
+        """Descend from the program's gates, or from a network that is near already."""
+        if warm_start is not None:
+            neurons = self.problem.neurons(warm_start.network)
+            self.descent = Descent(self.problem, *neurons, self.workers)
+            self.scale = self.descent.typical_activation
+            self.descend(*_ROUND)
+            return
+        n, gates = self.problem, self.problem.design.coordinates(self.program.gates)
+        norms = np.sqrt(np.einsum("ji,ji->i", gates, gates))
+        outputs = _unit_outputs(self.rng, gates.shape[1], n.y.shape[1:])
+        # the network has to span the targets, not their distance from zero
+        spread = root_mean_square(n.y - self.bias, n.weights) if n.loss.target == "real" else 1.0
+        size = _INITIAL_SIZE * np.sqrt(spread) if spread > 0 else _INITIAL_SIZE
+        neurons = size * gates / norms, size * outputs, self.bias
+        self.descent = Descent(n, *neurons, self.workers)
+        self.scale = self.descent.typical_activation
+        for stage in _DESCENT:
+            if self.best is None or self.left > 0:
+                self.descend(*stage)
+
+    def rounds(self):
+        """Add the neurons that pricing finds and descend again, as long as that is worth it."""
+        problem = self.problem
+        worth = np.clip(_WORTH_PER_ROW * problem.n_samples, *self.worth)
+        for _ in range(MOST_ROUNDS):
+            slopes = admissible_slopes(problem, self.descent.slopes)
+            priced = price(
+                problem, slopes, self._starts(), dtype=self.precision, workers=self.workers
+            )
+            above = problem.alpha + 0.1 * (priced.largest - problem.alpha)
+            most = max(_JOINING, int(_GROWTH * len(self.descent.outputs)))
+            joining = distinct(problem, priced, above=above, most=most)
+            if joining.size == 0 or self.left <= 0:
+                return
+            before = self.best.objective
+            self.descent.add(priced.directions[:, joining], priced.outputs[joining])
+            self.descend(*_ROUND)
+            if self.best.objective > before * (1.0 - worth):
+                return
+
+    def descend(self, width, max_iter):
+        """Descend once more, and keep the best network."""
+        descent = self.descent
+        dtype = self.precision if width >= _SINGLE_DOWN_TO else np.float64
+        steps = max(min(max_iter, self.left), 1)
+        descent.run(width * self.scale, steps, dtype, self.loss_width)
+        if self.best is None or descent.objective <= self.best.objective:
+            self.best = copy.copy(descent)
+        self.record("descent", descent.n_iter, Bounds(self.best.objective))
+
+    def _starts(self):
+        """Random directions, and those of the neurons."""
+        program = self.program
+        fresh = draw_gates(
+            program.rows, program.weights, STARTS, self.rng, intercept=program.fit_intercept
+        )
+        return np.concatenate(
+            [self.problem.design.coordinates(fresh), self.descent.directions], axis=1
+        )
+
+
+def _unit_outputs(rng, n_neurons, shape):
+    """Random output weights of norm one: signs, or directions among several outputs."""
+    if not shape:
+        return rng.choice([-1.0, 1.0], n_neurons)
+    outputs = rng.standard_normal((n_neurons, *shape))
+    return outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
+
+
+def pattern_keys(patterns):
+    """A key for every pattern, equal for equal ones."""
+    return [column.tobytes() for column in np.packbits(patterns, axis=0).T]

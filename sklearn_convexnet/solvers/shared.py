@@ -1,0 +1,195 @@
+r"""Neurons that several outputs share: descend, solve for the output weights, search, by turns.
+
+There is no convex program over patterns that is as cheap as that of one output: the norm of a block
+becomes a constrained nuclear norm (Sahiner et al., arXiv 2012.13329). Instead the dual variables
+are searched for missing neurons, over all networks, until the bound that they give is within the
+tolerance. The slopes of a descent are dual variables that its smoothing has blurred; those of the
+output weights that are best for the neurons, a group lasso (`solve_shared_layer`), are exact.
+"""
+
+import copy
+
+import numpy as np
+
+from ..bounds.dual import relative_gap
+from ..bounds.search import search_dual
+from ..program.patterns import activation_patterns, strict_gates
+from ..program.units import Solution
+from .base import Result
+from .descent import Descent, amplitudes, balanced
+from .fixed_layer import solve_shared_layer
+from .neurons import SHARPENING, STARTS, Bounds, NeuronSearch, pattern_keys
+
+# share of the tolerance to which the output weights of shared neurons are solved for, and steps
+_MASTER, _MASTER_STEPS = 0.2, 1000
+# twice the share of the objective that smoothing the kinks of the loss may cost; with every stage
+# half of it
+_BLUR = 0.8
+# cosines of output weights, of the neurons of a pattern, from which these are one
+_PARALLEL = (0.99, 0.9999)
+# multiplications that rounds of fixed layers may cost: some seconds
+_AFFORDABLE = 5e9
+
+
+class SharedSearch(NeuronSearch):
+    """The neurons of several outputs."""
+
+    # rounds of fixed layers follow, which gain more
+    worth = 2e-3, 1e-2
+
+    def __init__(self, *arguments):
+        # multiplications of the rounds of fixed layers and of the descents between them
+        self.blur, self.spent = _BLUR, 0.0
+        super().__init__(*arguments)
+
+    @property
+    def left(self):
+        """Iterations that are left; none where more would cost too much."""
+        return 0 if self.spent > _AFFORDABLE else super().left
+
+    @property
+    def loss_width(self):
+        """Smoothing of the kinks of a loss, from what it may cost of the objective.
+
+        With little of it the dual variables jump from one vertex to the next, as neurons join: it
+        shrinks with the sharpening. A slope is at most one, and the envelope at most half the width
+        below the loss.
+        """
+        objective = self.constant if self.best is None else self.best.objective
+        return self.blur * objective / self.problem.y.shape[1]
+
+    def solve(self):
+        """Grow the best network until a search finds all but the tolerance proved.
+
+        Returns
+        -------
+        program : PatternProgram
+            Over the patterns of the neurons; that of the start where there are none.
+        result : Result
+        """
+        problem = self.problem
+        if self.best.objective >= self.constant:
+            d, n_outputs = problem.rows.shape[1], problem.y.shape[1]
+            nothing = np.zeros((d, 0)), np.zeros((0, n_outputs)), self.bias
+            self.best = Descent(problem, *nothing, self.workers)
+            self.best.loss_width = self.descent.loss_width
+        self._merge()
+        dual = self._price_best(self.best.slopes)
+        for stage in SHARPENING:
+            if self._gap(dual) <= self.tol or self.left <= 0:
+                break
+            self.blur *= 0.5
+            dual = max(dual, self._fixed_layer(dual), key=lambda one: one.lower_bound)
+            if self._gap(dual) <= self.tol or self.left <= 0:
+                break
+            before = self.n_iter
+            self.descend(*stage)
+            # a product with the rows and one with the output weights, for every neuron
+            products = problem.n_samples * (problem.rows.shape[1] + problem.y.shape[1])
+            self.spent += float(self.n_iter - before) * products * len(self.descent.outputs)
+            self._merge()
+            dual = max(dual, self._price_best(self.best.slopes), key=lambda one: one.lower_bound)
+        return self._result(dual)
+
+    def _merge(self):
+        """Join neurons of one pattern whose output weights are all but parallel.
+
+        They do what one neuron does that costs less. What rotating them costs must not be more.
+        """
+        best = self.best
+        keys = pattern_keys(activation_patterns(self.problem.rows, best.directions))
+        for parallel in _PARALLEL:
+            trial = copy.copy(best)
+            trial.directions, trial.outputs = merged(best.directions, best.outputs, keys, parallel)
+            if trial.objective <= best.objective:
+                self.best, self.descent = trial, copy.copy(trial)
+                return
+
+    def _gap(self, dual):
+        lower = dual.lower_bound / self.problem.units.objective
+        return relative_gap(self.best.objective, min(lower, self.best.objective))
+
+    def _price_best(self, slopes):
+        """Search what slopes leave to be gained, from the neurons of the best network."""
+        problem, best = self.problem, self.best
+        dual = search_dual(
+            problem.user,
+            problem.units.slope * slopes,
+            self.rng,
+            problem.design.directions(best.directions),
+            n_starts=STARTS,
+            workers=self.workers,
+        )
+        lower = min(dual.lower_bound / problem.units.objective, best.objective)
+        bounds = Bounds(best.objective, lower, relative_gap(best.objective, lower))
+        self.record("search", self.n_iter, bounds)
+        return dual
+
+    def _fixed_layer(self, dual):
+        """Solve for the output weights of the best network and of the neurons it lacks."""
+        problem, best = self.problem, self.best
+        sizes = amplitudes(best.outputs)
+        directions = np.concatenate([best.directions / sizes, dual.joining.directions], axis=1)
+        outputs, certified, n_iter = solve_shared_layer(
+            problem,
+            directions,
+            tol=_MASTER * self.tol,
+            max_iter=min(_MASTER_STEPS, self.left),
+            record=lambda *_: self.record.stopped,
+            start=best.outputs * sizes[:, None],
+            bias=best.bias,
+            width=self.loss_width,
+            workers=self.workers,
+        )
+        self.descent.directions, self.descent.outputs = balanced(directions, outputs)
+        self.descent.bias = certified.solution.bias
+        self.descent.n_iter += n_iter
+        self.spent += float(n_iter) * problem.y.size * directions.shape[1]
+        if self.descent.objective <= self.best.objective:
+            self.best = copy.copy(self.descent)
+        return self._price_best(certified.solution.slopes)
+
+    def _result(self, dual):
+        problem, best = self.problem, self.best
+        network = problem.user_network(best.directions, best.outputs, best.bias)
+        objective = problem.user.network_objective(network)
+        lower = min(dual.lower_bound, objective)
+        gap = relative_gap(objective, lower)
+        gates, strict = strict_gates(
+            problem.user.rows, problem.design.directions(best.directions), self.rng
+        )
+        strict &= activation_patterns(problem.user.rows, gates).any(axis=0)
+        program = self.program.with_gates(gates[:, strict]) if strict.any() else self.program
+        return program, Result(
+            network=network,
+            objective=objective,
+            upper_bound=objective,
+            lower_bound=lower,
+            gap=gap,
+            bounds_of="searched",
+            n_iter=self.n_iter,
+            status=self.record.status(
+                gap, self.tol, "costly" if self.spent > _AFFORDABLE else "max_iter"
+            ),
+            history=self.record.history,
+            solution=Solution(None, None, network.output_biases, problem.units.slope * dual.slopes),
+        )
+
+
+def merged(directions, outputs, keys, parallel):
+    """The sums of neurons with equal keys and output weights of at least this cosine."""
+    units = outputs / np.maximum(amplitudes(outputs), 1e-300)[:, None]
+    keys, left = np.unique(keys, return_inverse=True)[1], np.ones(len(outputs), dtype=bool)
+    sums = []
+    for j in np.argsort(-amplitudes(outputs), kind="stable"):
+        if left[j]:
+            group = left & (keys == keys[j]) & (units @ units[j] >= parallel)
+            left &= ~group
+            a = outputs[group].T @ np.linalg.norm(directions[:, group], axis=0)
+            a /= np.linalg.norm(a)
+            u = directions[:, group] @ (outputs[group] @ a)
+            root = np.sqrt(np.linalg.norm(u))
+            sums.append((u / root, root * a))
+    if not sums:
+        return directions, outputs
+    return np.stack([u for u, _ in sums], axis=1), np.stack([a for _, a in sums])
