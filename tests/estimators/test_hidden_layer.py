@@ -243,6 +243,22 @@ def test_the_certificate_where_the_network_is_very_wrong(fitted):
 
 
 @each_kind
+def test_a_certificate_with_time_is_a_proof(kind):
+    """By branch and bound over the neurons that serve all outputs."""
+    rows, y = X[:10, :2], Y[kind][:10]
+    model = make(kind, alpha=0.05, tol=0.01).fit(rows, y)
+    proof = model.certificate(rows, y, time_limit=60.0)
+    assert proof.kind == "exact" and proof.networks == "all" and proof.gap <= 0.02
+    assert proof.detail["n_cones"] > 0
+    assert proof.lower_bound == proof.detail["proved_lower_bound"] <= model.objective_
+    # what is proved once is kept, and no other fit is below it
+    again = model.certificate(rows, y, time_limit=0)
+    assert again.detail["proved_lower_bound"] >= proof.lower_bound
+    separate = make(kind, alpha=0.05, hidden_layer="separate").fit(rows, y)
+    assert kind == "classes" or proof.lower_bound <= separate.objective_
+
+
+@each_kind
 def test_the_certificate_after_a_change_of_parameters(kind):
     """The other layer: bounds of other networks, of the same parts."""
     model = make(kind).fit(X, Y[kind])
