@@ -44,7 +44,7 @@ from .robust_bounds import RobustDual, certify_robust, largest_projection
 # features times patterns of a program: a Newton step takes the cube of it
 _MOST_UNKNOWNS = 1000
 # steps without a smaller gap after which rounding has the last word
-_MOST_IDLE = 20
+_MOST_IDLE = 40
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,18 @@ It is block-diagonal but for the effective weights. With matrices :math:`Q_{v_i}
 and the curvature :math:`M_g` of the loss, of which the bounds on the reaches are eliminated, it
 reduces to one in the d P differences :math:`v_i - w_i`, with the blocks
 
-.. math:: \delta_{ij} (Q_{v_i}^{-1} + Q_{w_i}^{-1})^{-1} + \sum_g d_{ig} d_{jg} M_g .
+.. math:: \delta_{ij} \big(Q_{v_i} - Q_{v_i} (Q_{v_i} + Q_{w_i})^{-1} Q_{v_i}\big)
+    + \sum_g d_{ig} d_{jg} M_g .
+
+The same holds with v and w exchanged, and the softer of both loses the fewest digits. The inverse
+of :math:`Q_{v_i}^{-1} + Q_{w_i}^{-1}`, which it is, would lose all where cones are tight.
 """
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-# what is added to the matrices of the blocks, relative to their largest entry
-_SOFT = 1e-13
-_REFINEMENTS = 4
+# what is added to the matrix of the differences, whose diagonal is one; steps of refinement
+_SOFT, _REFINEMENTS = 1e-13, 4
 
 
 class Eliminated:
@@ -47,22 +50,27 @@ class NewtonSystem:
     def __init__(self, blocks, effective, gates, program, intercept):
         self.blocks, self.effective = blocks, effective
         self.gates, self.on_faces, self.intercept = gates, program.on_faces, intercept
-        (B, d, _), P = blocks.own.shape, gates.shape[1]
+        P, d = gates.shape[1], blocks.own.shape[1]
+        Q_v, Q_w = blocks.reduced[:P], blocks.reduced[P:]
+        self.soft_v = np.einsum("bii->b", Q_v) <= np.einsum("bii->b", Q_w)
+        soft = np.where(self.soft_v[:, None, None], Q_v, Q_w)
+        total = Q_v + Q_w
+        # of the size of the rounding of a factorisation, which sees no scaling of the coordinates
+        np.einsum("bii->bi", total)[...] *= 1.0 + 1e-14
+        self.root = np.linalg.cholesky(total)
+        self.half = np.linalg.solve(self.root, soft)
+        parallel = soft - np.swapaxes(self.half, 1, 2) @ self.half
         M = effective.reduced
         pairs = (gates[:, :, None] * gates[:, None, :]).reshape(len(gates), -1)
-        coupling = (pairs.T @ M[:, :d, :d].reshape(len(M), -1)).reshape(P, P, d, d)
+        K = (pairs.T @ M[:, :d, :d].reshape(len(M), -1)).reshape(P, P, d, d)
         if program.projections is not None:
-            coupling = program.projections[:, None] @ coupling @ program.projections
-        coupling = coupling.transpose(0, 2, 1, 3).reshape(P * d, P * d)
-        K = np.empty((B * d + intercept, B * d + intercept))
-        # v pulls one way, w the other
-        K[: B * d, : B * d] = np.block([[coupling, -coupling], [-coupling, coupling]])
-        for b, block in enumerate(blocks.reduced):
-            K[b * d : b * d + d, b * d : b * d + d] += block
+            K = program.projections[:, None] @ K @ program.projections
+        index = np.arange(P)
+        K[index, index] += parallel
+        K = K.transpose(0, 2, 1, 3).reshape(P * d, P * d)
         if intercept:
-            border = self.on_faces((gates.T @ M[:, :d, d]).T).T.ravel()
-            K[-1, :-1] = K[:-1, -1] = np.concatenate([border, -border])
-            K[-1, -1] = M[:, d, d].sum()
+            border = self.on_faces((gates.T @ M[:, :d, d]).T).T.reshape(-1, 1)
+            K = np.block([[K, border], [border.T, M[:, d:, d:].sum(axis=0)]])
         squares = np.einsum("ii->i", K)
         if not (squares > 0.0).all():
             # rounding has left a matrix that has no factor
@@ -91,12 +99,21 @@ class NewtonSystem:
         pushed = self.effective.reduce(slope_Tg)
         through = self.on_faces((self.gates.T @ pushed[:, :d]).T).T
         slope = slope + self.blocks.reduce(slope_T) + np.concatenate([through, -through])
-        right = slope.ravel()
+        P = len(self.root)
+        soft_v, sign = self.soft_v[:, None], np.where(self.soft_v, 1.0, -1.0)[:, None]
+        v, w = slope[:P], slope[P:]
+        both = np.linalg.solve(self.root, (v + w)[:, :, None])[:, :, 0]
+        right = sign * (np.where(soft_v, v, w) - np.einsum("bij,bi->bj", self.half, both))
+        right = right.ravel()
         if self.intercept:
             right = np.append(right, slope_bias + pushed[:, d].sum())
         solution = cho_solve(self.factor, right / self.entries, check_finite=False) / self.entries
-        moves = solution[: slope.size].reshape(slope.shape)
+        z = solution[: P * d].reshape(P, d)
         bias = float(solution[-1]) if self.intercept else 0.0
+        both = both - np.einsum("bij,bj->bi", self.half, sign * z)
+        stiff = np.linalg.solve(np.swapaxes(self.root, 1, 2), both[:, :, None])[:, :, 0]
+        soft = stiff + sign * z
+        moves = np.concatenate([np.where(soft_v, soft, stiff), np.where(soft_v, stiff, soft)])
         moves_T = self.blocks.recover(moves, slope_T)
         return moves, moves_T, bias, self.effective.recover(self._wide(moves, bias), slope_Tg)
 
