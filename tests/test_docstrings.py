@@ -125,6 +125,32 @@ def test_parameters_are_documented_in_order_with_their_defaults(cls):
         assert default == signature[entry.name].default, entry.name
 
 
+# what a classifier and a regressor say differently
+APART = {"alpha", "loss", "hidden_layer", "network_", "n_outputs_"}
+
+
+@pytest.mark.parametrize(
+    ("classifier", "regressor", "apart"),
+    [
+        (ConvexReLUClassifier, ConvexReLURegressor, {"solver", "coefs_"}),
+        (ConvexReLUClassifierCV, ConvexReLURegressorCV, {"patterns", "cv", "scoring", "history_"}),
+    ],
+)
+def test_classifier_and_regressor_say_the_same(classifier, regressor, apart):
+    described = [
+        {
+            entry.name: (entry.type, entry.desc)
+            for section in ("Parameters", "Attributes")
+            for entry in ClassDoc(cls)[section]
+        }
+        for cls in (classifier, regressor)
+    ]
+    common = described[0].keys() & described[1].keys() - APART - apart
+    assert len(common) > 15
+    for name in sorted(common):
+        assert described[0][name] == described[1][name], name
+
+
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_fitted_attributes_are_those_documented(cls):
     X = pd.DataFrame(np.random.RandomState(0).standard_normal((20, 2)), columns=["a", "b"])

@@ -440,8 +440,9 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         Number of outputs: 1 for two classes, else the number of classes.
 
     patterns_ : ndarray of bool of shape (n_samples, n_patterns)
-        Patterns of the convex program on the training data; with adaptive patterns those of all
-        outputs, one output after the other. Not set by a fit on Dask collections.
+        Patterns of the convex program on the training data, or of the neurons that outputs share;
+        with adaptive patterns of separate outputs one output after the other. Not set by a fit on
+        Dask collections.
 
     history_ : list of dict
         One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
