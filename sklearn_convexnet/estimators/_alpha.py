@@ -21,9 +21,11 @@ def automatic_alpha(X, y, weights, loss, fit_intercept, *, n_rows=None):
     Parameters
     ----------
     X : ndarray of shape (n, d)
-    y, weights : ndarray of shape (n,)
-        Weights are positive.
-    loss : Loss
+    y : ndarray of shape (n,) or (n, n_outputs)
+        Of outputs that share a hidden layer the slopes of all count alike.
+    weights : ndarray of shape (n,)
+        Positive.
+    loss : Loss or VectorLoss
     fit_intercept : bool
     n_rows : int, default=None
         The n of the formula, where X is a sample of as many rows.

@@ -326,7 +326,8 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         `alpha` means the same at any number of samples. "auto":
         ``min(0.02 * n_features / sqrt(n_samples), 0.2)``, equal samples counted once, times the
         root mean squares of the centred features and of the slopes of the loss at the best
-        constant, for every output.
+        constant, for every output alone or
+        for all that share their neurons.
 
     loss : {"log_loss", "hinge", "squared_hinge"} or Loss instance, default="log_loss"
         Loss of a margin m: ``log(1 + exp(-m))``, ``max(0, 1 - m)`` or

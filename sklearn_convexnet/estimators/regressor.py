@@ -51,7 +51,8 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         `alpha` means the same at any number of samples. "auto":
         ``min(0.02 * n_features / sqrt(n_samples), 0.2)``, equal samples counted once, times the
         root mean squares of the centred features and of the slopes of the loss at the best constant
-        (for the squared loss the standard deviation of y), for every output.
+        (for the squared loss the standard deviation of y), for every output alone or
+        for all that share their neurons.
 
     loss : {"squared_error", "absolute_error", "huber", "quantile"} or Loss, default="squared_error"
         Loss of a prediction: half the squared error; the absolute error; `Huber` (with
