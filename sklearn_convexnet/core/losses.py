@@ -148,6 +148,10 @@ class Loss(ABC):
         m, b = self._frame(y)
         return m * self._derivative(m * np.asarray(f, dtype=float) - b)
 
+    def value_and_derivative(self, f: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """:meth:`value` and :meth:`derivative`."""
+        return self.value(f, y), self.derivative(f, y)
+
     def prox(self, f: ArrayLike, y: ArrayLike, step: ArrayLike) -> FloatArray:
         r"""Proximal operator :math:`\arg\min_z \ell(z, y) + (z - f)^2 / (2\,step)`.
 

@@ -58,6 +58,10 @@ class SumOverOutputs:
         """Derivatives in the predictions."""
         return self.loss.derivative(f, y)
 
+    def value_and_derivative(self, f: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Both."""
+        return self.value(f, y), self.derivative(f, y)
+
     def prox(self, f: FloatArray, y: FloatArray, step: float) -> FloatArray:
         """Proximal operator."""
         return self.loss.prox(f, y, step)
@@ -101,12 +105,25 @@ class MultinomialLogLoss:
 
     def value(self, f: FloatArray, y: FloatArray) -> FloatArray:
         """Loss of every row."""
-        # differences to the class of the row: what is small is not lost in what is large
-        return logsumexp(f - self._of_class(f, y)[:, None], axis=1).clip(0.0)
+        return self.value_and_derivative(f, y)[0]
 
     def derivative(self, f: FloatArray, y: FloatArray) -> FloatArray:
         """Derivatives in the predictions; they sum to zero in every row."""
-        return self._closed(softmax(f, axis=1), y)
+        return self.value_and_derivative(f, y)[1]
+
+    def value_and_derivative(self, f: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Both, for little more than one of them."""
+        own = y > 0
+        # differences to the class of the row: what is small is not lost in what is large
+        behind = f - (f * own).sum(axis=1, keepdims=True)
+        largest = behind.max(axis=1, keepdims=True)
+        others = np.exp(behind - largest)
+        others[own] = 0.0
+        rest, itself = others.sum(axis=1, keepdims=True), np.exp(-largest)
+        others /= rest + itself
+        others[own] = -others.sum(axis=1)
+        # the largest is zero where it is the class itself
+        return (largest + np.log1p(rest + np.expm1(-largest)))[:, 0], others
 
     def conjugate(self, p: FloatArray, y: FloatArray) -> FloatArray:
         """Conjugate of every row: infinite where an entry has the wrong sign, or is too large.
@@ -198,10 +215,6 @@ class MultinomialLogLoss:
         """Rows of sum one; where all are zero, all of the class."""
         totals = q.sum(axis=1, keepdims=True)
         return np.where(totals > 0, q / np.where(totals > 0, totals, 1.0), y > 0)
-
-    @staticmethod
-    def _of_class(values, y):
-        return np.take_along_axis(values, np.argmax(y, axis=1)[:, None], axis=1)[:, 0]
 
     @staticmethod
     def _closed(q, y):

@@ -249,7 +249,7 @@ class _SmoothObjective:
 def smooth_loss(loss, f, y, width):
     """Values and slopes of a loss, or of the Moreau envelope of one with kinks."""
     if np.isfinite(loss.curvature):
-        return loss.value(f, y), loss.derivative(f, y)
+        return loss.value_and_derivative(f, y)
     near = loss.prox(f, y, width)
     slopes = (f - near) / width
     squares = (slopes**2).reshape(len(f), -1).sum(axis=1)
