@@ -11,6 +11,7 @@ ORDER = [
     "plot_model_selection",
     "plot_path",
     "plot_class_weight",
+    "plot_multiclass",
     "plot_quantiles",
     "plot_neurons",
     "plot_robust",
