@@ -3,8 +3,8 @@ One network for all classes
 ===========================
 
 With more than two classes a network has an output for each, and its neurons serve all of them.
-Softmax makes probabilities of the outputs, and the certificate speaks of all two-layer ReLU networks
-of any width.
+Softmax makes probabilities of the outputs, and the certificate speaks of all two-layer ReLU
+networks of any width.
 """
 
 import matplotlib.pyplot as plt
