@@ -436,11 +436,15 @@ def test_verbose_prints_a_line_per_check(make, capsys):
 
 def test_verbose_names_the_outputs(capsys):
     X, y = data(Regressor)
-    model = Regressor(verbose=1).fit(X, np.c_[y, -y])
+    model = Regressor(verbose=1, hidden_layer="separate").fit(X, np.c_[y, -y])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(model.history_)
     for output in ("1/2", "2/2"):
         assert sum(output in line for line in lines) >= 2
+    # those that share a hidden layer have one table
+    model.set_params(hidden_layer="shared").fit(X, np.c_[y, -y])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(model.history_) and "1/" not in "".join(lines)
 
 
 @BOTH
@@ -464,16 +468,18 @@ def test_convergence_warning_says_what_to_do(make, solver):
 
 
 @BOTH
-def test_history_and_bounds_agree(make):
+@pytest.mark.parametrize("hidden_layer, tol", [("separate", 1e-6), ("shared", 0.02)])
+def test_history_and_bounds_agree(make, hidden_layer, tol):
     X, y = data(make)
     y = np.arange(len(y)) % 3 if make is Classifier else np.c_[y, 100 * y]
     # of constant networks, too: both bounds are the optimum, but for rounding
-    model = make(alpha="auto" if make is Regressor else 0.1, tol=1e-6).fit(X, y)
+    alpha = "auto" if make is Regressor else 0.1
+    model = make(alpha=alpha, tol=tol, hidden_layer=hidden_layer).fit(X, y)
     last = [
         [entry for entry in model.history_ if entry["output"] == k][-1]
-        for k in range(model.n_outputs_)
+        for k in range(1 if hidden_layer == "shared" else model.n_outputs_)
     ]
-    assert model.dual_gap_ <= 1e-6
+    assert model.dual_gap_ <= tol
     assert model.dual_gap_ == pytest.approx(max(entry["gap"] for entry in last), abs=1e-15)
     assert model.lower_bound_ == pytest.approx(sum(entry["lower_bound"] for entry in last))
     assert model.n_iter_ == max(entry["iteration"] for entry in last)
