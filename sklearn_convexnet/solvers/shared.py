@@ -40,6 +40,8 @@ class SharedSearch(NeuronSearch):
     def __init__(self, *arguments):
         # multiplications of the rounds of fixed layers and of the descents between them
         self.blur, self.spent = _BLUR, 0.0
+        # the best bound of a search, in normalised units
+        self.lower = 0.0
         super().__init__(*arguments)
 
     @property
@@ -120,7 +122,8 @@ class SharedSearch(NeuronSearch):
             n_starts=STARTS,
             workers=self.workers,
         )
-        lower = min(dual.lower_bound / problem.units.objective, best.objective)
+        self.lower = max(self.lower, dual.lower_bound / problem.units.objective)
+        lower = min(self.lower, best.objective)
         bounds = Bounds(best.objective, lower, relative_gap(best.objective, lower))
         self.record("search", self.n_iter, bounds)
         return dual
