@@ -105,14 +105,11 @@ def growth(model, n_fits=4):
     What libraries remember grows at first, and not for ever.
     """
     held = []
-    gc.collect()
-    gc.freeze()  # what was there before need not be looked through again
     for _ in range(4):
         for _ in range(n_fits):
             fit(model, n=10)
         gc.collect()
         held.append(sys.getallocatedblocks())
-    gc.unfreeze()
     return np.diff(held).min() / n_fits
 
 
