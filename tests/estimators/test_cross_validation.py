@@ -180,18 +180,18 @@ def test_a_test_set_may_lack_a_class():
     X, _ = data()
     y = np.arange(45) % 3
     folds = [(np.arange(30), np.arange(30, 45)[y[30:] < 2]), (np.arange(15, 45), np.arange(15))]
-    model = Classifier(cv=folds).fit(X, y)
+    model = Classifier(cv=folds, **FIXED).fit(X, y)
     assert model.scores_.shape == (2, 2)
     assert model.n_outputs_ == 3
     # rows without weight do not exist, nor do their classes
     weights = (y < 2).astype(float)
-    few = Classifier(cv=folds).fit(X, y, sample_weight=weights)
+    few = Classifier(cv=folds, **FIXED).fit(X, y, sample_weight=weights)
     assert few.classes_.tolist() == [0, 1]
 
 
 def test_several_outputs():
     X, y = data()
-    model = Regressor(cv=3).fit(X, np.c_[y, X[:, 2]])
+    model = Regressor(cv=3, **FIXED).fit(X, np.c_[y, X[:, 2]])
     assert model.mse_path_.shape == (2, 3)
     assert model.predict(X).shape == (45, 2)
     assert isinstance(model.alpha_, float)
@@ -226,11 +226,12 @@ def test_a_class_without_weight_does_not_exist(scoring):
     weights = {"no": 1, "yes": 1, "nil": 0}
     # the same folds: all three classes are in them
     folds = list(KFold(2, shuffle=True, random_state=0).split(X))
-    model = Classifier(class_weight=weights, scoring=scoring, cv=folds).fit(X, y)
+    make = partial(Classifier, scoring=scoring, cv=folds, **FIXED)
+    model = make(class_weight=weights).fit(X, y)
     assert model.classes_.tolist() == ["no", "yes"]
     assert np.isfinite(model.scores_).all()
     sample_weight = (y != "nil").astype(float)
-    other = Classifier(scoring=scoring, cv=folds).fit(X, y, sample_weight=sample_weight)
+    other = make().fit(X, y, sample_weight=sample_weight)
     np.testing.assert_allclose(model.scores_, other.scores_, rtol=1e-10)
 
 
@@ -259,8 +260,8 @@ def test_weights_are_repetitions(make):
     def folds(groups):
         return [(np.flatnonzero(groups != k), np.flatnonzero(groups == k)) for k in range(2)]
 
-    weighted = make(cv=folds(groups)).fit(X, y, sample_weight=counts)
-    repeated = make(cv=folds(groups[rows])).fit(X[rows], y[rows])
+    weighted = make(cv=folds(groups), **FIXED).fit(X, y, sample_weight=counts)
+    repeated = make(cv=folds(groups[rows]), **FIXED).fit(X[rows], y[rows])
     np.testing.assert_allclose(weighted.scores_, repeated.scores_, rtol=1e-10)
     np.testing.assert_array_equal(weighted.coefs_[0], repeated.coefs_[0])
 
@@ -269,19 +270,19 @@ def test_weights_are_repetitions(make):
 def test_in_a_pipeline_with_frames(make):
     X, y = data(make)
     X = pd.DataFrame(100 * X, columns=["a", "b", "c"])
-    model = make_pipeline(StandardScaler(), make()).fit(X, y)
+    model = make_pipeline(StandardScaler(), make(**FIXED)).fit(X, y)
     assert model.score(X, y) > 0.6
-    assert make().fit(X, y).feature_names_in_.tolist() == ["a", "b", "c"]
+    assert make(**FIXED).fit(X, y).feature_names_in_.tolist() == ["a", "b", "c"]
     if make is Classifier:
         assert accuracy_score(y, model.predict(X)) == model.score(X, y)
 
 
 def test_given_alphas():
     X, y = data()
-    model = Regressor(alphas=[0.01, 1.0, 0.1]).fit(X, y)
+    model = Regressor(alphas=[0.01, 1.0, 0.1], **FIXED).fit(X, y)
     assert model.alphas_.tolist() == [1.0, 0.1, 0.01]
     assert model.alpha_ in model.alphas_
-    assert Regressor(alphas=1).fit(X, y).mse_path_.shape == (1, 2)
+    assert Regressor(alphas=1, **FIXED).fit(X, y).mse_path_.shape == (1, 2)
 
 
 def test_verbose_prints_the_scores(capsys):
