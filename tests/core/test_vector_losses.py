@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
 from sklearn.metrics import log_loss
 
 from sklearn_convexnet.core.losses import (
@@ -110,6 +111,23 @@ def test_the_derivative_is_the_finite_difference(loss):
         step = h * np.eye(f.shape[1])[c]
         difference = (loss.value(f + step, y) - loss.value(f - step, y)) / (2 * h)
         np.testing.assert_allclose(derivative[:, c], difference, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 30.0, 1e4])
+@each_loss
+def test_value_and_derivative_together_are_both(loss, size):
+    _, f, y = drawn(loss, K=5, size=size)
+    before = f.copy()
+    value, derivative = loss.value_and_derivative(f, y)
+    np.testing.assert_array_equal(f, before)
+    np.testing.assert_array_equal(value, loss.value(f, y))
+    np.testing.assert_array_equal(derivative, loss.derivative(f, y))
+    if isinstance(loss, MultinomialLogLoss):
+        own = y > 0
+        expected = logsumexp(f - f[own][:, None], axis=1)
+        np.testing.assert_allclose(value, expected, rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(derivative, softmax(f, axis=1) - own, atol=1e-15)
+        assert (np.abs(derivative.sum(axis=1)) <= 1e-15).all()
 
 
 @each_smooth_loss
