@@ -322,23 +322,24 @@ def largest_alpha(program, seed, n_starts=_STARTS):
     )
     starts = normalised.design.coordinates(np.concatenate([fresh, program.gates], axis=1))
     slopes = admissible_slopes(normalised, slopes)
-    found = max(
-        price(normalised, slopes, starts, max_iter=_STEPS).largest,
-        _over_few_patterns(program, slopes),
-    )
+    found = price(normalised, slopes, starts, max_iter=_STEPS).largest
+    found = max(found, _over_few_patterns(program, slopes, exact_above=found))
     # the penalty of a program is proportional to that of its normalised form
     return found * program.alpha / normalised.alpha if found > _NOTHING else 0.0
 
 
-def _over_few_patterns(program, slopes):
-    """The largest pricing value over all patterns where they are few; else 0."""
+def _over_few_patterns(program, slopes, *, exact_above):
+    """The largest pricing value over all patterns where they are few; else 0.
+
+    In the place of one that is at most `exact_above` there may be another such.
+    """
     if program.problem.is_shared:
         return 0.0
     gates = few_gates(program.rows, most=_FEW_PATTERNS)
     if gates is None or gates.shape[1] == 0:
         return 0.0
     over_all = program.with_gates(gates).normalised
-    return dual_norms(over_all, slopes, exact_above=0.0).max()
+    return dual_norms(over_all, slopes, exact_above=exact_above).max()
 
 
 def alpha_grid(programs, n_alphas, eps, seed):
@@ -409,7 +410,8 @@ class _Walk:
         self.certified = certified or not self.adaptive
         # else any gap will do
         self.tol = options.tol if self.certified else 1.0
-        self.largest = largest_alpha(program, seed, _FEW_STARTS)
+        # from where on a program over the patterns that are there will do
+        self.largest = largest_alpha(program, seed, _FEW_STARTS) if self.adaptive else 0.0
         bias, _ = _constant(program)
         losses = program.loss.value(np.full_like(program.y, bias), program.y)
         self.constant = float(program.weights @ losses)
@@ -426,7 +428,7 @@ class _Walk:
         options = {"tol": tol, "max_iter": self.max_iter, "random_state": self.seed}
         if self.last is not None and not self.certified:
             options["max_iter"] = min(self.max_iter, _UNCERTIFIED)
-        if alpha >= self.largest or not self.adaptive:
+        if alpha >= self.largest:
             # beyond the largest penalty any directions give the constant network
             solver = "scp" if program.problem.is_shared else "admm"
             self.last = solve(program, solver, warm_start=self._same_patterns(), **options)
