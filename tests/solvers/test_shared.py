@@ -444,3 +444,26 @@ def test_bad_targets_are_refused():
         make(X, 2.0 * y, "softmax")
     with pytest.raises(ValueError, match="y must be a 1-D array"):
         make(X, y, SquaredError())
+
+
+def test_two_classes_of_softmax_are_one_logistic_output():
+    """With the outputs (-f/2, f/2) the neurons of f cost a share of 1 / sqrt(2)."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((60, 2))
+    y = np.where(X[:, 0] * X[:, 1] + 0.3 * rng.standard_normal(60) > 0, 1.0, -1.0)
+    alpha, gates = 0.01, rng.standard_normal((3, 30))
+    logistic = TrainingProblem.of(X, y, loss="log_loss", alpha=alpha, fit_intercept=True)
+    softmax = TrainingProblem.of(
+        X,
+        np.column_stack([-y, y]),
+        loss=MultinomialLogLoss(),
+        alpha=np.sqrt(2.0) * alpha,
+        fit_intercept=True,
+    )
+    bounds = [
+        solve_adaptive(PatternProgram.over(problem, gates), tol=1e-3, random_state=0)[1]
+        for problem in (logistic, softmax)
+    ]
+    for one, other in (bounds, bounds[::-1]):
+        assert one.lower_bound <= other.objective * (1 + 1e-9)
+    assert bounds[1].objective == pytest.approx(bounds[0].objective, rel=3e-3)
