@@ -40,8 +40,8 @@ OnCheck = Callable[[dict[str, Any]], object]
 class HasValue(Protocol):
     """A loss, as far as the objective of a network needs it."""
 
-    def value(self, f: ArrayLike, y: ArrayLike) -> FloatArray:
-        """Losses of predictions f against targets y, elementwise."""
+    def value(self, f: FloatArray, y: FloatArray) -> FloatArray:
+        """Losses of predictions f against targets y, elementwise or for each row."""
         ...
 
 

@@ -77,7 +77,7 @@ class TwoLayerReLU:
         )
 
     @classmethod
-    def stack(cls, networks: Sequence[TwoLayerReLU]) -> Self:
+    def stack(cls, networks: Sequence[TwoLayerReLU]) -> TwoLayerReLU:
         """Join one-output networks into one, an output each; a lone one is left as it is."""
         if len(networks) == 1:
             return networks[0]

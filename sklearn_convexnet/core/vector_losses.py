@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import logsumexp, softmax, xlog1py, xlogy
+from scipy.special import softmax, xlog1py, xlogy
 
 from .._typing import FloatArray
 from .losses import LogLoss, Loss
 
-# Newton steps of the best constant, and the decrease below which they converge quadratically
+# Newton steps of the best constant, and their length below which they converge quadratically
 _MOST_STEPS, _NEAR = 100, 1e-6
+# the longest step, and the root of a curvature whose digits are lost
+_LONGEST, _SMALLEST_ROOT = 100.0, 1e-140
 
 
 @dataclass(frozen=True)
@@ -162,37 +164,42 @@ class MultinomialLogLoss:
         return self._shifted(np.full(y.shape, 1.0 / y.shape[1]), y, weights)
 
     def _shifted(self, q, y, weights):
-        """Newton's method for the constant that fits probabilities to the frequencies best."""
-        frequencies = weights @ (y > 0)
+        """Newton's method for the constant that fits probabilities to the frequencies best.
+
+        Differences of what is all but equal are not taken: sums of slopes are as exact, relative to
+        them, where probabilities are saturated.
+        """
         with np.errstate(divide="ignore"):
             logs = np.log(q)
 
         def at(shift):
             moved = softmax(logs + shift, axis=1)
-            value = weights @ logsumexp(logs + shift, axis=1) - frequencies @ shift
-            return moved, value, weights @ moved - frequencies
+            slopes = self._closed(moved, y)
+            return moved, slopes, weights @ slopes
 
         shift = np.zeros(y.shape[1])
-        moved, value, gradient = at(shift)
+        moved, slopes, gradient = at(shift)
         for _ in range(_MOST_STEPS):
-            totals = weights @ moved
-            hessian = np.diag(totals) - (weights[:, None] * moved).T @ moved
-            # rare classes count as much as others; a common constant changes nothing
-            roots = np.sqrt(np.where(totals > 0, totals, 1.0))
+            # of rows of sum zero, as a common constant changes nothing
+            hessian = -(weights[:, None] * moved).T @ moved
+            np.fill_diagonal(hessian, 0.0)
+            np.fill_diagonal(hessian, -hessian.sum(axis=1))
+            # rare classes count as much as others, but for those that no constant moves
+            roots = np.sqrt(np.diag(hessian))
+            roots[roots < _SMALLEST_ROOT] = np.inf
             scaled = hessian / roots / roots[:, None]
             step = np.linalg.lstsq(scaled, gradient / roots, rcond=1e-12)[0] / roots
-            trial = shift - step
-            found = at(trial)
-            if gradient @ step > _NEAR:
-                while found[1] > value and np.abs(step).max() > _NEAR:
-                    step = 0.5 * step
-                    trial = shift - step
-                    found = at(trial)
-            elif np.abs(found[2]).max() >= np.abs(gradient).max():
+            step *= _LONGEST / max(_LONGEST, np.abs(step).max())
+            found = at(shift - step)
+            # half the way where that is too far: the objective grows there as it fell before
+            while -found[2] @ step > 0.5 * (gradient @ step) and np.abs(step).max() > _NEAR:
+                step = 0.5 * step
+                found = at(shift - step)
+            if np.abs(step).max() <= _NEAR and np.abs(found[2]).max() >= np.abs(gradient).max():
                 # rounding is all that is left
                 break
-            shift, (moved, value, gradient) = trial, found
-        return shift - shift.mean(), self._closed(moved, y)
+            shift, (moved, slopes, gradient) = shift - step, found
+        return shift - shift.mean(), slopes
 
     def _balanced(self, slopes, y, weights):
         """A mixture of slopes with those of probabilities equal in all rows, of weighted sum zero.
@@ -203,12 +210,15 @@ class MultinomialLogLoss:
         """
         weights = weights / weights.sum()
         sums, frequencies = weights @ slopes, weights @ (y > 0)
-        above = sums > 0
-        share = (sums[above] / (sums[above] + frequencies[above])).max(initial=0.0)
-        if share <= len(y) * np.finfo(float).eps:
+        rounding = len(y) * np.finfo(float).eps * (weights @ np.abs(slopes)).sum()
+        if sums.max() <= rounding:
             return slopes
-        q = (frequencies - (1.0 - share) / share * sums).clip(0.0)
-        return (1.0 - share) * slopes + share * self._closed(np.broadcast_to(q, y.shape), y)
+        above = sums > 0
+        totals = sums[above] + frequencies[above]
+        # both with all their digits, of which their sum has too few
+        share, rest = (sums[above] / totals).max(), (frequencies[above] / totals).min()
+        shares = (share * frequencies - rest * sums).clip(0.0)
+        return rest * slopes + self._closed(np.broadcast_to(shares, y.shape), y)
 
     @staticmethod
     def _normalised(q, y):

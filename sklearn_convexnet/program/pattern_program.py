@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
@@ -189,7 +190,8 @@ class PatternProgram:
     @property
     def loss(self) -> Loss:
         """The loss."""
-        return self.problem.loss
+        # of outputs that share neurons it is one of their vector
+        return cast(Loss, self.problem.loss)
 
     @property
     def alpha(self) -> float:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
+from typing import cast
 
 import numpy as np
 from scipy.sparse import issparse
@@ -250,7 +251,7 @@ class NormalisedProblem(TrainingProblem):
         directions, units = self.design.directions, self.units
         v, w = (units.block * directions(block) for block in (point.v, point.w))
         # rounding of the product must not leave the domain of the conjugate
-        domain = self.user.loss.conjugate_domain(self.user.y)
+        domain = cast(Loss, self.user.loss).conjugate_domain(self.user.y)
         slopes = np.clip(units.slope * point.slopes, *domain)
         return Solution(v, w, units.target * point.bias, slopes)
 
@@ -260,7 +261,7 @@ class NormalisedProblem(TrainingProblem):
         v, w = (coordinates(block / units.block) for block in (point.v, point.w))
         return Solution(v, w, point.bias / units.target, point.slopes / units.slope)
 
-    def neurons(self, network: TwoLayerReLU) -> tuple[FloatArray, FloatArray, float]:
+    def neurons(self, network: TwoLayerReLU) -> tuple[FloatArray, FloatArray, float | FloatArray]:
         """Balanced hidden directions, output weights and output bias of a user's network."""
         hidden = self.design.coordinates(network.directions(self.fit_intercept))
         outputs = network.output_weights
@@ -286,7 +287,9 @@ class NormalisedProblem(TrainingProblem):
             hidden, biases = root * directions, np.zeros(directions.shape[1])
             if self.fit_intercept:
                 hidden, biases = np.ascontiguousarray(hidden[:-1]), hidden[-1].copy()
-            return TwoLayerReLU(hidden, biases, root * outputs, self.units.target * bias)
+            return TwoLayerReLU(
+                hidden, biases, root * outputs, np.asarray(self.units.target * bias)
+            )
         strengths = self.units.block * np.abs(outputs)
         v = directions * np.where(outputs > 0, strengths, 0.0)
         w = directions * np.where(outputs < 0, strengths, 0.0)

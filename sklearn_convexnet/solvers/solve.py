@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from scipy.sparse import issparse
 
-from .._typing import OnCheck, Seed, Solver
+from .._typing import FloatArray, OnCheck, Seed, Solver
 from ..bounds.dual import Certified, admissible_slopes, certify, dual_norms, resolution, tighter
 from ..core.parallel import Workers, one_blas_pool
 from ..program.pattern_program import PatternProgram
@@ -94,7 +96,8 @@ def solve(
                 program.normalised, solver, tol, max_iter, rng, start, record, workers
             )
     solution = program.problem.normalised.to_user(best.solution)
-    network = program.network(solution.v, solution.w, solution.bias)
+    point = solution.v, solution.w, solution.bias
+    network = program.network(*cast("tuple[FloatArray, FloatArray, float]", point))
     status = record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled")
     return Result(
         network=network,

@@ -31,6 +31,8 @@ SCALARS = [
 LOSSES = [MultinomialLogLoss(), *map(SumOverOutputs, SCALARS)]
 SMOOTH = [loss for loss in LOSSES if np.isfinite(loss.curvature)]
 
+TINY = np.finfo(float).tiny
+
 each_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 each_smooth_loss = pytest.mark.parametrize("loss", SMOOTH, ids=repr)
 each_scalar = pytest.mark.parametrize("scalar", SCALARS, ids=repr)
@@ -237,15 +239,37 @@ def test_admissible_slopes_are_in_the_domain_and_of_weighted_sum_zero(drawn):
     found = loss.admissible(p, y, weights)
     assert np.isfinite(loss.conjugate(found, y)).all()
     np.testing.assert_allclose(found.sum(axis=1), 0.0, atol=1e-15)
-    # zero next to the weight of the class: that of a common one at least, to rounding
-    sums = weights @ found
-    assert np.abs(sums).max() <= 1e-14
-    assert (sums <= 1e-13 * (weights @ (y > 0))).all()
+    # zero next to the slopes that were summed, however small they are
+    assert np.abs(weights @ found).sum() <= 1e-14 * (weights @ np.abs(found)).sum() + TINY
     # and as they are, where they are that already
     np.testing.assert_allclose(loss.admissible(found, y, weights), found, atol=1e-7)
     inside = loss.admissible(p, y, None)
     assert np.isfinite(loss.conjugate(inside, y)).all()
     np.testing.assert_allclose(loss.admissible(inside, y, None), inside, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e-13, 1e-18, 1e-200])
+def test_slopes_of_saturated_probabilities_are_of_weighted_sum_zero_next_to_them(size):
+    loss = MultinomialLogLoss()
+    rng, _, y = drawn(loss, n=50)
+    weights = rng.dirichlet(np.ones(len(y)))
+    p = np.where(y > 0, 0.0, size / 3.0 * rng.uniform(size=y.shape))
+    p = np.where(y > 0, -p.sum(axis=1, keepdims=True), p)
+    found = loss.admissible(p, y, weights)
+    # an output bias is free: it gains what is left of them, times its size
+    assert (np.abs(weights @ found) <= 1e-14 * (weights @ np.abs(found))).all()
+    assert np.abs(found).max() <= 10.0 * size
+
+
+def test_slopes_that_all_but_vanish():
+    loss, y = MultinomialLogLoss(), one_of([0, 1, 2, 2], 3)
+    rng = np.random.RandomState(0)
+    for size in (700.0, 720.0, 740.0, 760.0):
+        p = loss.derivative(0.5 * size * y + rng.standard_normal(y.shape), y)
+        p[0] = loss.derivative(rng.standard_normal((1, 3)), y[:1])
+        found = loss.admissible(p, y, np.full(4, 0.25))
+        assert np.isfinite(loss.conjugate(found, y)).all()
+        np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-15 * np.abs(found).max())
 
 
 def test_admissible_slopes_are_those_of_predictions_moved_by_the_best_constant():
