@@ -81,7 +81,7 @@ class Descent:
         self.loss_width = width if loss_width is None else loss_width
         widths = width, self.loss_width
         parts = self.directions, self.outputs, np.asarray(self.bias)
-        objective = _SmoothObjective(self.problem, widths, parts, dtype, self.workers)
+        objective = SmoothObjective(self.problem, widths, parts, dtype, self.workers)
         start = np.concatenate([part.ravel() for part in parts])
         found = minimise(objective, start, max_iter)
         self.n_iter += int(found.nit)
@@ -175,7 +175,7 @@ def balanced(directions, outputs, *, negligible=_NEGLIGIBLE):
     return directions[:, kept] * (roots / norms[kept]), outputs
 
 
-class _SmoothObjective:
+class SmoothObjective:
     """Value and gradient of the smoothed objective, in blocks of rows that stay in the cache."""
 
     def __init__(self, problem, widths, parts, dtype=np.float64, workers=ALONE):

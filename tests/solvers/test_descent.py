@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from problems import LOSSES, VARIANTS, draw_program
 from scipy.optimize import minimize_scalar
 
-from sklearn_convexnet.core.losses import get_loss
+from sklearn_convexnet.core.losses import Hinge, Huber, get_loss
 from sklearn_convexnet.core.parallel import Workers
 from sklearn_convexnet.core.rows import _BLOCK
+from sklearn_convexnet.core.vector_losses import MultinomialLogLoss, SumOverOutputs
+from sklearn_convexnet.program.problem import TrainingProblem
 from sklearn_convexnet.solvers.descent import (
     Descent,
-    _SmoothObjective,
+    SmoothObjective,
     balanced,
     smooth_loss,
 )
@@ -21,6 +23,13 @@ from sklearn_convexnet.solvers.descent import (
 BLOCK = _BLOCK[1]
 KINKED = [name for name in LOSSES if not np.isfinite(get_loss(name).curvature)]
 seeds = st.integers(0, 10**6)
+
+
+def smooth(program, width, m, n_outputs=None):
+    """The smoothed objective of m neurons, of one output or of several."""
+    several = () if n_outputs is None else (n_outputs,)
+    parts = np.zeros((program.rows.shape[1], m)), np.zeros((m, *several)), np.zeros(several)
+    return SmoothObjective(program, (width, width), parts)
 
 
 def smoothed_relu(z, width):
@@ -77,7 +86,7 @@ def test_smoothed_relu_is_between_the_relu_and_a_quarter_of_the_width_above():
         excess = values - np.maximum(program.rows[:, 0], 0.0)
         assert excess.min() >= -1e-15 and excess.max() <= width / 4 * (1 + 1e-15)
         assert smoothed_relu(0.0, width) == pytest.approx(width / 4)
-        value, _ = _SmoothObjective(program, width, 1)(np.array([1.0, 1.0, 0.0]))
+        value, _ = smooth(program, width, 1)(np.array([1.0, 1.0, 0.0]))
         expected = program.weights @ program.loss.value(values, program.y) + program.alpha
         assert value == pytest.approx(expected, rel=1e-12)
 
@@ -88,7 +97,7 @@ def test_smoothed_relu_is_between_the_relu_and_a_quarter_of_the_width_above():
 def test_smoothed_objective_from_the_formula(loss, intercept, width):
     program = draw_program(3, n=20, d=2, loss=loss, intercept=intercept, alpha=0.3)
     point = draw_point(program, 4)
-    value, _ = _SmoothObjective(program, width, 4)(flat(*point))
+    value, _ = smooth(program, width, 4)(flat(*point))
     assert value == pytest.approx(smoothed_objective(program, *point, width), rel=1e-9)
 
 
@@ -96,8 +105,21 @@ def test_smoothed_objective_from_the_formula(loss, intercept, width):
 def test_blocks_of_rows_add_up(n):
     program = draw_program(4, n=n, d=2, alpha=0.3)
     point = draw_point(program, 3)
-    value, _ = _SmoothObjective(program, 0.2, 3)(flat(*point))
+    value, _ = smooth(program, 0.2, 3)(flat(*point))
     assert value == pytest.approx(smoothed_objective(program, *point, 0.2), rel=1e-11)
+
+
+@pytest.mark.parametrize("loss", [MultinomialLogLoss(), *map(SumOverOutputs, (Huber(), Hinge()))])
+def test_gradient_of_several_outputs(loss):
+    rng = np.random.RandomState(0)
+    X, y = rng.standard_normal((30, 2)), np.where(np.eye(3)[np.arange(30) % 3] > 0, 1.0, -1.0)
+    problem = TrainingProblem.of(X, y, loss=loss, alpha=0.1, fit_intercept=True)
+    objective = smooth(problem, 0.3, 4, 3)
+    point = rng.standard_normal(3 * 4 + 4 * 3 + 3)
+    _, gradient = objective(point)
+    steps = 1e-6 * np.eye(len(point))
+    differences = [objective(point + step)[0] - objective(point - step)[0] for step in steps]
+    np.testing.assert_allclose(np.array(differences) / 2e-6, gradient, rtol=1e-5, atol=1e-8)
 
 
 def test_threads_do_not_change_a_bit():
@@ -122,7 +144,7 @@ def test_threads_do_not_change_a_bit():
 )
 def test_gradient_from_differences(loss, intercept, n):
     program = draw_program(5, n=n, d=2, loss=loss, intercept=intercept, alpha=0.3)
-    objective = _SmoothObjective(program, 0.3, 3)
+    objective = smooth(program, 0.3, 3)
     point = flat(*draw_point(program, 3))
     kept = point.copy()
     _, gradient = objective(point)
@@ -235,11 +257,11 @@ def test_a_run_never_ends_above_its_start(loss, intercept):
     n_iter = 0
     for width in (0.3, 0.1, 0.01, 1e-4):
         for max_iter in (1, 7, 60):
-            before = _SmoothObjective(program, width, len(descent.outputs))(
+            before = smooth(program, width, len(descent.outputs))(
                 flat(descent.directions, descent.outputs, descent.bias)
             )[0]
             descent.run(width, max_iter)
-            after = _SmoothObjective(program, width, len(descent.outputs))(
+            after = smooth(program, width, len(descent.outputs))(
                 flat(descent.directions, descent.outputs, descent.bias)
             )[0]
             # balancing and pruning may cost a little of what the descent has gained
@@ -261,7 +283,7 @@ def test_a_long_run_ends_at_a_stationary_point():
     sizes = []
     for _ in range(2):
         point = flat(descent.directions, descent.outputs, descent.bias)
-        _, gradient = _SmoothObjective(program, 0.1, len(descent.outputs))(point)
+        _, gradient = smooth(program, 0.1, len(descent.outputs))(point)
         sizes.append(np.linalg.norm(gradient))
         descent.run(0.1, 2000)
     assert sizes[1] <= 1e-3 * sizes[0]
