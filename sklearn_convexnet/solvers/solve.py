@@ -184,7 +184,8 @@ def _optimal_constant(program, tol, record):
 def _solve_normalised(program, solver, tol, max_iter, rng, start, record, workers):
     """Solve in normalised units; returns the best certified point and the iterations."""
     solvable = program
-    if program.alpha < _SMALLEST_ALPHA:
+    # the bounds of a fixed layer are its own, and not those of the patterns of its directions
+    if program.alpha < _SMALLEST_ALPHA and solver.bounds_of != FixedLayer.bounds_of:
         # so little regularisation drowns in rounding: more of it solves the same problem better
         solvable = program.with_target(program.y, alpha=_SMALLEST_ALPHA)
     best, n_iter = solver.run(

@@ -22,6 +22,7 @@ from problems import (
 )
 from reference import solve_reference
 
+from sklearn_convexnet import ConvexReLURegressor
 from sklearn_convexnet.bounds.dual import certify
 from sklearn_convexnet.core.losses import REGRESSION_LOSSES, get_loss
 from sklearn_convexnet.program.pattern_program import PatternProgram
@@ -433,3 +434,12 @@ def test_a_check_can_stop_the_solver(solver):
     # what it has is a network with valid bounds all the same
     assert result.lower_bound <= result.upper_bound
     assert result.objective <= result.upper_bound * (1 + 1e-9)
+
+
+def test_a_fixed_layer_with_a_tiny_penalty():
+    # directions of equal patterns have a neuron each, and bounds that are not those of patterns
+    X, y = np.array([[1.0, 0.0], [1.0, 1.0], [2.0, 1.0]]), np.array([0.0, 1.0, 0.5])
+    model = ConvexReLURegressor(alpha=1e-15, solver="scp", patterns="random", random_state=0)
+    model.fit(X, y)
+    assert 0 < model.lower_bound_ <= model.objective_
+    assert model.dual_gap_ <= model.tol
