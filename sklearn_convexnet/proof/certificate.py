@@ -464,15 +464,20 @@ def _over_all_patterns(program, slopes):
     slopes = admissible_slopes(problem, slopes / problem.units.slope)
     norms = dual_norms(normalised, slopes, exact_above=normalised.alpha)
     # what the sums over the rows may have lost, and cells too narrow to be told from rounding
-    sizes = problem.weights * np.abs(slopes) * row_norms(problem.rows)
-    largest = norms.max() + ((len(sizes) + 16.0) * _EPS + _NARROWEST) * sizes.sum()
+    sizes, lost = row_norms(problem.rows), 0.0
+    if (basis := problem.design.basis) is not None:
+        # of small rows next to large ones, their coordinates lose more
+        lost = row_norms(problem.user.scaled.rows - problem.rows @ basis.T)
+    rounding = ((len(sizes) + 16.0) * _EPS + _NARROWEST) * sizes + lost
+    largest = norms.max() + problem.weights * np.abs(slopes) @ rounding
     return ProvedDual(problem, slopes, largest / problem.alpha)
 
 
 def _closed_form(problem, dual):
-    normalised = problem.normalised
-    bound = pricing_bound(normalised.rows, normalised.multipliers(dual.slopes))
-    return ProvedDual(normalised, dual.slopes, bound / normalised.alpha)
+    # in coordinates of the span of the rows, small rows next to large ones lose digits
+    scaled = problem.scaled
+    bound = pricing_bound(scaled.rows, scaled.multipliers(dual.slopes))
+    return ProvedDual(scaled, dual.slopes, bound / scaled.alpha)
 
 
 def _affordable(problem, slopes, wanted):
@@ -502,12 +507,11 @@ def _enclose(known, objective, time_limit, tol):
     """
     rng = np.random.RandomState(1)
     turn, deadline = _FIRST_TURN, time.perf_counter() + time_limit
-    normalised, gates = known.proved.problem, known.gates
-    problem = normalised.user
-    units, design = normalised.units, normalised.design
+    problem, gates = known.proved.problem.user, known.gates
+    scaled, units = problem.scaled, problem.natural_units
     proved, n_cones, upper = known.proved, 0, objective
     dual = known.dual or _searched(problem, units.slope * proved.slopes, gates)
-    rows = normalised.rows
+    rows = scaled.rows
     # large sparse rows have too many columns for branch and bound to get anywhere
     rows = None if is_wide(rows) or not fits_dense(rows) else dense(rows, "branch and bound")
     while True:
@@ -524,8 +528,8 @@ def _enclose(known, objective, time_limit, tol):
         if settled:
             # no better dual variables to be had: all the time is for branch and bound
             end = deadline
-        multipliers = normalised.multipliers(dual.slopes)
-        enough = _affordable(normalised, dual.slopes, wanted / units.objective)
+        multipliers = scaled.multipliers(dual.slopes)
+        enough = _affordable(scaled, dual.slopes, wanted / units.objective)
         enclosures = []
         # the gain of several outputs is a norm, and has no sign
         signs = (1.0,) if problem.is_shared else (1.0, -1.0)
@@ -537,20 +541,20 @@ def _enclose(known, objective, time_limit, tol):
                     sign * multipliers,
                     tol=0.25 * tol,
                     stop_below=max(enough, dual.largest),
-                    start=design.coordinates(dual.directions),
+                    start=dual.directions,
                     time_limit=left,
                 )
             )
         n_cones += sum(enclosure.n_cones for enclosure in enclosures)
-        gain = pricing_bound(normalised.rows, multipliers)
+        gain = pricing_bound(scaled.rows, multipliers)
         if enclosures:
             gain = min(gain, max(enclosure.upper for enclosure in enclosures))
-        excess = gain / normalised.alpha
-        enclosed = ProvedDual(normalised, dual.slopes, excess)
+        excess = gain / scaled.alpha
+        enclosed = ProvedDual(scaled, dual.slopes, excess)
         proved = max(proved, enclosed, key=lambda bound: bound.lower_bound)
         # with what branch and bound has found; and anew, because the best of several searches is
         # not one to be confident in
-        best = [design.directions(part.direction[:, None]) for part in enclosures]
+        best = [part.direction[:, None] for part in enclosures]
         known, largest = np.concatenate([dual.directions, *best], axis=1), dual.largest
         dual = search_dual(problem, dual.slopes * units.slope, rng, gates, extra=known)
         finished = bool(enclosures) and all(part.finished for part in enclosures)

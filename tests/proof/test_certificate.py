@@ -830,3 +830,20 @@ def test_kind_follows_the_gap(make):
     certificate = model.certificate_
     assert certificate.gap > 0.05 and certificate.kind == "bound"
     assert f"a gap of {up(certificate.gap)} %" in str(certificate)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("how", [{"hidden_layer": "shared"}, {}, {"patterns": "all"}])
+def test_small_rows_next_to_a_large_one_keep_their_digits(how):
+    # more columns than rows: the coordinates in their span lose what tells the small ones apart
+    X, y = np.zeros((3, 2000)), np.array([[0.0, 0.0], [0.0, 0.0], [1.0, -1.0]])
+    X[0, 0], X[1, 2], X[2, 1:3] = 1e10, 1.0, (1e-3, 1.0)
+    y = y if "hidden_layer" in how else y[:, 0]
+    model = ConvexReLURegressor(
+        alpha=1e-9, fit_intercept=False, random_state=0, n_patterns=10, **how
+    ).fit(X, y)
+    # a neuron that sees column 1 only fits all rows
+    perfect = model.alpha_ * 1e3 * np.linalg.norm(y[2])
+    for found in (model.certificate_, model.certificate(X, y, time_limit=1.0)):
+        assert found.detail["proved_lower_bound"] <= perfect
+        assert found.kind == "searched" or found.lower_bound <= perfect
