@@ -80,7 +80,7 @@ class RegularizationPath:
         Training objectives of the networks, summed over the outputs.
     dual_gaps : ndarray of shape (n_alphas,)
         Relative duality gaps of the convex programs over the patterns of the networks; the
-        largest of the outputs.
+        largest of the outputs. Of outputs that share a hidden layer: searched, over all networks.
     n_iters : ndarray of int of shape (n_alphas,)
         Iterations for every penalty; the largest of the outputs.
     """

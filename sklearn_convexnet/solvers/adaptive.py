@@ -86,18 +86,6 @@ def solve_adaptive(
             found, result = search.solve()
         else:
             found, certified = search.certify()
-    if program.problem.is_shared:
-        if solver.bounds_of == "scp":
-            final = solve(found, solver, tol=tol, max_iter=max(search.left, 1), random_state=rng)
-            result = _best_of(result, final, tol)
-        return found, result
-    # no neuron lowers the objective: whatever the patterns, the constant network is optimal
-    result = None if found is None else _result(found, search, certified, tol)
-    found = program if found is None else found
-    solvable = not solver.needs_dense_rows or fits_dense(program.rows)
-    if result is not None and not solvable:
-        status = "too_large" if search.left > 0 else "max_iter"
-        return found, replace(result, status=search.record.status(result.gap, tol, status))
 
     def solve_on(found, start, done):
         final = solve(
@@ -116,6 +104,18 @@ def solve_adaptive(
             ),
         )
         return replace(final, n_iter=min(done + final.n_iter, max_iter), history=record.history)
+
+    if program.problem.is_shared:
+        if solver.bounds_of == "scp" and not record.stopped and search.n_iter < max_iter:
+            result = _best_of(result, solve_on(found, None, search.n_iter), tol)
+        return found, result
+    # no neuron lowers the objective: whatever the patterns, the constant network is optimal
+    result = None if found is None else _result(found, search, certified, tol)
+    found = program if found is None else found
+    solvable = not solver.needs_dense_rows or fits_dense(program.rows)
+    if result is not None and not solvable:
+        status = "too_large" if search.left > 0 else "max_iter"
+        return found, replace(result, status=search.record.status(result.gap, tol, status))
 
     if result is None or (search.left > 0 and not (solver.refines and result.status == "optimal")):
         final = solve_on(found, result if solver.refines else None, search.n_iter)

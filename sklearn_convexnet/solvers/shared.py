@@ -25,6 +25,8 @@ _MASTER, _MASTER_STEPS = 0.2, 1000
 # twice the share of the objective that smoothing the kinks of the loss may cost; with every stage
 # half of it
 _BLUR = 0.8
+# the least smoothing, where a network fits all but perfectly
+_SHARPEST = 1e-9
 # cosines of output weights, of the neurons of a pattern, from which these are one
 _PARALLEL = (0.99, 0.9999)
 # multiplications that rounds of fixed layers may cost: some seconds
@@ -58,7 +60,7 @@ class SharedSearch(NeuronSearch):
         below the loss.
         """
         objective = self.constant if self.best is None else self.best.objective
-        return self.blur * objective / self.problem.y.shape[1]
+        return max(self.blur * objective / self.problem.y.shape[1], _SHARPEST)
 
     def solve(self):
         """Grow the best network until a search finds all but the tolerance proved.

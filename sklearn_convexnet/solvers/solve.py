@@ -79,7 +79,8 @@ def solve(
     solver = as_solver(solver, program.loss)
     check_options(tol, max_iter, warm_start)
     rng = generator(random_state)
-    if warm_start is not None:
+    # a shared layer is solved from nothing
+    if warm_start is not None and not program.problem.is_shared:
         _check_shape(program, warm_start.solution)
     units = program.problem.natural_units
     record = Record(units.objective, on_check)
@@ -153,6 +154,8 @@ def as_solver(solver, loss):
 def _check_shape(program, solution):
     """Raise ValueError for a point of a program with other rows or patterns."""
     shape = (program.rows.shape[1], program.n_patterns)
+    if solution.v is None:
+        raise ValueError("warm_start must come from a program with one output, got a shared layer.")
     if solution.v.shape != shape or solution.slopes.shape != (program.n_samples,):
         raise ValueError(
             f"warm_start must come from a program with blocks of shape {shape} and "

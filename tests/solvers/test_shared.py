@@ -467,3 +467,34 @@ def test_two_classes_of_softmax_are_one_logistic_output():
     for one, other in (bounds, bounds[::-1]):
         assert one.lower_bound <= other.objective * (1 + 1e-9)
     assert bounds[1].objective == pytest.approx(bounds[0].objective, rel=3e-3)
+
+
+@pytest.mark.parametrize("loss", [AbsoluteError(), Quantile(0.9), SquaredError()])
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_constant_targets_are_fitted_by_a_constant(loss, target):
+    """Without an error, nothing of a kink may be smoothed over: the width must not be zero."""
+    rows = np.random.RandomState(0).standard_normal((20, 2))
+    y, loss = np.full((20, 2), target), SumOverOutputs(loss)
+    problem = TrainingProblem.of(rows, y, loss=loss, alpha=0.1, fit_intercept=True)
+    gates = np.random.RandomState(1).standard_normal((3, 8))
+    _, result = solve_adaptive(PatternProgram.over(problem, gates), random_state=0)
+    assert result.status == "optimal" and result.network.n_neurons == 0
+    assert result.objective == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_history_of_a_fixed_layer_begins_with_the_descent():
+    rows = np.random.RandomState(0).standard_normal((30, 2))
+    y, loss = np.c_[np.abs(rows[:, 0]), rows[:, 1]], SumOverOutputs(SquaredError())
+    problem = TrainingProblem.of(rows, y, loss=loss, alpha=0.01, fit_intercept=True)
+    program = PatternProgram.over(problem, np.random.RandomState(1).standard_normal((3, 8)))
+    seen = []
+    found, result = solve_adaptive(program, "scp", random_state=0, on_check=seen.append)
+    assert result.bounds_of == "scp" and result.history == seen
+    iterations = [entry["iteration"] for entry in result.history]
+    assert iterations == sorted(iterations) and iterations[-1] == result.n_iter
+    # a fixed layer starts from nothing; its solution has no blocks that another could start from
+    again = solve(found, "scp", warm_start=result)
+    assert again.lower_bound <= result.upper_bound * (1 + 1e-9)
+    alone = TrainingProblem.of(rows, y[:, 0], loss="squared_error", alpha=0.01, fit_intercept=True)
+    with pytest.raises(ValueError, match="warm_start must come from a program with one output"):
+        solve(PatternProgram.over(alone, program.gates), warm_start=result)
