@@ -97,6 +97,14 @@ def dual_value(problem, slopes, largest_norm):
     return max(0.0, -float(problem.weights @ problem.loss.conjugate(slopes / kappa, problem.y)))
 
 
+def dual_value_of_rows(rows, largest_norm):
+    """`dual_value` of the slopes that rows have."""
+    with np.errstate(over="ignore"):
+        kappa = max(1.0, largest_norm / rows.problem.alpha)
+    value, _ = rows.total("conjugate", kappa)
+    return max(0.0, -value)
+
+
 def less_rounding(value, size, n_terms):
     """A proved dual value: the negative sum of terms, less what rounding may have added.
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.parallel import ALONE
-from ..core.rows import blocks, stretches, times, weighted_sum
+from ..core.parallel import ALONE, Whole
+from ..core.rows import times
+from ..program.neuron_shard import Pricing
 
 # an ascent whose steps shrink to this has arrived; so has one that gains less than this
 _SMALLEST_STEP, _NO_PROGRESS = 1e-5, 1e-12
@@ -75,19 +76,15 @@ def bound_of_sums(linear, totals, singular):
 
 
 def price(problem, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALONE):
-    """Climb to valuable neurons, with one output of both signs.
+    """Climb to valuable neurons, see `price_rows`, for given slopes of the loss.
 
     Parameters
     ----------
     problem : TrainingProblem
     slopes : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Slopes of the loss.
     starts : ndarray of shape (d, k)
-        Directions to climb from.
-    max_iter : int, default=30
-        Steps of every ascent.
-    dtype : dtype, default=numpy.float64
-        Precision of the ascents; the values found are in double precision always.
+    max_iter, dtype
+        As in `price_rows`.
     workers : Workers, default=ALONE
         For the rows.
 
@@ -95,11 +92,33 @@ def price(problem, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALO
     -------
     Priced
     """
-    multipliers = -problem.multipliers(slopes)
-    how = {"max_iter": max_iter, "dtype": dtype, "workers": workers}
+    rows = Whole(Pricing(problem.rows, -problem.multipliers(slopes), workers))
+    return price_rows(rows, starts, problem.is_shared, max_iter=max_iter, dtype=dtype)
+
+
+def price_rows(rows, starts, several, *, max_iter=30, dtype=np.float64):
+    """Climb to valuable neurons, with one output of both signs.
+
+    Parameters
+    ----------
+    rows : Reductions
+        Of `Pricing`, or of what has its methods.
+    starts : ndarray of shape (d, k)
+        Directions to climb from.
+    several : bool
+        Whether there are several outputs.
+    max_iter : int, default=30
+        Steps of every ascent.
+    dtype : dtype, default=numpy.float64
+        Precision of the ascents; the values found are in double precision always.
+
+    Returns
+    -------
+    Priced
+    """
     # the gain of several outputs is a norm, and has no sign
-    signs = (1.0, -1.0) if slopes.ndim == 1 else (1.0,)
-    found = [ascend(problem.rows, sign * multipliers, starts, **how) for sign in signs]
+    signs = (1.0,) if several else (1.0, -1.0)
+    found = [_ascend(_gradients(rows, sign, several), starts, max_iter, dtype) for sign in signs]
     values = np.concatenate([values for values, _, _ in found])
     order = np.argsort(-values, kind="stable")
     return Priced(
@@ -126,16 +145,23 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64, workers=ALO
     outputs : ndarray of shape (k,) or (k, n_outputs)
         Ones, or the :math:`a`.
     """
+    pricing = Whole(Pricing(rows, multipliers, workers))
+    return _ascend(_gradients(pricing, 1.0, multipliers.ndim == 2), starts, max_iter, dtype)
+
+
+def _ascend(gradients_at, starts, max_iter, dtype):
+    """See `ascend`."""
     best = _unit_columns(starts.astype(dtype, copy=False))
     values = np.full(best.shape[1], -np.inf)
     climbing = np.arange(best.shape[1])
     points, goals, steps = best, best, np.ones(len(climbing))
-    outputs = np.ones((best.shape[1], *multipliers.shape[1:]))
-    cast_rows, cast_multipliers = (each.astype(dtype, copy=False) for each in (rows, multipliers))
+    outputs = None
     for _ in range(max_iter):
-        gradients, gains = _gradients(cast_rows, cast_multipliers, points, workers)
+        gradients, gains = gradients_at(points)
         reached = np.einsum("ji,ji->i", gradients, points)
         higher = reached > values[climbing] * (1.0 + _NO_PROGRESS)
+        if outputs is None:
+            outputs = np.ones(gains.shape)
         values[climbing[higher]] = reached[higher]
         best[:, climbing[higher]] = points[:, higher]
         outputs[climbing[higher]] = gains[higher]
@@ -150,39 +176,22 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64, workers=ALO
     if dtype == np.float64:
         return values, best, outputs
     best = _unit_columns(best.astype(np.float64))
-    gradients, outputs = _gradients(rows, multipliers, best, workers)
+    gradients, outputs = gradients_at(best)
     return np.einsum("ji,ji->i", gradients, best), best, outputs
 
 
-def _gradients(rows, multipliers, points, workers):
-    """Gradients at points, in their precision, and the output weights that gain most there."""
-    k = points.shape[1]
-    outputs = np.ones(k)
-    if multipliers.ndim == 2:
-        outputs = workers.total(
-            lambda stretch: sum(
-                np.maximum(block @ points, 0).T @ multipliers[part]
-                for part, block in blocks(rows, stretch)
-            ),
-            stretches(rows),
-        )
+def _gradients(rows, sign, several):
+    """A function of points: gradients, in their precision, and outputs that gain most there."""
+
+    def at(points):
+        if not several:
+            return sign * rows.total("gradients", points, None), np.ones(points.shape[1])
+        outputs = rows.total("gains", points)
         norms = np.linalg.norm(outputs, axis=1, keepdims=True)
-        outputs /= np.where(norms > 0, norms, 1.0)
+        outputs = outputs / np.where(norms > 0, norms, 1.0)
+        return rows.total("gradients", points, outputs), outputs
 
-    def of_stretch(stretch):
-        total = np.zeros(points.shape, points.dtype)
-        for part, block in blocks(rows, stretch):
-            active = block @ points
-            # a product with booleans would not be one of BLAS
-            active[...] = active >= 0
-            if multipliers.ndim == 1:
-                total += weighted_sum(block, multipliers[part], active)
-            else:
-                active *= multipliers[part] @ outputs.T
-                total += block.T @ active
-        return total
-
-    return workers.total(of_stretch, stretches(rows)), outputs
+    return at
 
 
 def distinct(problem, priced, *, above, most):

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.parallel import ALONE
+from ..program.neuron_shard import NeuronRows
 from ..program.patterns import draw_gates
-from .dual import admissible_slopes, dual_value
-from .pricing import Priced, distinct, price
+from .dual import admissible_slopes, dual_value_of_rows
+from .pricing import Priced, distinct, price_rows
 
 # random directions to climb from, and new neurons of each sign that are worth joining
 _STARTS, _JOINING = 200, 100
@@ -24,8 +25,8 @@ class SearchedDual:
 
     Attributes
     ----------
-    slopes : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        In normalised units, admissible.
+    slopes : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None
+        In normalised units, admissible; None where rows are elsewhere.
     largest : float
         Largest pricing value found, in normalised units.
     lower_bound : float
@@ -69,26 +70,46 @@ def search_dual(problem, slopes, rng, gates, *, n_starts=_STARTS, extra=None, wo
     SearchedDual
     """
     normalised = problem.normalised
-    slopes = admissible_slopes(normalised, slopes / normalised.units.slope)
+    rows = NeuronRows(normalised, workers)
+    rows.give_slopes(admissible_slopes(normalised, slopes / normalised.units.slope))
+    return search_rows(rows, rng, gates, n_starts=n_starts, extra=extra)
+
+
+def search_rows(rows, rng, gates, *, n_starts=_STARTS, extra=None):
+    """Price the slopes that rows have, see `search_dual`.
+
+    Parameters
+    ----------
+    rows : NeuronRows
+        Of a normalised problem, with admissible slopes.
+    rng, gates, n_starts, extra
+        As in `search_dual`.
+
+    Returns
+    -------
+    SearchedDual
+    """
+    normalised, problem = rows.problem, rows.problem.user
     fresh = draw_gates(
         problem.rows, problem.weights, n_starts, rng, intercept=problem.fit_intercept
     )
     known = [fresh, gates] if extra is None else [fresh, gates, extra]
     starts = normalised.design.coordinates(np.concatenate(known, axis=1))
-    many = problem.n_samples >= _MANY_ROWS
+    many = rows.n_rows >= _MANY_ROWS
     precision = normalised.design.precision if many else np.float64
-    priced = price(normalised, slopes, starts, dtype=precision, workers=workers)
+    several = normalised.is_shared
+    priced = price_rows(rows, starts, several, dtype=precision)
     largest = priced.largest
     if precision != np.float64:
-        best = price(normalised, slopes, priced.directions[:, :_EXACT], workers=workers)
+        best = price_rows(rows, priced.directions[:, :_EXACT], several)
         largest = max(largest, best.largest)
     above = normalised.alpha + 0.1 * (largest - normalised.alpha)
     joining = priced[distinct(normalised, priced, above=above, most=_JOINING)]
     found = normalised.design.directions(joining.directions)
     return SearchedDual(
-        slopes,
+        rows.slopes,
         largest,
-        normalised.units.objective * dual_value(normalised, slopes, largest),
+        normalised.units.objective * dual_value_of_rows(rows, largest),
         np.concatenate([gates, found], axis=1),
         joining,
         n_starts,

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import expit, xlog1py, xlogy
 
 from .._typing import ArrayLike, FloatArray
+from .parallel import Reductions
 
 # margins beyond which every loss of classification is zero to double precision
 _LARGEST_MARGIN = 80.0
@@ -32,12 +33,49 @@ def _check_between_0_and(upper, name, value):
 
 def balance(slopes, weights):
     """Shrink slopes of one sign until their weighted sum is zero: they stay in the domain."""
+    return _shrunk(slopes, *_signed_sums(slopes, weights))
+
+
+def _signed_sums(slopes, weights):
+    """Weighted sums of the positive slopes and, without the sign, of the negative ones."""
     terms = weights * slopes
-    up, down = terms[terms > 0].sum(), -terms[terms < 0].sum()
+    return terms[terms > 0].sum(), -terms[terms < 0].sum()
+
+
+def _shrunk(slopes, up, down):
+    """Slopes of these sums, those of one sign shrunk to the other sum."""
     if up == 0.0 or down == 0.0:
         return np.zeros_like(slopes)
     target = min(up, down)
     return slopes * np.where(slopes > 0, target / up, target / down)
+
+
+class SignedSlopes:
+    """Slopes of some rows, which are balanced with those of all others.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,) or (n, n_outputs)
+        In the domain of the conjugate.
+    weights : ndarray of shape (n,)
+    """
+
+    def __init__(self, values, weights):
+        self.values, self.weights = values, weights
+
+    def signed_sums(self):
+        """For every output the sums of the positive and of the negative slopes."""
+        return np.array([_signed_sums(column, self.weights) for column in self._columns])
+
+    def shrink(self, sums):
+        """Balance the slopes, where all rows have these sums."""
+        pairs = zip(self._columns, sums, strict=True)
+        columns = [_shrunk(column, *both) for column, both in pairs]
+        self.values = np.stack(columns, axis=1).reshape(self.values.shape)
+
+    @property
+    def _columns(self):
+        return np.atleast_2d(self.values.T)
 
 
 class Loss(ABC):
@@ -233,6 +271,14 @@ class Loss(ABC):
         """
         p = np.clip(p, *self.conjugate_domain(y))
         return p if weights is None else balance(p, weights)
+
+    def slopes(self, p: FloatArray, y: FloatArray, weights: FloatArray) -> SignedSlopes:
+        """Slopes of some of the rows in the domain; `balance_parts` makes the sum of all zero."""
+        return SignedSlopes(self.admissible(p, y), weights)
+
+    def balance_parts(self, parts: Reductions) -> None:
+        """What `admissible` does with weights, for rows that are in parts."""
+        parts.tell("shrink", parts.total("signed_sums"))
 
     def constant(self, y: FloatArray, weights: FloatArray) -> tuple[float, FloatArray]:
         """The best constant prediction.

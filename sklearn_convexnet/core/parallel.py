@@ -152,3 +152,26 @@ def add_up(parts):
     if isinstance(parts[0], tuple):
         return tuple(sum(each) for each in zip(*parts, strict=True))
     return sum(parts)
+
+
+class Reductions:
+    """Sums over parts of the rows; a subclass has `map`."""
+
+    def total(self, method, *arguments):
+        """The sum over the parts of what a method returns; of a tuple, the tuple of sums."""
+        return add_up(self.map(method, *arguments))
+
+    def tell(self, method, *arguments):
+        """Call a method that changes what the parts keep."""
+        self.map(method, *arguments)
+
+
+class Whole(Reductions):
+    """All rows as one part, in this process."""
+
+    def __init__(self, part):
+        self.part = part
+
+    def map(self, method, *arguments):
+        """What a method of the part returns, in a list."""
+        return [getattr(self.part, method)(*arguments)]

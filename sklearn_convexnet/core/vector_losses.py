@@ -13,7 +13,8 @@ import numpy as np
 from scipy.special import softmax, xlog1py, xlogy
 
 from .._typing import FloatArray
-from .losses import LogLoss, Loss
+from .losses import LogLoss, Loss, SignedSlopes
+from .parallel import Reductions, Whole
 
 # Newton steps of the best constant, and their length below which they converge quadratically
 _MOST_STEPS, _NEAR = 100, 1e-6
@@ -84,6 +85,14 @@ class SumOverOutputs:
         )
         return np.stack(list(columns), axis=1)
 
+    def slopes(self, p: FloatArray, y: FloatArray, weights: FloatArray) -> SignedSlopes:
+        """Slopes of some of the rows, see `Loss.slopes`."""
+        return SignedSlopes(self.loss.admissible(p, y), weights)
+
+    def balance_parts(self, parts: Reductions) -> None:
+        """Make the sums of the slopes of all parts of the rows zero."""
+        self.loss.balance_parts(parts)
+
     def constant(self, y: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The best constant, and slopes there of weighted sum zero, see `Loss.constant`."""
         constants, slopes = zip(*(self.loss.constant(part, weights) for part in y.T), strict=True)
@@ -150,87 +159,141 @@ class MultinomialLogLoss:
         """Slopes in the domain of the conjugate, of weighted sum zero for every class if asked for.
 
         To subtract their means would leave the domain: the predictions that they are the slopes at
-        are moved by the best constant instead, and what that leaves is mended by `_balanced`.
+        are moved by the best constant instead, and what that leaves is mended, see `balance_parts`.
         """
-        q = np.where(y > 0, 1.0 + p, p).clip(0.0)
-        if weights is None:
-            return self._closed(self._normalised(q, y), y)
-        # a class that no row has: only probabilities of zero are of weighted sum zero
-        q = self._normalised(np.where(weights @ (y > 0) > 0, q, 0.0), y)
-        return self._balanced(self._shifted(q, y, weights)[1], y, weights)
+        slopes = self.slopes(p, y, weights)
+        if weights is not None:
+            self.balance_parts(Whole(slopes))
+        return slopes.values
 
-    def constant(self, y: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The best constant, of mean zero, and the slopes there."""
-        return self._shifted(np.full(y.shape, 1.0 / y.shape[1]), y, weights)
+    def slopes(self, p: FloatArray, y: FloatArray, weights: FloatArray | None) -> SoftmaxSlopes:
+        """Slopes of some of the rows, see `Loss.slopes`."""
+        return SoftmaxSlopes(np.where(y > 0, 1.0 + p, p).clip(0.0), y, weights)
 
-    def _shifted(self, q, y, weights):
-        """Newton's method for the constant that fits probabilities to the frequencies best.
-
-        Differences of what is all but equal are not taken: sums of slopes are as exact, relative to
-        them, where probabilities are saturated.
-        """
-        with np.errstate(divide="ignore"):
-            logs = np.log(q)
-
-        def at(shift):
-            moved = softmax(logs + shift, axis=1)
-            slopes = self._closed(moved, y)
-            return moved, slopes, weights @ slopes
-
-        shift = np.zeros(y.shape[1])
-        moved, slopes, gradient = at(shift)
-        for _ in range(_MOST_STEPS):
-            # of rows of sum zero, as a common constant changes nothing
-            hessian = -(weights[:, None] * moved).T @ moved
-            np.fill_diagonal(hessian, 0.0)
-            np.fill_diagonal(hessian, -hessian.sum(axis=1))
-            # rare classes count as much as others, but for those that no constant moves
-            roots = np.sqrt(np.diag(hessian))
-            roots[roots < _SMALLEST_ROOT] = np.inf
-            scaled = hessian / roots / roots[:, None]
-            step = np.linalg.lstsq(scaled, gradient / roots, rcond=1e-12)[0] / roots
-            step *= _LONGEST / max(_LONGEST, np.abs(step).max())
-            found = at(shift - step)
-            # half the way where that is too far: the objective grows there as it fell before
-            while -found[2] @ step > 0.5 * (gradient @ step) and np.abs(step).max() > _NEAR:
-                step = 0.5 * step
-                found = at(shift - step)
-            if np.abs(step).max() <= _NEAR and np.abs(found[2]).max() >= np.abs(gradient).max():
-                # rounding is all that is left
-                break
-            shift, (moved, slopes, gradient) = shift - step, found
-        return shift - shift.mean(), slopes
-
-    def _balanced(self, slopes, y, weights):
-        """A mixture of slopes with those of probabilities equal in all rows, of weighted sum zero.
+    def balance_parts(self, parts: Reductions) -> None:
+        """Make the sums of the slopes of all parts of the rows zero.
 
         No constant moves probabilities of zero: of saturated rows the sums stay what they were.
-        With a share t of the others, these have to be the frequencies less (1 - t) / t times the
-        sums; t is the least with which none of them is negative.
+        Mixed with a share t of equal probabilities, these have to be the frequencies less
+        (1 - t) / t times the sums; t is the least with which none of them is negative.
         """
-        weights = weights / weights.sum()
-        sums, frequencies = weights @ slopes, weights @ (y > 0)
-        rounding = len(y) * np.finfo(float).eps * (weights @ np.abs(slopes)).sum()
-        if sums.max() <= rounding:
-            return slopes
+        frequencies = parts.total("frequencies")
+        # a class that no row has: only probabilities of zero are of weighted sum zero
+        parts.tell("keep", frequencies > 0)
+        parts.tell("move", _best_shift(parts, len(frequencies)))
+        total, sums, frequencies, size, n_rows = parts.total("sums")
+        sums, frequencies = sums / total, frequencies / total
+        if sums.max() <= n_rows * np.finfo(float).eps * size / total:
+            return
         above = sums > 0
         totals = sums[above] + frequencies[above]
         # both with all their digits, of which their sum has too few
         share, rest = (sums[above] / totals).max(), (frequencies[above] / totals).min()
-        shares = (share * frequencies - rest * sums).clip(0.0)
-        return rest * slopes + self._closed(np.broadcast_to(shares, y.shape), y)
+        parts.tell("mix", rest, (share * frequencies - rest * sums).clip(0.0))
 
-    @staticmethod
-    def _normalised(q, y):
+    def constant(self, y: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The best constant, of mean zero, and the slopes there."""
+        slopes = SoftmaxSlopes(np.full(y.shape, 1.0 / y.shape[1]), y, weights)
+        slopes.keep(np.ones(y.shape[1], dtype=bool))
+        shift = _best_shift(Whole(slopes), y.shape[1])
+        slopes.move(shift)
+        return shift - shift.mean(), slopes.values
+
+
+class SoftmaxSlopes:
+    """Slopes of some rows as probabilities, which are balanced with those of all others.
+
+    Differences of what is all but equal are not taken: sums of slopes are as exact, relative to
+    them, where probabilities are saturated.
+
+    Parameters
+    ----------
+    q : ndarray of shape (n, n_outputs)
+        Not negative; probabilities up to a factor for every row.
+    y : ndarray of shape (n, n_outputs)
+    weights : ndarray of shape (n,)
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, n_outputs)
+        The slopes.
+    """
+
+    def __init__(self, q, y, weights):
+        self.q, self.own, self.weights = q, y > 0, weights
+        self.values = self._closed(self._normalised(q))
+
+    def frequencies(self):
+        """Weights of the classes."""
+        return self.weights @ self.own
+
+    def keep(self, present):
+        """Give the other classes a probability of zero."""
+        with np.errstate(divide="ignore"):
+            self.logs = np.log(self._normalised(np.where(present, self.q, 0.0)))
+
+    def sums_at(self, shift):
+        """Weighted sums of the slopes of predictions moved by a constant, and their derivatives.
+
+        Those off the diagonal, with the other sign.
+        """
+        moved = softmax(self.logs + shift, axis=1)
+        products = (self.weights[:, None] * moved).T @ moved
+        return self.weights @ self._closed(moved), products
+
+    def move(self, shift):
+        """Move the predictions by a constant."""
+        self.values = self._closed(softmax(self.logs + shift, axis=1))
+
+    def sums(self):
+        """Of the weights, the slopes, the classes, the sizes of the slopes; and number of rows."""
+        sizes = self.weights @ np.abs(self.values)
+        return (
+            self.weights.sum(), self.weights @ self.values, self.frequencies(), sizes.sum(),
+            len(self.weights),
+        )  # fmt: skip
+
+    def mix(self, rest, shares):
+        """Take that share of the slopes, and the others of equal probabilities in all rows."""
+        others = self._closed(np.broadcast_to(shares, self.own.shape))
+        self.values = rest * self.values + others
+
+    def _normalised(self, q):
         """Rows of sum one; where all are zero, all of the class."""
         totals = q.sum(axis=1, keepdims=True)
-        return np.where(totals > 0, q / np.where(totals > 0, totals, 1.0), y > 0)
+        return np.where(totals > 0, q / np.where(totals > 0, totals, 1.0), self.own)
 
-    @staticmethod
-    def _closed(q, y):
+    def _closed(self, q):
         """Slopes of probabilities; that of the class is minus the sum of the others."""
-        slopes = np.where(y > 0, 0.0, q)
-        return np.where(y > 0, -slopes.sum(axis=1, keepdims=True), slopes)
+        slopes = np.where(self.own, 0.0, q)
+        return np.where(self.own, -slopes.sum(axis=1, keepdims=True), slopes)
+
+
+def _best_shift(parts, n_outputs):
+    """Newton's method for the constant that fits probabilities to the frequencies best."""
+    shift = np.zeros(n_outputs)
+    gradient, products = parts.total("sums_at", shift)
+    for _ in range(_MOST_STEPS):
+        # of rows of sum zero, as a common constant changes nothing
+        hessian = -products
+        np.fill_diagonal(hessian, 0.0)
+        np.fill_diagonal(hessian, -hessian.sum(axis=1))
+        # rare classes count as much as others, but for those that no constant moves
+        roots = np.sqrt(np.diag(hessian))
+        roots[roots < _SMALLEST_ROOT] = np.inf
+        scaled = hessian / roots / roots[:, None]
+        step = np.linalg.lstsq(scaled, gradient / roots, rcond=1e-12)[0] / roots
+        step *= _LONGEST / max(_LONGEST, np.abs(step).max())
+        found = parts.total("sums_at", shift - step)
+        # half the way where that is too far: the objective grows there as it fell before
+        while -found[0] @ step > 0.5 * (gradient @ step) and np.abs(step).max() > _NEAR:
+            step = 0.5 * step
+            found = parts.total("sums_at", shift - step)
+        if np.abs(step).max() <= _NEAR and np.abs(found[0]).max() >= np.abs(gradient).max():
+            # rounding is all that is left
+            break
+        shift, (gradient, products) = shift - step, found
+    return shift
 
 
 VectorLoss = SumOverOutputs | MultinomialLogLoss

@@ -6,7 +6,8 @@ from concurrent.futures import CancelledError
 
 import numpy as np
 
-from ..program.shard import ADMMShard, Reductions, ShardsLostError
+from ..core.parallel import Reductions
+from ..program.shard import ADMMShard, ShardsLostError
 
 # how often workers may be lost in a fit, and seconds after which an answer is asked about
 _MOST_LOSSES, _PATIENCE = 20, 10.0

@@ -19,7 +19,7 @@ state there is. The output bias is one more coordinate of the rows, of value one
 
 import numpy as np
 
-from ..core.parallel import ALONE, add_up
+from ..core.parallel import ALONE, Reductions
 from ..core.rows import portions, weighted_sum
 
 # bytes of the temporaries of a part of the rows
@@ -425,14 +425,6 @@ class ADMMShard(Shard):
 
 class ShardsLostError(RuntimeError):
     """Some shards have lost their state, and have been made anew."""
-
-
-class Reductions:
-    """Sums over shards; a subclass has `map`."""
-
-    def total(self, method, *arguments):
-        """The sum over the shards of what a method returns; of a tuple, the tuple of sums."""
-        return add_up(self.map(method, *arguments))
 
 
 class Shards(Reductions):

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.parallel import one_blas_pool
+from ..program.neuron_shard import smooth_loss
 from ..program.relaxation import Relaxation, lines
 from ..program.units import Solution
 from ..solvers.base import Record, Result, check_options, generator
-from ..solvers.descent import balanced, constant_network, minimise, smooth_loss
+from ..solvers.descent import balanced, constant_network, minimise
 
 # hidden and output weights at the start, in normalised units
 _INITIAL_SIZE = 0.3

@@ -36,12 +36,13 @@ import numpy as np
 from .._typing import OnCheck
 from ..bounds.dual import Certified, admissible_slopes, dual_value, resolution, tighter
 from ..core.parallel import one_blas_pool
+from ..program.neuron_shard import smooth_loss
 from ..program.pattern_program import PatternProgram
 from ..program.perturbation import Perturbation
 from ..program.relaxation import Relaxation, lines
 from ..program.units import Solution
 from ..solvers.base import Record, Result, check_options
-from ..solvers.descent import constant_network, minimise, smooth_loss
+from ..solvers.descent import constant_network, minimise
 
 # widths of what is rounded off, and iterations of L-BFGS with each
 _FIRST_WIDTH, _SHRINK, _LAST_WIDTH, _ITERATIONS = 0.1, 0.3, 1e-6, 200

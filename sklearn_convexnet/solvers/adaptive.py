@@ -22,6 +22,7 @@ from ..bounds.dual import certify, relative_gap
 from ..bounds.search import search_dual
 from ..core.parallel import Workers, one_blas_pool
 from ..core.rows import check_dense, fits_dense
+from ..program.neuron_shard import NeuronRows
 from ..program.patterns import activation_patterns, few_gates, strict_gates
 from ..program.units import Solution
 from .base import Record, Result, check_options, generator
@@ -78,8 +79,9 @@ def solve_adaptive(
     rng = generator(random_state)
     record = Record(program.problem.natural_units.objective, on_check)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
-        how = program, tol, max_iter, rng, record, workers
-        search = SharedSearch(*how) if program.problem.is_shared else _PatternSearch(*how)
+        rows = NeuronRows(program.problem.normalised, workers)
+        make = SharedSearch if program.problem.is_shared else _PatternSearch
+        search = make(program, rows, tol, max_iter, rng, record)
         search.start(warm_start)
         search.rounds()
         if program.problem.is_shared:

@@ -19,8 +19,7 @@ replaced by its Moreau envelope.
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from ..core.parallel import ALONE
-from ..core.rows import block_size, blocks, multiply, stretches, weighted_sum, with_constant
+from ..program.neuron_shard import smooth_loss
 
 # neurons weaker than this share of the strongest are dropped
 _NEGLIGIBLE = 1e-4
@@ -46,16 +45,14 @@ class Descent:
 
     Parameters
     ----------
-    problem : TrainingProblem
-        In normalised units.
+    rows : NeuronRows
+        Of a problem in normalised units.
     directions : ndarray of shape (d, m)
         Hidden weights.
     outputs : ndarray of shape (m,) or (m, n_outputs)
         Output weights.
     bias : float or ndarray of shape (n_outputs,)
         Output biases.
-    workers : Workers, default=ALONE
-        For the rows.
 
     Attributes
     ----------
@@ -65,9 +62,8 @@ class Descent:
         Iterations so far.
     """
 
-    def __init__(self, problem, directions, outputs, bias, workers=ALONE):
-        self.problem = problem
-        self.workers = workers
+    def __init__(self, rows, directions, outputs, bias):
+        self.rows = rows
         self.directions, self.outputs, self.bias = directions, outputs, bias
         self.n_iter = 0
         self.loss_width = 0.0
@@ -81,7 +77,7 @@ class Descent:
         self.loss_width = width if loss_width is None else loss_width
         widths = width, self.loss_width
         parts = self.directions, self.outputs, np.asarray(self.bias)
-        objective = SmoothObjective(self.problem, widths, parts, dtype, self.workers)
+        objective = SmoothObjective(self.rows, widths, parts, dtype)
         start = np.concatenate([part.ravel() for part in parts])
         found = minimise(objective, start, max_iter)
         self.n_iter += int(found.nit)
@@ -96,40 +92,34 @@ class Descent:
         self.outputs = np.concatenate([self.outputs, size * outputs])
 
     @property
+    def network(self):
+        """Directions, output weights and bias."""
+        return self.directions, self.outputs, self.bias
+
+    @property
     def predictions(self):
         """Outputs of the network, with real ReLUs."""
-        parts = self._by_block(lambda part, z: np.maximum(z, 0.0) @ self.outputs)
-        return np.concatenate(parts) + self.bias
+        return np.concatenate(self.rows.map("predictions", *self.network))
 
     @property
     def slopes(self):
         """Slopes of the loss, or of the envelope of one with kinks."""
-        return smooth_loss(self.problem.loss, self.predictions, self.problem.y, self.loss_width)[1]
+        problem = self.rows.problem
+        return smooth_loss(problem.loss, self.predictions, problem.y, self.loss_width)[1]
 
     @property
     def objective(self):
         """Training objective, with real ReLUs."""
-        problem = self.problem
         penalty = 0.5 * (np.sum(self.directions**2) + np.sum(self.outputs**2))
-        losses = problem.loss.value(self.predictions, problem.y)
-        return float(problem.weights @ losses + problem.alpha * penalty)
+        losses = self.rows.total("mean_loss", *self.network)
+        return float(losses + self.rows.problem.alpha * penalty)
 
     @property
     def typical_activation(self):
         """Root mean square of the pre-activations; 1 where they vanish next to the rows."""
-        weights = self.problem.weights
-        squares = sum(self._by_block(lambda part, z: weights[part] @ z**2))
+        squares = self.rows.total("activation_squares", self.directions)
         size = float(np.sqrt(squares.mean())) if squares.size else 0.0
         return size if size > 1e-100 else 1.0
-
-    def _by_block(self, call):
-        """What `call` returns for the pre-activations of every block of rows."""
-        rows = self.problem.rows
-
-        def of_stretch(stretch):
-            return [call(part, block @ self.directions) for part, block in blocks(rows, stretch)]
-
-        return sum(self.workers.map(of_stretch, stretches(rows)), [])
 
 
 def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
@@ -176,16 +166,23 @@ def balanced(directions, outputs, *, negligible=_NEGLIGIBLE):
 
 
 class SmoothObjective:
-    """Value and gradient of the smoothed objective, in blocks of rows that stay in the cache."""
+    """Value and gradient of the smoothed objective.
 
-    def __init__(self, problem, widths, parts, dtype=np.float64, workers=ALONE):
-        self.problem, self.workers = problem, workers
-        self.width, self.loss_width = widths
+    Parameters
+    ----------
+    rows : NeuronRows
+    widths : (float, float)
+        Of the kinks of ReLU and loss.
+    parts : tuple of ndarray
+        Directions, output weights and biases; their shapes count.
+    dtype : dtype, default=numpy.float64
+        Of the activations.
+    """
+
+    def __init__(self, rows, widths, parts, dtype=np.float64):
+        self.rows, self.widths, self.dtype = rows, widths, dtype
         self.shapes = [part.shape for part in parts]
         self.ends = np.cumsum([part.size for part in parts])[:-1]
-        # a column for the half in the slope (z + width) / (2 width)
-        self.rows = with_constant(problem.rows, dtype=dtype)
-        self.stretches = stretches(self.rows)
 
     def parts(self, point):
         """Directions, output weights and biases of a point."""
@@ -193,16 +190,12 @@ class SmoothObjective:
         return [part.reshape(shape) for part, shape in parts]
 
     def __call__(self, point):
-        problem, width = self.problem, self.width
-        directions, outputs, bias = self.parts(point)
-        scaled = np.concatenate([directions / (2.0 * width), np.full_like(directions[:1], 0.5)])
-        scaled = scaled.astype(self.rows.dtype)
-        heights = (width * outputs).astype(self.rows.dtype)
-
-        def of_stretch(stretch):
-            return self._of_stretch(stretch, scaled, heights, bias)
-
-        loss, by_direction, by_output, by_bias = self.workers.total(of_stretch, self.stretches)
+        problem, (width, _) = self.rows.problem, self.widths
+        parts = self.parts(point)
+        outputs = parts[1]
+        loss, by_direction, by_output, by_bias = self.rows.total(
+            "smooth_sums", self.widths, self.dtype, *parts
+        )
         penalised = point[: self.ends[-1]]
         value = 0.5 * problem.alpha * (penalised @ penalised) + loss
         gradient = problem.alpha * point
@@ -212,45 +205,3 @@ class SmoothObjective:
         of_outputs += width * by_output
         of_bias[...] = by_bias if problem.fit_intercept else 0.0
         return value, gradient
-
-    def _of_stretch(self, stretch, scaled, heights, bias):
-        """Loss and its sums: of slopes with the rows, with the activations, and alone."""
-        problem, (d, m) = self.problem, scaled.shape
-        dtype = self.rows.dtype
-        size = min(block_size(self.rows), stretch.stop - stretch.start)
-        buffers = np.empty((2, size, m), dtype)
-        ends = np.array([0.0, 1.0], dtype)
-        loss, by_direction, by_output = 0.0, np.zeros((d - 1, m)), np.zeros(heights.shape)
-        by_bias = np.zeros(heights.shape[1:])
-        for part, rows in blocks(self.rows, stretch):
-            weights = problem.weights[part]
-            hidden, slope = buffers[:, : len(weights)]
-            multiply(rows, scaled, hidden)
-            np.clip(hidden, *ends, out=slope)
-            # the smoothed ReLU in units of the width: slope (2 hidden - slope)
-            np.add(hidden, hidden, out=hidden)
-            np.subtract(hidden, slope, out=hidden)
-            np.multiply(hidden, slope, out=hidden)
-            f = hidden @ heights + bias
-            losses, slopes = smooth_loss(problem.loss, f, problem.y[part], self.loss_width)
-            pull = (weights * slopes.T).T
-            loss += weights @ losses
-            by_bias += pull.sum(axis=0)
-            pull = pull.astype(dtype)
-            by_output += (pull.T @ hidden).T
-            if pull.ndim == 1:
-                by_direction += weighted_sum(rows[:, :-1], pull, slope)
-            else:
-                slope *= pull @ heights.T
-                by_direction += rows[:, :-1].T @ slope
-        return loss, by_direction, by_output, by_bias
-
-
-def smooth_loss(loss, f, y, width):
-    """Values and slopes of a loss, or of the Moreau envelope of one with kinks."""
-    if np.isfinite(loss.curvature):
-        return loss.value_and_derivative(f, y)
-    near = loss.prox(f, y, width)
-    slopes = (f - near) / width
-    squares = (slopes**2).reshape(len(f), -1).sum(axis=1)
-    return loss.value(near, y) + 0.5 * width * squares, slopes

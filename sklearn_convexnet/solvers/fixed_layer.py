@@ -16,12 +16,18 @@ Several outputs share the layer: with :math:`a_i \in \mathbb{R}^K` the penalty i
 
 import numpy as np
 
-from ..bounds.dual import Certified, admissible_slopes, dual_value, resolution, tighter
-from ..core.parallel import ALONE
-from ..core.rows import stretches, times
+from ..bounds.dual import (
+    Certified,
+    admissible_slopes,
+    dual_value,
+    dual_value_of_rows,
+    resolution,
+    tighter,
+)
+from ..core.rows import times
 from ..program.units import Solution
 from .base import BaseSolver
-from .descent import constant_network, minimise, smooth_loss
+from .descent import constant_network, minimise
 from .interior import GatedBlocks, InteriorPoint
 
 # shares of the largest output weight below which others are left out, the largest first, if that
@@ -95,14 +101,14 @@ def _solve_scp(program, tol, max_iter, workers):
 
 
 def solve_shared_layer(
-    problem, directions, *, tol, max_iter, record, start=None, bias=None, width=None, workers=ALONE
+    rows, directions, *, tol, max_iter, record, start=None, bias=None, width=None
 ):
     """Solve the sampled convex program of several outputs over directions.
 
     Parameters
     ----------
-    problem : TrainingProblem
-        In normalised units.
+    rows : NeuronRows
+        Of a problem in normalised units.
     directions : ndarray of shape (d, n_directions)
         Of norm one.
     tol : float
@@ -115,58 +121,62 @@ def solve_shared_layer(
     bias : ndarray of shape (n_outputs,), default=None
     width : float, default=None
         Smoothing of the kinks of the loss that the tolerance allows; by default ever less.
-    workers : Workers, default=ALONE
-        For the rows.
 
     Returns
     -------
     outputs : ndarray of shape (n_directions, n_outputs)
         Output weights.
     certified : Certified
-        Bounds of this program, with the biases and the slopes.
+        Bounds of this program, with the biases, and the slopes where rows are in this process.
+    at : tuple
+        Output weights, biases and smoothing at whose slopes the lower bound is.
     n_iter : int
     """
-    features = np.maximum(times(problem.rows, directions), 0.0)
-    layer, n_iter, best = _SharedLayer(problem, features, start, bias, workers), 0, None
+    problem = rows.problem
+    rows.tell("set_layer", directions)
+    if start is None:
+        start = np.zeros((0, problem.y.shape[1]))
+        bias, _ = constant_network(
+            problem.y, problem.weights, problem.loss, fit_intercept=problem.fit_intercept
+        )
+    layer, n_iter, best = _SharedLayer(rows, directions, start, bias), 0, None
     smooth = width is not None or np.isfinite(problem.loss.curvature)
     widths = [width or 0.0] if smooth else _WIDTH * 0.1 ** np.arange(1, 8)
-    for layer.width in widths:
-        for progress in _PROGRESS if smooth else _PROGRESS[:3]:
-            left = max_iter - n_iter
-            if left <= 0:
-                break
-            found = minimise(layer, layer.point, left, progress=progress)
-            n_iter += int(found.nit)
-            layer.point = found.x
-            outputs, bounds = layer.certify()
-            if best is None or bounds.upper_bound <= best[1].upper_bound:
-                best = outputs, tighter(best[1], bounds) if best else bounds
-            else:
-                best = best[0], tighter(best[1], bounds)
-            stop = record("descent", n_iter, best[1])
-            if stop or best[1].gap <= tol:
-                return *best, n_iter
-    return *best, n_iter
+    stages = [
+        (width, progress) for width in widths for progress in _PROGRESS[: None if smooth else 3]
+    ]
+    for layer.width, progress in stages:
+        left = max_iter - n_iter
+        if left <= 0:
+            break
+        found = minimise(layer, layer.point, left, progress=progress)
+        n_iter += int(found.nit)
+        layer.point = found.x
+        outputs, bounds, here = layer.certify()
+        if best is None:
+            best, at = (outputs, bounds), here
+        else:
+            at = here if bounds.lower_bound >= best[1].lower_bound else at
+            kept = outputs if bounds.upper_bound <= best[1].upper_bound else best[0]
+            best = kept, tighter(best[1], bounds)
+        stop = record("descent", n_iter, best[1])
+        if stop or best[1].gap <= tol:
+            break
+    rows.tell("set_layer", directions[:, :0])
+    return *best, at, n_iter
 
 
 class _SharedLayer:
     """The objective of the group lasso in (s, b, c), smoothed where the loss has kinks."""
 
-    def __init__(self, problem, features, start, bias, workers):
-        self.problem, self.features, self.workers = problem, features, workers
+    def __init__(self, rows, directions, start, bias):
+        self.rows, self.directions = rows, directions
         self.width = 0.0
-        N, n_outputs = features.shape[1], problem.y.shape[1]
-        if start is None:
-            start = np.zeros((0, n_outputs))
-            bias, slopes = constant_network(
-                problem.y, problem.weights, problem.loss, fit_intercept=problem.fit_intercept
-            )
-        else:
-            f = features[:, : len(start)] @ start + bias
-            slopes = problem.loss.derivative(f, problem.y)
+        N, n_outputs = directions.shape[1], start.shape[1]
         sizes = np.sqrt(np.linalg.norm(start, axis=1))
         # the others begin in the direction of what they would gain
-        gains = -features[:, len(start) :].T @ problem.multipliers(slopes)
+        known = np.concatenate([start, np.zeros((N - len(start), n_outputs))])
+        gains = -rows.total("layer_sums", known, bias, 0.0)[1][len(start) :]
         gains /= np.maximum(np.linalg.norm(gains, axis=1, keepdims=True), 1e-300)
         small = _START * (np.median(sizes) if sizes.size else 1.0)
         s = np.concatenate([sizes, np.full(len(gains), small)])
@@ -180,17 +190,9 @@ class _SharedLayer:
         return s, b.reshape(len(s), len(c)), c
 
     def __call__(self, point):
-        problem, (s, b, c) = self.problem, self.parts(point)
+        problem, (s, b, c) = self.rows.problem, self.parts(point)
         outputs = s[:, None] * b
-
-        def of_stretch(part):
-            features = self.features[part]
-            f = features @ outputs + c
-            losses, slopes = smooth_loss(problem.loss, f, problem.y[part], self.width)
-            pull = problem.weights[part, None] * slopes
-            return problem.weights[part] @ losses, features.T @ pull, pull.sum(axis=0)
-
-        loss, pull, by_bias = self.workers.total(of_stretch, stretches(self.features))
+        loss, pull, by_bias = self.rows.total("layer_sums", outputs, c, self.width)
         penalised = point[: self.ends[1]]
         gradient = problem.alpha * point
         of_s, of_b, of_c = self.parts(gradient)
@@ -200,21 +202,22 @@ class _SharedLayer:
         return loss + 0.5 * problem.alpha * (penalised @ penalised), gradient
 
     def certify(self):
-        """Output weights, those that hardly count left out, and bounds of the program."""
-        problem, (s, b, c) = self.problem, self.parts(self.point)
+        """Output weights, those that hardly count left out, bounds, and where the slopes are."""
+        rows, (s, b, c) = self.rows, self.parts(self.point)
         outputs = s[:, None] * b
-        slopes = smooth_loss(problem.loss, self.features @ outputs + c, problem.y, self.width)[1]
-        slopes = admissible_slopes(problem, slopes)
-        pull = self.features.T @ (problem.weights[:, None] * slopes)
-        lower = dual_value(problem, slopes, np.linalg.norm(pull, axis=1).max(initial=0.0))
+        rows.set_slopes(self.directions, outputs, c, self.width)
+        gains = np.linalg.norm(rows.total("layer_gains"), axis=1)
+        lower = dual_value_of_rows(rows, gains.max(initial=0.0))
         sizes = np.linalg.norm(outputs, axis=1)
         upper = np.inf
         # at first none is left
         for threshold in (1.0, *_THRESHOLDS):
             kept = np.where(sizes > threshold * sizes.max(initial=0.0), sizes, 0.0)
             trial = np.where(kept[:, None] > 0, outputs, 0.0)
-            losses = problem.loss.value(self.features @ trial + c, problem.y)
-            value = float(problem.weights @ losses + problem.alpha * kept.sum())
+            value = float(rows.total("layer_loss", trial, c) + rows.problem.alpha * kept.sum())
             if value < upper * (1.0 - _WORTH):
                 best, upper = trial, value
-        return best, Certified(Solution(None, None, c, slopes), upper, lower, resolution(problem))
+        point = Solution(None, None, c, rows.slopes)
+        # what rounding makes of an objective that is zero
+        least = 1e-30 * rows.total("layer_loss", 0.0 * outputs, 0.0 * c)
+        return best, Certified(point, upper, lower, least), (outputs, c, self.width)

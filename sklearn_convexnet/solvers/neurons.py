@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bounds.dual import admissible_slopes
-from ..bounds.pricing import distinct, price
+from ..bounds.pricing import distinct, price_rows
 from ..core.rows import root_mean_square
 from ..program.patterns import draw_gates
 from .descent import Descent, constant_network
@@ -24,6 +23,8 @@ _ROUND = (0.02, 60)
 SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
 # smoothing at which single precision, where it resolves the rows, is still exact enough
 _SINGLE_DOWN_TO = 0.003
+# how far the bias of a class without rows is, at the start, from that of one with a single row
+_BEYOND = 10.0
 # share of the objective that a round must gain to be followed by another, per row that it costs
 _WORTH_PER_ROW = 1e-6
 # random directions to climb from, and new neurons of each sign, in a round: at least so many, or
@@ -48,12 +49,14 @@ class NeuronSearch:
     ----------
     program : PatternProgram
         Its gates are the neurons to start from.
+    rows : NeuronRows
+        Of the normalised problem; those of the program are a sample of them where they are
+        elsewhere.
     tol : float
         Relative gap to reach.
     max_iter : int
     rng : RandomState
     record : Record
-    workers : Workers
 
     Attributes
     ----------
@@ -69,16 +72,20 @@ class NeuronSearch:
     worth = 1e-4, 1e-3
     loss_width = None
 
-    def __init__(self, program, tol, max_iter, rng, record, workers):
-        self.program, self.problem = program, program.problem.normalised
+    def __init__(self, program, rows, tol, max_iter, rng, record):
+        self.program, self.rows, self.problem = program, rows, rows.problem
         self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
-        self.best, self.workers = None, workers
+        self.best = None
         n = self.problem
         # line searches on the steep envelope of a kink notice the rounding of single precision
         smooth = np.isfinite(n.loss.curvature)
         self.precision = self.problem.design.precision if smooth else np.float64
         self.bias, _ = constant_network(n.y, n.weights, n.loss, fit_intercept=n.fit_intercept)
-        self.constant = float(n.weights @ n.loss.value(np.full_like(n.y, self.bias), n.y))
+        if n.loss.target == "sign" and rows.n_rows > n.n_samples:
+            # a class that the sample lacks may have a row elsewhere, and has to be found from here
+            most = np.log(rows.n_rows) + _BEYOND
+            self.bias = np.clip(self.bias, -most, most)
+        self.constant = self._constant_network(self.bias).objective
 
     @property
     def n_iter(self):
@@ -94,7 +101,7 @@ class NeuronSearch:
         """Descend from the program's gates, or from a network that is near already."""
         if warm_start is not None:
             neurons = self.problem.neurons(warm_start.network)
-            self.descent = Descent(self.problem, *neurons, self.workers)
+            self.descent = Descent(self.rows, *neurons)
             self.scale = self.descent.typical_activation
             self.descend(*_ROUND)
             return
@@ -105,7 +112,7 @@ class NeuronSearch:
         spread = root_mean_square(n.y - self.bias, n.weights) if n.loss.target == "real" else 1.0
         size = _INITIAL_SIZE * np.sqrt(spread) if spread > 0 else _INITIAL_SIZE
         neurons = size * gates / norms, size * outputs, self.bias
-        self.descent = Descent(n, *neurons, self.workers)
+        self.descent = Descent(self.rows, *neurons)
         self.scale = self.descent.typical_activation
         for stage in _DESCENT:
             if self.best is None or self.left > 0:
@@ -114,12 +121,10 @@ class NeuronSearch:
     def rounds(self):
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
         problem = self.problem
-        worth = np.clip(_WORTH_PER_ROW * problem.n_samples, *self.worth)
+        worth = np.clip(_WORTH_PER_ROW * self.rows.n_rows, *self.worth)
         for _ in range(MOST_ROUNDS):
-            slopes = admissible_slopes(problem, self.descent.slopes)
-            priced = price(
-                problem, slopes, self._starts(), dtype=self.precision, workers=self.workers
-            )
+            self.rows.set_slopes(*self.descent.network, self.descent.loss_width)
+            priced = price_rows(self.rows, self._starts(), problem.is_shared, dtype=self.precision)
             above = problem.alpha + 0.1 * (priced.largest - problem.alpha)
             most = max(_JOINING, int(_GROWTH * len(self.descent.outputs)))
             joining = distinct(problem, priced, above=above, most=most)
@@ -140,6 +145,11 @@ class NeuronSearch:
         if self.best is None or descent.objective <= self.best.objective:
             self.best = copy.copy(descent)
         self.record("descent", descent.n_iter, Bounds(self.best.objective))
+
+    def _constant_network(self, bias):
+        """One without neurons."""
+        d, n_outputs = self.problem.rows.shape[1], self.problem.y.shape[1:]
+        return Descent(self.rows, np.zeros((d, 0)), np.zeros((0, *n_outputs)), bias)
 
     def _starts(self):
         """Random directions, and those of the neurons."""

@@ -12,11 +12,11 @@ import copy
 import numpy as np
 
 from ..bounds.dual import relative_gap
-from ..bounds.search import search_dual
+from ..bounds.search import search_rows
 from ..program.patterns import activation_patterns, strict_gates
 from ..program.units import Solution
 from .base import Result
-from .descent import Descent, amplitudes, balanced
+from .descent import amplitudes, balanced
 from .fixed_layer import solve_shared_layer
 from .neurons import SHARPENING, STARTS, Bounds, NeuronSearch, pattern_keys
 
@@ -34,7 +34,14 @@ _AFFORDABLE = 5e9
 
 
 class SharedSearch(NeuronSearch):
-    """The neurons of several outputs."""
+    """The neurons of several outputs.
+
+    Attributes
+    ----------
+    dual_at : tuple
+        Directions, output weights, bias and smoothing of the loss at whose slopes the best lower
+        bound is.
+    """
 
     # rounds of fixed layers follow, which gain more
     worth = 2e-3, 1e-2
@@ -43,7 +50,7 @@ class SharedSearch(NeuronSearch):
         # multiplications of the rounds of fixed layers and of the descents between them
         self.blur, self.spent = _BLUR, 0.0
         # the best bound of a search, in normalised units
-        self.lower = 0.0
+        self.lower, self.dual_at = 0.0, None
         super().__init__(*arguments)
 
     @property
@@ -71,14 +78,15 @@ class SharedSearch(NeuronSearch):
             Over the patterns of the neurons; that of the start where there are none.
         result : Result
         """
-        problem = self.problem
-        if self.best.objective >= self.constant:
-            d, n_outputs = problem.rows.shape[1], problem.y.shape[1]
-            nothing = np.zeros((d, 0)), np.zeros((0, n_outputs)), self.bias
-            self.best = Descent(problem, *nothing, self.workers)
+        # of a sample the best bias need not be that of all rows, which the descent has found
+        constants = [self._constant_network(bias) for bias in (self.bias, self.best.bias)]
+        constant = min(constants, key=lambda one: one.objective)
+        # what a descent leaves of neurons that gain nothing may gain in rounding
+        if self.best.objective >= constant.objective * (1.0 - 1e-9):
+            self.best = constant
             self.best.loss_width = self.descent.loss_width
         self._merge()
-        dual = self._price_best(self.best.slopes)
+        dual = self._price(*self.best.network, self.best.loss_width)
         for stage in SHARPENING:
             if self._gap(dual) <= self.tol or self.left <= 0:
                 break
@@ -89,10 +97,12 @@ class SharedSearch(NeuronSearch):
             before = self.n_iter
             self.descend(*stage)
             # a product with the rows and one with the output weights, for every neuron
-            products = problem.n_samples * (problem.rows.shape[1] + problem.y.shape[1])
+            width = self.problem.rows.shape[1] + self.problem.y.shape[1]
+            products = self.rows.n_rows * width
             self.spent += float(self.n_iter - before) * products * len(self.descent.outputs)
             self._merge()
-            dual = max(dual, self._price_best(self.best.slopes), key=lambda one: one.lower_bound)
+            found = self._price(*self.best.network, self.best.loss_width)
+            dual = max(dual, found, key=lambda one: one.lower_bound)
         return self._result(dual)
 
     def _merge(self):
@@ -113,18 +123,15 @@ class SharedSearch(NeuronSearch):
         lower = dual.lower_bound / self.problem.units.objective
         return relative_gap(self.best.objective, min(lower, self.best.objective))
 
-    def _price_best(self, slopes):
-        """Search what slopes leave to be gained, from the neurons of the best network."""
+    def _price(self, *network_and_width):
+        """Search what the slopes at a network leave to be gained, from the best neurons."""
         problem, best = self.problem, self.best
-        dual = search_dual(
-            problem.user,
-            problem.units.slope * slopes,
-            self.rng,
-            problem.design.directions(best.directions),
-            n_starts=STARTS,
-            workers=self.workers,
-        )
-        self.lower = max(self.lower, dual.lower_bound / problem.units.objective)
+        self.rows.set_slopes(*network_and_width)
+        gates = problem.design.directions(best.directions)
+        dual = search_rows(self.rows, self.rng, gates, n_starts=STARTS)
+        lower = dual.lower_bound / problem.units.objective
+        if self.dual_at is None or lower > self.lower:
+            self.lower, self.dual_at = lower, network_and_width
         lower = min(self.lower, best.objective)
         bounds = Bounds(best.objective, lower, relative_gap(best.objective, lower))
         self.record("search", self.n_iter, bounds)
@@ -132,11 +139,11 @@ class SharedSearch(NeuronSearch):
 
     def _fixed_layer(self, dual):
         """Solve for the output weights of the best network and of the neurons it lacks."""
-        problem, best = self.problem, self.best
+        best = self.best
         sizes = amplitudes(best.outputs)
         directions = np.concatenate([best.directions / sizes, dual.joining.directions], axis=1)
-        outputs, certified, n_iter = solve_shared_layer(
-            problem,
+        outputs, certified, at, n_iter = solve_shared_layer(
+            self.rows,
             directions,
             tol=_MASTER * self.tol,
             max_iter=min(_MASTER_STEPS, self.left),
@@ -144,22 +151,23 @@ class SharedSearch(NeuronSearch):
             start=best.outputs * sizes[:, None],
             bias=best.bias,
             width=self.loss_width,
-            workers=self.workers,
         )
         self.descent.directions, self.descent.outputs = balanced(directions, outputs)
         self.descent.bias = certified.solution.bias
         self.descent.n_iter += n_iter
-        self.spent += float(n_iter) * problem.y.size * directions.shape[1]
+        self.spent += float(n_iter) * self.rows.n_rows * outputs.size
         if self.descent.objective <= self.best.objective:
             self.best = copy.copy(self.descent)
-        return self._price_best(certified.solution.slopes)
+        return self._price(directions, *at)
 
     def _result(self, dual):
         problem, best = self.problem, self.best
         network = problem.user_network(best.directions, best.outputs, best.bias)
-        objective = problem.user.network_objective(network)
+        objective = self.rows.objective(network)
         lower = min(dual.lower_bound, objective)
         gap = relative_gap(objective, lower)
+        # rows that are elsewhere keep them
+        slopes = None if dual.slopes is None else problem.units.slope * dual.slopes
         gates, strict = strict_gates(
             problem.user.rows, problem.design.directions(best.directions), self.rng
         )
@@ -177,7 +185,7 @@ class SharedSearch(NeuronSearch):
                 gap, self.tol, "costly" if self.spent > _AFFORDABLE else "max_iter"
             ),
             history=self.record.history,
-            solution=Solution(None, None, network.output_biases, problem.units.slope * dual.slopes),
+            solution=Solution(None, None, network.output_biases, slopes),
         )
 
 

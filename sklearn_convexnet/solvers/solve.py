@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from .._typing import FloatArray, OnCheck, Seed, Solver
 from ..bounds.dual import Certified, admissible_slopes, certify, dual_norms, resolution, tighter
 from ..core.parallel import Workers, one_blas_pool
+from ..program.neuron_shard import NeuronRows
 from ..program.pattern_program import PatternProgram
 from ..program.shard import Shards
 from ..program.units import Solution
@@ -122,8 +123,8 @@ def _solve_shared(program, solver, tol, max_iter, record, workers):
             f"{solver.name!r}."
         )
     problem, directions = program.problem.normalised, program.normalised.directions
-    outputs, best, n_iter = solve_shared_layer(
-        problem, directions, tol=tol, max_iter=max_iter, record=record, workers=workers
+    outputs, best, _, n_iter = solve_shared_layer(
+        NeuronRows(problem, workers), directions, tol=tol, max_iter=max_iter, record=record
     )
     network = problem.user_network(*balanced(directions, outputs), best.solution.bias)
     units = problem.units

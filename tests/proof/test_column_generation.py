@@ -170,7 +170,7 @@ def test_a_start_that_is_better_than_all_rounds_is_kept(monkeypatch):
     every, best, some = problem("squared_error", True)
     dual = search_dual(some.problem, best.solution.slopes, np.random.RandomState(0), some.gates)
     record_bounds(monkeypatch)
-    monkeypatch.setattr(dual_search, "dual_value", lambda *_: 0.0)
+    monkeypatch.setattr(dual_search, "dual_value_of_rows", lambda *_: 0.0)
     assert tightened(some, dual, best.upper_bound, tol=1e-12) is dual
 
 

@@ -12,12 +12,12 @@ from sklearn_convexnet.core.losses import Hinge, Huber, get_loss
 from sklearn_convexnet.core.parallel import Workers
 from sklearn_convexnet.core.rows import _BLOCK
 from sklearn_convexnet.core.vector_losses import MultinomialLogLoss, SumOverOutputs
+from sklearn_convexnet.program.neuron_shard import NeuronRows, smooth_loss
 from sklearn_convexnet.program.problem import TrainingProblem
 from sklearn_convexnet.solvers.descent import (
     Descent,
     SmoothObjective,
     balanced,
-    smooth_loss,
 )
 
 BLOCK = _BLOCK[1]
@@ -25,11 +25,11 @@ KINKED = [name for name in LOSSES if not np.isfinite(get_loss(name).curvature)]
 seeds = st.integers(0, 10**6)
 
 
-def smooth(program, width, m, n_outputs=None):
+def smooth(problem, width, m, n_outputs=None):
     """The smoothed objective of m neurons, of one output or of several."""
     several = () if n_outputs is None else (n_outputs,)
-    parts = np.zeros((program.rows.shape[1], m)), np.zeros((m, *several)), np.zeros(several)
-    return SmoothObjective(program, (width, width), parts)
+    parts = np.zeros((problem.rows.shape[1], m)), np.zeros((m, *several)), np.zeros(several)
+    return SmoothObjective(NeuronRows(problem), (width, width), parts)
 
 
 def smoothed_relu(z, width):
@@ -72,7 +72,7 @@ def flat(directions, outputs, bias):
 
 
 def descent_of(program, m, seed=0):
-    return Descent(program, *draw_point(program, m, seed))
+    return Descent(NeuronRows(program), *draw_point(program, m, seed))
 
 
 # ------------------------------------------------------------------------------ the objective
@@ -127,7 +127,7 @@ def test_threads_do_not_change_a_bit():
     found = []
     for n_threads in (1, 2, 3):
         with Workers(n_threads) as workers:
-            descent = Descent(program, *draw_point(program, 5), workers)
+            descent = Descent(NeuronRows(program, workers), *draw_point(program, 5))
             first = [descent.objective, descent.typical_activation, descent.slopes]
             descent.run(0.1, 5, np.float32)
             found.append([*first, descent.directions, descent.outputs, descent.bias])
@@ -197,7 +197,7 @@ def test_balancing_keeps_the_function(seed, m, size):
     directions, outputs, bias = draw_point(program, m, seed)
     outputs = np.where(np.abs(outputs) < 0.1, 0.1, outputs)
     directions[0] += 5.0  # none so weak as to be dropped
-    descent = Descent(program, size * directions, outputs / size, bias)
+    descent = Descent(NeuronRows(program), size * directions, outputs / size, bias)
     predictions, objective = descent.predictions, descent.objective
     descent.directions, descent.outputs = balanced(descent.directions, descent.outputs)
     np.testing.assert_allclose(descent.predictions, predictions, rtol=1e-11, atol=1e-11)
@@ -214,14 +214,14 @@ def test_weak_neurons_are_dropped_and_others_kept():
     directions /= np.linalg.norm(directions, axis=0)
     outputs = np.array([2.0, 1e-5, -0.3, 0.0, -1e-3])
     directions[:, 2] *= 2.0
-    descent = Descent(program, directions, outputs, bias)
+    descent = Descent(NeuronRows(program), directions, outputs, bias)
     predictions = descent.predictions
     descent.directions, descent.outputs = balanced(descent.directions, descent.outputs)
     np.testing.assert_allclose(descent.outputs, [2**0.5, -(0.6**0.5), -(1e-3**0.5)])
     largest = np.linalg.norm(program.rows, axis=1).max()
     np.testing.assert_allclose(descent.predictions, predictions, rtol=0, atol=1e-5 * largest)
     # nothing is left of neurons that are all zero
-    silent = Descent(program, directions, 0.0 * outputs, bias)
+    silent = Descent(NeuronRows(program), directions, 0.0 * outputs, bias)
     silent.directions, silent.outputs = balanced(silent.directions, silent.outputs)
     assert silent.directions.shape == (3, 0) and silent.outputs.shape == (0,)
     np.testing.assert_allclose(silent.predictions, bias)
@@ -240,7 +240,7 @@ def test_new_neurons_are_small():
     hidden = np.maximum(program.rows[:, :2], 0.0)
     change = size**2 * (hidden[:, 0] - hidden[:, 1])
     np.testing.assert_allclose(descent.predictions, before + change, rtol=1e-12, atol=1e-12)
-    first = Descent(program, np.zeros((3, 0)), np.zeros(0), 0.0)
+    first = Descent(NeuronRows(program), np.zeros((3, 0)), np.zeros(0), 0.0)
     first.add(unit, np.array([1.0, -1.0]))
     np.testing.assert_array_equal(first.outputs, [0.1, -0.1])
 
@@ -294,7 +294,7 @@ def test_a_run_leaves_its_arguments_alone():
     program = draw_program(7)
     point = draw_point(program, 4)
     kept = [np.copy(part) for part in point]
-    descent = Descent(program, *point)
+    descent = Descent(NeuronRows(program), *point)
     descent.run(0.1, 20)
     descent.add(np.eye(4)[:, :1], np.ones(1))
     for part, copy in zip(point, kept, strict=True):
@@ -303,7 +303,7 @@ def test_a_run_leaves_its_arguments_alone():
 
 def test_a_run_without_neurons_finds_the_bias():
     program = draw_program(7, loss="huber").normalised
-    descent = Descent(program, np.zeros((4, 0)), np.zeros(0), 0.0)
+    descent = Descent(NeuronRows(program), np.zeros((4, 0)), np.zeros(0), 0.0)
     descent.run(0.1, 100)
     slopes = program.loss.derivative(np.full(program.n_samples, descent.bias), program.y)
     assert abs(program.weights @ slopes) <= 1e-3
