@@ -1,4 +1,6 @@
-r"""Fits on Dask collections: ADMM on shards of rows that stay on the workers.
+r"""Fits on Dask collections: passes over shards of rows that stay on the workers.
+
+One output is fitted by ADMM, several that share a hidden layer by the search for shared neurons.
 
 Every block of rows is held by an actor, with its part of the state of ADMM. An iteration sends the
 blocks, 2 d P numbers, to every actor and gets as many back; a certificate costs some more passes.
@@ -6,7 +8,8 @@ Patterns are chosen, or drawn, on a sample of the rows.
 
 A worker that is lost takes with it the state of its rows, not the iterates: an actor is made anew,
 on another worker, from its block of the collection, begins at these iterates, and the method
-goes on. ADMM converges from any state, and what is certified is computed anew after a loss.
+goes on. ADMM converges from any state, and what is certified is computed anew after a loss. Of
+shared neurons the rows keep only what they were told, and that is told again.
 """
 
 from .collections import is_dask

@@ -7,11 +7,14 @@ import numpy as np
 from ..bounds.dual import Certified, balance_slopes, less_rounding
 from ..bounds.pricing import bound_of_sums
 from ..core.network import TwoLayerReLU
+from ..core.parallel import one_blas_pool
 from ..program.shard import ShardsLostError
 from ..program.units import Solution, Units
 from ..solvers.admm import iterate, kronecker_admm
-from ..solvers.base import Record, Result
+from ..solvers.base import Record, Result, generator
+from ..solvers.shared import SharedSearch
 from .collections import as_blocks, client_of_collections
+from .neurons import DaskNeuronRows
 from .shards import DaskShards
 
 # rows that come here, for the patterns and the automatic penalty
@@ -169,6 +172,38 @@ class Distributed:
         proved, excess = self._proved(scaled_alpha)
         return result, units.objective * proved, excess
 
+    def solve_shared(self, program, *, tol, max_iter, random_state, on_check):
+        """Fit outputs that share the neurons, as `solve_adaptive` does.
+
+        Parameters
+        ----------
+        program : PatternProgram
+            Of all outputs, on the sample; its gates are the neurons to start from.
+        tol, max_iter, random_state, on_check
+            As in `solve_adaptive`.
+
+        Returns
+        -------
+        program : PatternProgram
+            Over the patterns of the neurons, on the sample.
+        result : Result
+        proved, excess : float
+            As in `solve`, of all outputs together.
+        """
+        # the span of a sample need not be that of all rows
+        problem = program.problem.scaled
+        rows = DaskNeuronRows(self.shards, problem, self.weight)
+        record = Record(problem.units.objective, on_check)
+        rng = generator(random_state)
+        with one_blas_pool(large=False):
+            search = SharedSearch(program, rows, tol, max_iter, rng, record)
+            search.start(None)
+            search.rounds()
+            found, result = search.solve()
+            rows.set_slopes(*search.dual_at)
+            proved, excess = self._bound(rows, problem.alpha, problem.y.shape[1])
+        return found, result, problem.units.objective * proved, excess
+
     def _squares(self):
         """Weighted means of the squared norms of X and of the squares of the targets."""
         parts = self.shards.ask("squares")
@@ -193,14 +228,18 @@ class Distributed:
             try:
                 # of shards made anew since the last certificate, they are not
                 balance_slopes(shards)
-                linear, *parts = shards.total("pricing_sums")
-                singular = [np.sqrt(max(np.linalg.eigvalsh(gram)[-1], 0.0)) for gram in parts[1::2]]
-                excess = bound_of_sums(linear, parts[::2], singular) / alpha
-                excess *= 1.0 + _EPS * (self.n_rows * len(linear) + 16.0)
-                value, size = shards.total("conjugate", max(1.0, excess))
-                return less_rounding(value, size, self.n_rows), excess
+                return self._bound(shards, alpha, 1)
             except ShardsLostError:
                 continue
+
+    def _bound(self, shards, alpha, n_outputs):
+        """Lower bound from the slopes that shards have, and a bound on what any neuron gains."""
+        linear, *parts = shards.total("pricing_sums")
+        singular = [np.sqrt(max(np.linalg.eigvalsh(gram)[-1], 0.0)) for gram in parts[1::2]]
+        excess = bound_of_sums(linear, parts[::2], singular) / alpha
+        excess *= 1.0 + _EPS * (self.n_rows * len(linear) + 16.0)
+        value, size = shards.total("conjugate", max(1.0, excess))
+        return less_rounding(value, size, self.n_rows * n_outputs), excess
 
 
 def _check_weights(weights):

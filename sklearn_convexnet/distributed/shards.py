@@ -7,6 +7,8 @@ from concurrent.futures import CancelledError
 import numpy as np
 
 from ..core.parallel import Reductions
+from ..program.neuron_shard import NeuronShard
+from ..program.problem import Design, TrainingProblem
 from ..program.shard import ADMMShard, ShardsLostError
 
 # how often workers may be lost in a fit, and seconds after which an answer is asked about
@@ -60,14 +62,11 @@ class RemoteShard:
 
     def prepare(self, token, column, gates, loss, intercept, units, total_weight, dtype):
         """Make the shard of an output in normalised units; `token` names its state."""
-        row_scale, target_scale = units
-        used = self.weights > 0
-        ones = np.ones((np.count_nonzero(used), int(intercept)))
-        rows = np.concatenate([self.X[used], ones], axis=1) / row_scale
+        rows, y, weights = self._normalised(intercept, units, total_weight)
         self.shard = ADMMShard(
             rows,
-            self.y[used, column] / target_scale,
-            self.weights[used] / total_weight,
+            y[:, column].copy(),
+            weights,
             rows @ gates >= 0,
             loss,
             splits_loss=True,
@@ -75,6 +74,20 @@ class RemoteShard:
             dtype=dtype,
         )
         self.token = token
+
+    def prepare_neurons(self, token, loss, alpha, intercept, units, total_weight):
+        """Make the shard of outputs that share the neurons, in normalised units."""
+        rows, y, weights = self._normalised(intercept, units, total_weight)
+        problem = TrainingProblem(Design(rows, weights), y, loss, alpha, intercept)
+        self.shard, self.token = NeuronShard(problem), token
+
+    def _normalised(self, intercept, units, total_weight):
+        """Rows, targets and weights in normalised units, of the rows of positive weight."""
+        row_scale, target_scale = units
+        used = self.weights > 0
+        ones = np.ones((np.count_nonzero(used), int(intercept)))
+        rows = np.concatenate([self.X[used], ones], axis=1) / row_scale
+        return rows, self.y[used] / target_scale, self.weights[used] / total_weight
 
     def call(self, token, method, arguments):
         """A method of the shard, if its state is the one that the caller means."""
@@ -87,8 +100,9 @@ class RemoteShard:
         return int(np.count_nonzero(self.weights > 0))
 
     def loss_of(self, network, loss, column):
-        """Weighted sum of the losses of a network of one output."""
-        return float(self.weights @ loss.value(network(self.X)[:, 0], self.y[:, column]))
+        """Weighted sum of the losses of a network of one output, or of a slice of them."""
+        y = self.y[:, column]
+        return float(self.weights @ loss.value(network(self.X).reshape(y.shape), y))
 
 
 class DaskShards(Reductions):
@@ -136,18 +150,43 @@ class DaskShards(Reductions):
 
     def prepare(self, *setting):
         """Make the shards of an output, see `RemoteShard.prepare`."""
-        self._setting = (next(_tokens), *setting)
-        self.ask("prepare", *self._setting)
+        self._prepare("prepare", setting)
+
+    def prepare_neurons(self, *setting):
+        """Make the shards of outputs that share, see `RemoteShard.prepare_neurons`."""
+        self._prepare("prepare_neurons", setting)
+
+    def _prepare(self, method, setting):
+        self._setting = (method, next(_tokens), *setting)
+        self.ask(*self._setting)
         self._fresh = []
 
     @property
     def token(self):
         """Name of the state of the shards."""
-        return self._setting[0]
+        return self._setting[1]
 
     def map(self, method, *arguments):
         """What a method of the shards returns, for each of them."""
         return self._pass("call", (self.token, method, arguments))
+
+    def map_again(self, told, method, *arguments):
+        """As `map`, where a shard made anew hears first what the others were `told`.
+
+        Only lost ones are asked again: a call may change the state.
+        """
+        results, lost = self._attempt("call", (self.token, method, arguments))
+        calls = [*told, (method, arguments)]
+        while lost:
+            self._replace(lost)
+            for k in list(lost):
+                try:
+                    for call in calls:
+                        results[k] = self._result(k, self._submit(k, "call", (self.token, *call)))
+                except ShardsLostError:
+                    continue
+                lost.remove(k)
+        return results
 
     def restore(self, *state):
         """Let the shards that were made anew begin at the state of the others."""
@@ -190,6 +229,14 @@ class DaskShards(Reductions):
             ) from error
 
     def _pass(self, method, arguments, each=None):
+        results, lost = self._attempt(method, arguments, each)
+        if lost:
+            self._replace(lost)
+            raise ShardsLostError
+        return results
+
+    def _attempt(self, method, arguments, each=None):
+        """The answers, None where there is none, and the numbers of the lost ones."""
         count = len(self._actors)
         self.n_passes += 1
         each = [()] * count if each is None else each
@@ -199,11 +246,9 @@ class DaskShards(Reductions):
             try:
                 results.append(self._result(k, call))
             except ShardsLostError:
+                results.append(None)
                 lost.append(k)
-        if lost:
-            self._replace(lost)
-            raise ShardsLostError
-        return results
+        return results, lost
 
     def _submit(self, k, method, arguments):
         self.sent += _n_bytes(arguments)
@@ -241,7 +286,8 @@ class DaskShards(Reductions):
             self._settle(k)
             if self._setting is not None:
                 try:
-                    self._result(k, self._submit(k, "prepare", self._setting))
+                    method, *setting = self._setting
+                    self._result(k, self._submit(k, method, setting))
                 except ShardsLostError:
                     self._replace([k])
             if k not in self._fresh:

@@ -1,6 +1,5 @@
 """Fits on Dask collections, for the estimators that leave the rows on their workers."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,20 +21,19 @@ class DaskFitMixin:
     def _fit_on_dask(self, X, y, sample_weight, targets, **attributes):
         """Fit one program per output on Dask collections; `targets` as for `Distributed`."""
         self._check_for_dask()
-        # the descent of a shared layer sees rows in one place only
-        options = replace(self._options(), hidden_layer="separate")
         # names and number of features; the values are checked where they are
         validate_data(self, _without_rows(X), skip_check_array=True)
         task = self._begin_task(X, y, sample_weight, None)
         rng = check_random_state(self.random_state)
         seed = draw_seed(rng)
-        labels = options.loss.target == "sign"
+        labels = self._loss().target == "sign"
         data = Distributed(
             X, y, sample_weight, targets, intercept=self.fit_intercept, labels=labels
         )
         try:
+            # whether outputs are classes is known from the targets
             problem = canonical_problem(
-                *data.sample(seed), options, accept_sparse=False, n_samples=data.n_rows
+                *data.sample(seed), self._options(), accept_sparse=False, n_samples=data.n_rows
             )
             prepared = prepare(problem, rng)
             report = partial(Reporter, self, len(prepared.programs), task)
@@ -65,10 +63,10 @@ class DaskFitMixin:
             raise ValueError(
                 f"solver must be 'admm' for a fit on Dask collections, got {self.solver!r}."
             )
-        if self.hidden_layer == "shared":
+        if self.hidden_layer == "shared" and self.patterns != "adaptive":
             raise ValueError(
-                "hidden_layer must be 'auto' or 'separate' for a fit on Dask collections, got "
-                "'shared'."
+                "hidden_layer='shared' needs patterns='adaptive' for a fit on Dask collections, "
+                f"got patterns={self.patterns!r}."
             )
         if self.warm_start:
             raise ValueError("warm_start must be False for a fit on Dask collections, got True.")
@@ -77,11 +75,15 @@ class DaskFitMixin:
 def _fit_outputs(data, prepared, seed, report):
     """What `fit_outputs` does; patterns are those of the sample, all else is on all rows."""
     options = prepared.problem.options
-    how = {
-        "tol": options.tol,
-        "max_iter": options.max_iter,
-        "dtype": enough_precision(prepared.programs[0], options.tol),
-    }
+    how = {"tol": options.tol, "max_iter": options.max_iter}
+    if prepared.problem.is_shared:
+        reporter = report(0)
+        program, result, *bound = data.solve_shared(
+            prepared.programs[0], random_state=seed, on_check=reporter, **how
+        )
+        reporter.end()
+        return Fitted.of(prepared, [(program, result, bound)])
+    how["dtype"] = enough_precision(prepared.programs[0], options.tol)
     solved = []
     for k, program in enumerate(prepared.programs):
         networks = []

@@ -82,8 +82,7 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             The fitted estimator.
         """
         if self._accepts_dask and is_dask(X):
-            activation = out_activation(self._loss())
-            return self._fit_on_dask(X, y, sample_weight, self._on_dask, out_activation_=activation)
+            return self._fit_on_dask(X, y, sample_weight, self._on_dask)
         X, y, weights, classes = self._validate(X, y, sample_weight)
         signs, multilabel = class_signs(y, classes), y.ndim == 2
         kind = {"outputs_2d_": multilabel} if self._accepts_multilabel else {}
@@ -211,17 +210,21 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def _validate_labels(self, X, y, sample_weight):
         """Several labels, the weights of the samples, and the numbers of the labels."""
-        if type_of_target(y) != "multilabel-indicator":
+        self._check_labels(y, y.shape)
+        weights = scaled_weights(check_sample_weight(sample_weight, X))
+        return (y > 0).astype(int), weights, np.arange(y.shape[1])
+
+    def _check_labels(self, values, shape):
+        """Raise a ValueError where the values of several labels are not 0 and 1."""
+        if type_of_target(values) != "multilabel-indicator":
             raise ValueError(
                 "y must hold class labels, or 0 and 1 in a column for each of several labels; got "
-                f"{type_of_target(y)} targets of shape {y.shape}."
+                f"{type_of_target(values)} targets of shape {shape}."
             )
         if self.class_weight is not None:
             raise ValueError(
                 f"class_weight must be None for several labels, got {self.class_weight!r}."
             )
-        weights = scaled_weights(check_sample_weight(sample_weight, X))
-        return (y > 0).astype(int), weights, np.arange(y.shape[1])
 
     def _weights(self, sample_weight, X, y):
         """Weights of the samples times those of their classes."""
@@ -247,8 +250,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         import dask
 
         y = y.reshape((len(y),)) if y.ndim == 2 and y.shape[1] == 1 else y
-        if y.ndim != 1:
-            raise ValueError(f"y must be a 1-D array of labels, got shape {y.shape}.")
+        if y.ndim == 2:
+            return self._labels_on_dask(y), weights
         blocks = zip(y.to_delayed().ravel(), weights.to_delayed().ravel(), strict=True)
         found = dask.compute([dask.delayed(_label_totals)(*block) for block in blocks])[0]
         labels = np.concatenate([each for each, _ in found])
@@ -263,12 +266,29 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         classes = classes[totals > 0][factors > 0]
         self._check_classes(classes)
         factors = factors[factors > 0]
-        self.classes_, self.outputs_2d_ = classes, False
         n_outputs = class_signs(classes[:1], classes).shape[1]
+        self._set_kind(classes, False, n_outputs)
         signs = y.map_blocks(
             class_signs, classes, dtype=np.float64, chunks=(y.chunks[0], (n_outputs,)), new_axis=1
         )
         return signs, weights * y.map_blocks(_factors_of, classes, factors, dtype=np.float64)
+
+    def _labels_on_dask(self, y):
+        """Several labels as a Dask array of targets."""
+        import dask
+
+        found = dask.compute([dask.delayed(_few_values)(block) for block in y.to_delayed().ravel()])
+        values = np.unique(np.concatenate(found[0]))
+        assert_all_finite(values, input_name="y")
+        self._check_labels(np.stack([values, values], axis=1), y.shape)
+        self._set_kind(np.arange(y.shape[1]), True, y.shape[1])
+        return y.map_blocks(class_signs, None, dtype=np.float64)
+
+    def _set_kind(self, classes, multilabel, n_outputs):
+        """Set what a fit on Dask collections has found out of its targets."""
+        self.classes_, self.outputs_2d_ = classes, multilabel
+        softmax = not multilabel and self._options().shares(n_outputs)
+        self.out_activation_ = out_activation(self._loss(), softmax=softmax)
 
     def _check_classes(self, classes):
         if len(classes) < 2:
@@ -356,7 +376,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         all outputs, fitted to the softmax cross-entropy (logistic loss and classes) or to the sum
         of the losses of one against the rest. "separate": every output has neurons of its own and
         is fitted alone. "auto": "shared" where that is defined, for adaptive patterns with "admm"
-        and for "scp"; the convex program over patterns has one output.
+        and for "scp"; the convex program over patterns has one output. On Dask collections, too.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
@@ -591,6 +611,11 @@ def _label_totals(y, weights):
     """The labels of a block, and the sums of the weights of their rows."""
     labels, places = np.unique(y, return_inverse=True)
     return labels, np.bincount(places.ravel(), weights=weights, minlength=len(labels))
+
+
+def _few_values(y):
+    """The least values of a block: three tell that it does not hold two."""
+    return np.unique(y)[:3]
 
 
 def _factors_of(y, classes, factors):

@@ -82,7 +82,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         Of several targets. "shared": one network whose neurons serve all outputs, fitted to the
         sum of their losses. "separate": every output has neurons of its own and is fitted alone.
         "auto": "shared" where that is defined, for adaptive patterns with "admm" and for "scp"; the
-        convex program over patterns has one output.
+        convex program over patterns has one output. On Dask collections, too.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.

@@ -32,14 +32,6 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def client():
-    options = {"processes": False, "dashboard_address": None, "threads_per_worker": 1}
-    with distributed.LocalCluster(n_workers=2, **options) as cluster:
-        with distributed.Client(cluster) as client:
-            yield client
-
-
-@pytest.fixture(scope="module")
 def friedman():
     return make_friedman1(n_samples=120, n_features=5, noise=0.1, random_state=0)
 
