@@ -2,6 +2,8 @@
 
 import itertools
 
+import pytest
+
 
 def pairwise(*factors, among=lambda *values: True):
     """Some of the combinations: any two values that meet in one of all meet in one of these.
@@ -27,3 +29,16 @@ def pairwise(*factors, among=lambda *values: True):
         for pairs in missing.values():
             pairs -= met
     return chosen
+
+
+def halved(*factors):
+    """All combinations, every other one slow: cases that differ little, each of which is dear.
+
+    In the quick run every value meets half of those of another factor; of three factors or more,
+    each of which has two values at least, any two values meet.
+    """
+    places = itertools.product(*(range(len(factor)) for factor in factors))
+    return [
+        pytest.param(*values, marks=[pytest.mark.slow] if sum(place) % 2 else [])
+        for place, values in zip(places, itertools.product(*factors), strict=True)
+    ]

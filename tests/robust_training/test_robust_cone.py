@@ -3,6 +3,7 @@
 import cvxpy as cp
 import numpy as np
 import pytest
+from grids import halved
 from reference import minimise
 
 from sklearn_convexnet import RobustConvexReLUClassifier
@@ -25,7 +26,7 @@ PERTURBATIONS = {
 LOSSES = ["hinge", "log_loss", "squared_hinge", "squared_error"]
 
 
-def data(loss, n=16, d=3, seed=0):
+def data(loss, n=10, d=3, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.standard_normal((n, d))
     y = np.abs(X[:, 0]) - 0.8 + 0.3 * rng.standard_normal(n)
@@ -84,12 +85,7 @@ def assert_bounds(result, tol=1e-4):
 @pytest.mark.parametrize(
     ("name", "loss"),
     [
-        *(
-            # every norm and every loss twice in the quick run
-            pytest.param(name, loss, marks=[pytest.mark.slow] if (j + k) % 2 else [])
-            for j, name in enumerate(("inf", "2", "1"))
-            for k, loss in enumerate(LOSSES)
-        ),
+        *halved(("inf", "2", "1"), LOSSES),
         *((name, "hinge") for name in ("inf, by feature", "2, by feature", "1, by feature")),
         *(("box", loss) for loss in ("hinge", "squared_error")),
     ],
@@ -103,7 +99,7 @@ def test_reaches_the_optimum(name, loss):
 
 
 def test_weights_and_no_intercept():
-    weights = np.random.RandomState(1).randint(0, 4, 16)
+    weights = np.random.RandomState(1).randint(0, 4, 10)
     arguments = {"alpha": 0.05, "n_patterns": 4, "fit_intercept": False, "random_state": 0}
     X, y = data("hinge")
     perturbation = Perturbation(0.02)
@@ -133,14 +129,7 @@ def perturbed(rng, X, perturbation):
     return centres + radii * noise / np.linalg.norm(noise, ord=p, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "loss"),
-    [
-        pytest.param(name, loss, marks=[pytest.mark.slow] if (j + k) % 2 else [])
-        for j, name in enumerate(PERTURBATIONS)
-        for k, loss in enumerate(["hinge", "squared_error"])
-    ],
-)
+@pytest.mark.parametrize(("name", "loss"), halved([*PERTURBATIONS], ["hinge", "squared_error"]))
 def test_no_perturbation_does_worse_and_one_does_as_bad(name, loss):
     perturbation = PERTURBATIONS[name]
     result = fit(loss, perturbation, tol=1e-2, n_patterns=2)

@@ -54,7 +54,7 @@ def reference(program, perturbation, directions):
 @balls
 @losses
 def test_bounds_enclose_the_optimum_of_cvxpy(norm, bounds, loss):
-    program = draw_program(n=20, m=6, loss=loss, alpha=5e-3, intercept=norm != 1)
+    program = draw_program(n=10, m=5, loss=loss, alpha=5e-3, intercept=norm != 1)
     perturbation = Perturbation(RADII, norm, bounds)
     expected = reference(program, perturbation, FixedLayer(program, perturbation).directions)
     result = solve_robust_scp(program, perturbation, tol=1e-4)
