@@ -43,8 +43,10 @@ ALL = [
     ConvexReLURegressor(solver="scp", patterns="random", n_patterns=8, random_state=0),
     RobustConvexReLUClassifier(formulation="scp", n_patterns=8, random_state=0),
     RobustConvexReLUClassifier(formulation="cone", epsilon=0.01, n_patterns=2, random_state=0),
-    ConvexReLUClassifierCV(alphas=[0.2, 0.1], cv=2, n_patterns=4, random_state=0),
-    ConvexReLURegressorCV(alphas=[0.2, 0.1], cv=2, n_patterns=4, random_state=0),
+    ConvexReLUClassifierCV(
+        alphas=[0.2, 0.1], cv=2, patterns="random", n_patterns=4, random_state=0
+    ),
+    ConvexReLURegressorCV(alphas=[0.2, 0.1], cv=2, patterns="random", n_patterns=4, random_state=0),
     GradientDescentReLUClassifier(n_neurons=5, n_steps=10, random_state=0),
     GatedSparseAutoencoder(4, max_iter=20, random_state=0),
     AUTOENCODER,
@@ -105,11 +107,14 @@ def growth(model, n_fits=4):
     What libraries remember grows at first, and not for ever.
     """
     held = []
+    # what there is already need not be looked through again and again
+    gc.freeze()
     for _ in range(6):
         for _ in range(n_fits):
             fit(model, n=10)
         gc.collect()
         held.append(sys.getallocatedblocks())
+    gc.unfreeze()
     return np.diff(held).min() / n_fits
 
 
@@ -202,7 +207,7 @@ def test_outputs_fitted_at_the_same_time_equal_those_alone(backend):
     [
         (9000, 5, {"alpha": 0.1, "n_patterns": 5, "tol": 0.5}),
         # factorisations
-        (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 1e-2}),
+        (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 0.1}),
         (720, 30, {"patterns": "random", "n_patterns": 40, "tol": 1e-2, "solver": "scp"}),
     ],
 )
