@@ -26,6 +26,7 @@ BUILT = {"_build", "auto_examples", "generated"}
 PAGES = [ROOT / "README.md"] + sorted(
     page for page in (ROOT / "doc").rglob("*.md") if not BUILT & set(page.parts)
 )
+TUTORIAL = ROOT / "doc" / "tutorial.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # subpackages whose public names are those that the package itself exports
@@ -49,9 +50,7 @@ def blocks(page):
     return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
-def test_python_blocks_of_a_page_run_as_they_stand(page):
-    found = blocks(page)
+def run_as_they_stand(found, page):
     # without a prompt a block would be skipped in silence
     assert all(block.startswith(">>> ") for block in found)
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
@@ -61,9 +60,29 @@ def test_python_blocks_of_a_page_run_as_they_stand(page):
     assert runner.summarize(verbose=False).failed == 0
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page == TUTORIAL else [])
+        for page in PAGES
+        if blocks(page)
+    ],
+    ids=name_of,
+)
+def test_python_blocks_of_a_page_run_as_they_stand(page):
+    run_as_they_stand(blocks(page), page)
+
+
+def test_python_blocks_of_the_tutorial_run_without_the_proof_that_the_readme_has_too():
+    found = blocks(TUTORIAL)
+    quick = [block for block in found if "time_limit=60" not in block]
+    assert len(quick) == len(found) - 1
+    run_as_they_stand(quick, TUTORIAL)
+
+
 def test_readme_and_tutorial_have_python_blocks():
     assert blocks(ROOT / "README.md")
-    assert len(blocks(ROOT / "doc" / "tutorial.md")) > 3
+    assert len(blocks(TUTORIAL)) > 3
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
