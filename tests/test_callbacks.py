@@ -135,7 +135,11 @@ def test_sklearn_checks_with_callbacks(estimator, check):
 
 
 @parametrize_with_checks(
-    [ConvexReLURegressor(0.1, patterns="random", n_patterns=4, tol=0.5).set_callbacks(Recorder())]
+    [
+        ConvexReLURegressor(
+            0.1, patterns="random", solver="scp", n_patterns=20, tol=0.5
+        ).set_callbacks(Recorder())
+    ]
 )
 def test_sklearn_checks_of_a_small_program_with_callbacks(estimator, check):
     check(estimator)

@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+from grids import halved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -39,13 +40,16 @@ Classifier = partial(ConvexReLUClassifier, alpha=0.1, n_patterns=12, random_stat
 # with their default parameters in the slow tests
 SMALL = [
     ConvexReLUClassifier(alpha=0.1, n_patterns=5, tol=0.2),
-    ConvexReLURegressor(patterns="random", n_patterns=5, tol=0.2),
+    ConvexReLURegressor(patterns="random", solver="scp", n_patterns=20, tol=0.2),
     GradientDescentReLUClassifier(n_neurons=20, n_steps=100),
     RobustConvexReLUClassifier(alpha=0.1, n_patterns=5, tol=0.2),
     GatedSparseAutoencoder(max_iter=20),
     SignAwareGatedSparseAutoencoder(max_iter=20),
 ]
-BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
+NAMES = {Regressor: "regressor", Classifier: "classifier"}
+BOTH = pytest.mark.parametrize("make", NAMES, ids=NAMES.get)
+# where it does not matter what is fitted
+QUICK = {"patterns": "random", "solver": "scp", "tol": 0.2}
 
 # one convex program, whose solution moves with the data; adaptive patterns may jump
 FIXED = {"patterns": "random", "alpha": 1e-2, "tol": 1e-4}
@@ -215,8 +219,7 @@ def test_data_is_not_written_to(make):
         np.testing.assert_array_equal(array, original)
 
 
-@BOTH
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(("make", "order"), halved([*NAMES], ["C", "F"]), ids=NAMES.get)
 def test_float32_in_float32_out(make, order):
     X, y = data(make)
     X32 = np.asarray(X, dtype=np.float32, order=order)
@@ -237,9 +240,9 @@ def test_float32_in_float32_out(make, order):
 def test_feature_names(make, frame):
     X, y = data(make)
     columns = {"height": X[:, 0], "width": X[:, 1], "depth": X[:, 2]}
-    model = make().fit(frame(columns), y)
+    model, plain = make(**QUICK).fit(frame(columns), y), make(**QUICK).fit(X, y)
     assert model.feature_names_in_.tolist() == list(columns)
-    assert_same_network(model, make().fit(X, y))
+    assert_same_network(model, plain)
     reordered = frame({name: columns[name] for name in ("width", "height", "depth")})
     with pytest.raises(ValueError, match="feature names"):
         model.predict(reordered)
@@ -247,7 +250,7 @@ def test_feature_names(make, frame):
         model.certificate(reordered, y)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         model.predict(X)
-    np.testing.assert_array_equal(model.predict(frame(columns)), make().fit(X, y).predict(X))
+    np.testing.assert_array_equal(model.predict(frame(columns)), plain.predict(X))
 
 
 @BOTH
@@ -255,8 +258,9 @@ def test_pandas_target_and_weights(make):
     X, y = data(make)
     weights = np.linspace(0.5, 2, len(y))
     index = np.arange(len(y))[::-1]
-    model = make().fit(X, pd.Series(y, index=index), sample_weight=pd.Series(weights, index=index))
-    assert_same_network(model, make().fit(X, y, sample_weight=weights))
+    model = make(**QUICK)
+    model.fit(X, pd.Series(y, index=index), sample_weight=pd.Series(weights, index=index))
+    assert_same_network(model, make(**QUICK).fit(X, y, sample_weight=weights))
 
 
 # ------------------------------------------------------------------------------------------------
@@ -268,7 +272,7 @@ def test_sample_weights_are_routed_through_a_grid_search(make):
     X, y = data(make)
     weights = np.where(np.arange(len(y)) % 4 == 0, 0.0, 1.0)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = make().set_fit_request(sample_weight=True)
+        model = make(**QUICK).set_fit_request(sample_weight=True)
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=True), model)
         name = type(model).__name__.lower()
         scorer = get_scorer("r2" if make is Regressor else "accuracy")
@@ -289,7 +293,7 @@ def test_sample_weights_are_routed_through_a_grid_search(make):
 @BOTH
 def test_grid_search_and_cross_validation(make):
     X, y = data(make, n=60)
-    pipeline = make_pipeline(StandardScaler(), make(tol=0.5))
+    pipeline = make_pipeline(StandardScaler(), make(**QUICK))
     grid = {f"{pipeline.steps[-1][0]}__alpha": [1e-2, 10.0]}
     search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X, y)
     assert list(search.best_params_.values()) == [1e-2]
@@ -314,8 +318,7 @@ def test_clone_has_the_parameters_and_nothing_else(make):
 # Warm start
 
 
-@BOTH
-@pytest.mark.parametrize("factor", [1.0, 1.1, 0.8])
+@pytest.mark.parametrize(("make", "factor"), halved([*NAMES], [1.0, 1.1, 0.8]), ids=NAMES.get)
 def test_warm_start_after_a_change_of_alpha(make, factor):
     X, y = data(make, n=80)
     model = make(**FIXED | {"alpha": 0.02}, warm_start=True).fit(X, y)
@@ -346,30 +349,34 @@ def test_warm_start_keeps_the_patterns_without_a_seed(make):
     assert cold.shape != patterns.shape or (cold != patterns).any()
 
 
-@BOTH
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"n_patterns": 20},
-        {"n_patterns": 5},
-        {"fit_intercept": False},
-        {"loss": {"classifier": "hinge", "regressor": "huber"}},
-        {"solver": "scp"},
-        {"patterns": "all"},
-    ],
-    ids=lambda change: next(iter(change)),
+    ("make", "change"),
+    halved(
+        [*NAMES],
+        [
+            {"n_patterns": 20},
+            {"n_patterns": 5},
+            {"fit_intercept": False},
+            {"loss": {"classifier": "hinge", "regressor": "huber"}},
+            {"solver": "scp"},
+            {"patterns": "all"},
+        ],
+    ),
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else NAMES[value],
 )
 def test_warm_start_after_a_change_of_parameters(make, change):
-    X, y = data(make, n=12, d=2)
+    X, y = data(make, n=8, d=2)
     if "loss" in change:
         change = {"loss": change["loss"]["classifier" if make is Classifier else "regressor"]}
-    model = make(**FIXED, warm_start=True).fit(X, y).set_params(**change).fit(X, y)
+    model = make(**FIXED, warm_start=True).fit(X, y)
+    first = model.patterns_
+    model.set_params(**change).fit(X, y)
     cold = make(**FIXED | change).fit(X, y)
     np.testing.assert_array_equal(model.patterns_, cold.patterns_)
     assert model.objective_ == pytest.approx(cold.objective_, rel=2 * model.tol)
     # and back
     back = model.set_params(**make(**FIXED).get_params()).fit(X, y)
-    np.testing.assert_array_equal(back.patterns_, make(**FIXED).fit(X, y).patterns_)
+    np.testing.assert_array_equal(back.patterns_, first)
 
 
 @BOTH
@@ -402,8 +409,9 @@ def test_warm_start_with_patterns_that_are_given_twice(make):
     assert model.set_params(solver="admm").fit(X, y).dual_gap_ <= model.tol
 
 
-@BOTH
-@pytest.mark.parametrize("options", [{}, {"patterns": "random"}, {"n_patterns": 1}])
+@pytest.mark.parametrize(
+    ("make", "options"), halved([*NAMES], [{}, {"patterns": "random"}, {"n_patterns": 1}])
+)
 def test_warm_start_on_data_that_have_moved_away(make, options):
     X, y = data(make)
     model = make(warm_start=True, **options).fit(X, y).fit(X + 1000.0, y)

@@ -28,7 +28,7 @@ Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
 NAMES = {Regressor: "regressor", Classifier: "classifier"}
 BOTH = pytest.mark.parametrize("make", NAMES, ids=NAMES.get)
 # where it does not matter what is fitted
-SMALL = {"alpha": 0.1, "n_patterns": 4, "tol": 0.2}
+SMALL = {"alpha": 0.1, "n_patterns": 4, "tol": 0.2, "patterns": "random", "solver": "scp"}
 FORMATS = [
     getattr(scipy.sparse, f"{name}_{kind}")
     for name in ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
@@ -266,12 +266,12 @@ def test_wide_rows_stay_sparse(never_dense, fit_intercept):
 )
 def test_wide_sparse_and_dense_fits_agree(monkeypatch, d, density, options):
     monkeypatch.setattr(rows, "_FEW_ENTRIES", 0)
-    X, y = wide_data(d=d, density=density)
+    X, y = wide_data(n=12, d=d, density=density)
     one, other = (Regressor(**{"tol": 0.1} | options).fit(form, y) for form in (X, X.toarray()))
     assert_same_fit(one, other)
     if not options:
         assert one.certificate(X, y + 1.0) == other.certificate(X.toarray(), y + 1.0)
-        how = {"n_alphas": 2, "eps": 0.1, "n_patterns": 4, "tol": 0.2, "random_state": 0}
+        how = {"alphas": [3 * one.alpha_, one.alpha_], "n_patterns": 4, "random_state": 0}
         paths = [convex_relu_path(form, y, **how) for form in (X, X.toarray())]
         np.testing.assert_array_equal(paths[0].objectives, paths[1].objectives)
 
