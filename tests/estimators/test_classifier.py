@@ -18,7 +18,7 @@ Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
 # one convex program, whose solution moves with the data; adaptive patterns may jump
 FIXED = {"patterns": "random", "alpha": 1e-2, "tol": 1e-4}
 # where it does not matter what is fitted
-QUICK = {"patterns": "random", "tol": 0.2}
+QUICK = {"patterns": "random", "solver": "scp", "tol": 0.2}
 # of margins, written from their definitions
 LOSSES = {
     "log_loss": lambda m: np.log1p(np.exp(-m)),
@@ -116,10 +116,18 @@ def test_loss_of_the_other_kind_is_refused(data):
 # Probabilities
 
 
-@pytest.mark.parametrize("n_classes, hidden_layer", [(2, "auto"), (3, "auto"), (3, "separate")])
-def test_probabilities(data, three_classes, n_classes, hidden_layer):
+@pytest.fixture(
+    scope="module", params=[(2, "auto"), (3, "auto"), (3, "separate")], ids=["2", "3", "separate"]
+)
+def fitted(request, data, three_classes):
+    """A fit, its rows, and how many classes in which layer it has."""
+    n_classes, hidden_layer = request.param
     X, y = data if n_classes == 2 else three_classes
-    model = Classifier(hidden_layer=hidden_layer).fit(X, y)
+    return Classifier(hidden_layer=hidden_layer).fit(X, y), X, n_classes, hidden_layer
+
+
+def test_probabilities(fitted):
+    model, X, n_classes, hidden_layer = fitted
     probabilities = model.predict_proba(X)
     assert probabilities.shape == (len(X), n_classes)
     assert (probabilities >= 0).all()
@@ -133,10 +141,8 @@ def test_probabilities(data, three_classes, n_classes, hidden_layer):
     np.testing.assert_allclose(probabilities, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("n_classes, hidden_layer", [(2, "auto"), (3, "auto"), (3, "separate")])
-def test_probabilities_far_from_the_data(data, three_classes, n_classes, hidden_layer):
-    X, y = data if n_classes == 2 else three_classes
-    model = Classifier(hidden_layer=hidden_layer).fit(X, y)
+def test_probabilities_far_from_the_data(fitted):
+    model, X, *_ = fitted
     for scale in (1e3, 1e6, 1e100, -1e3, -1e6, -1e100):
         far = scale * X
         scores, probabilities = model.decision_function(far), model.predict_proba(far)

@@ -1,9 +1,11 @@
 """Estimators of several outputs that share one hidden layer: classes, labels, targets."""
 
+import copy
 import pickle
 
 import numpy as np
 import pytest
+from grids import halved, pairwise
 from scipy.sparse import csr_array
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, log_loss, r2_score
@@ -41,6 +43,10 @@ CLASSES = np.array(["c", "a", "b"])[np.argmax(TARGETS, axis=1)]
 LABELS = (TARGETS > 0.5).astype(int)
 Y = {"classes": CLASSES, "labels": LABELS, "targets": TARGETS}
 NEW = 2.0 * np.random.RandomState(1).standard_normal((50, 3))
+
+
+# where it does not matter what is fitted
+QUICK = {"solver": "scp", "patterns": "random", "n_patterns": 5, "tol": 0.3}
 
 
 def make(kind, **params):
@@ -117,16 +123,21 @@ def test_separate_layers_are_worse_and_have_other_statements(kind, fitted):
         assert model.certificate_.detail["shared_lower_bound"] <= fitted[kind].objective_
 
 
-@each_kind
-def test_the_layer_is_shared_where_that_is_defined(kind):
+@pytest.mark.parametrize(
+    ("kind", "patterns", "hidden_layer"),
+    pairwise(KINDS, ["adaptive", "random"], ["auto", "shared"]),
+)
+def test_the_layer_is_shared_where_that_is_defined(kind, patterns, hidden_layer):
     y = Y[kind]
-    for params in ({"solver": "scp"}, {"solver": "scp", "patterns": "random"}):
-        for hidden_layer in ("auto", "shared"):
-            model = make(kind, hidden_layer=hidden_layer, **params).fit(X, y)
-            assert model.certificate_.networks == "all"
-            assert model.objective_ == pytest.approx(objective(model, kind, X, y, None), rel=1e-9)
-    model = make(kind, patterns="random").fit(X, y)
-    assert model.certificate_.networks == "unshared"
+    how = {"solver": "scp", "patterns": patterns, "hidden_layer": hidden_layer}
+    model = make(kind, **how).fit(X, y)
+    assert model.certificate_.networks == "all"
+    assert model.objective_ == pytest.approx(objective(model, kind, X, y, None), rel=1e-9)
+
+
+@each_kind
+def test_the_layer_is_not_shared_where_that_is_not_defined(kind):
+    assert make(kind, patterns="random").fit(X, Y[kind]).certificate_.networks == "unshared"
 
 
 @each_kind
@@ -258,9 +269,9 @@ def test_a_certificate_with_time_is_a_proof(kind):
 
 
 @each_kind
-def test_the_certificate_after_a_change_of_parameters(kind):
+def test_the_certificate_after_a_change_of_parameters(kind, fitted):
     """The other layer: bounds of other networks, of the same parts."""
-    model = make(kind).fit(X, Y[kind])
+    model = copy.deepcopy(fitted[kind])
     certificate = model.set_params(hidden_layer="separate").certificate(X, Y[kind])
     assert certificate.networks == "unshared"
     assert certificate.detail["proved_lower_bound"] <= certificate.objective
@@ -374,13 +385,14 @@ def test_the_attributes_of_labels(fitted):
     assert model.score(X, LABELS) == accuracy_score(LABELS, model.predict(X)) > 0.5
 
 
-@pytest.mark.parametrize("form", [bool, float, np.int8, csr_array, np.asfortranarray])
-def test_forms_of_labels(form, fitted):
-    y = LABELS.astype(form) if isinstance(form, type) and form is not csr_array else form(LABELS)
-    model = make("labels").fit(X, y)
-    np.testing.assert_array_equal(model.coefs_[0], fitted["labels"].coefs_[0])
-    predicted = model.predict(X)
-    assert isinstance(predicted, np.ndarray) and set(np.unique(predicted)) <= {0, 1}
+def test_forms_of_labels():
+    expected = make("labels", **QUICK).fit(X, LABELS)
+    forms = [LABELS.astype(dtype) for dtype in (bool, float, np.int8)]
+    for y in (*forms, csr_array(LABELS), np.asfortranarray(LABELS)):
+        model = make("labels", **QUICK).fit(X, y)
+        np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
+        predicted = model.predict(X)
+        assert isinstance(predicted, np.ndarray) and set(np.unique(predicted)) <= {0, 1}
 
 
 @pytest.mark.parametrize("hidden_layer", ["shared", "separate"])
@@ -436,7 +448,7 @@ def test_bad_labels_are_refused(fitted):
 )
 @pytest.mark.parametrize("hidden_layer", ["shared", "separate"])
 def test_the_checks_of_scikit_learn(check, hidden_layer):
-    model = make("labels", hidden_layer=hidden_layer, n_patterns=5, tol=0.3)
+    model = make("labels", hidden_layer=hidden_layer, **QUICK)
     check("ConvexReLUClassifier", model)
 
 
@@ -444,8 +456,9 @@ def test_the_checks_of_scikit_learn(check, hidden_layer):
 # Paths and searches
 
 
-@pytest.mark.parametrize("hidden_layer", ["shared", "separate"])
-@pytest.mark.parametrize("kind", ["classes", "targets"])
+@pytest.mark.parametrize(
+    ("hidden_layer", "kind"), halved(["shared", "separate"], ["classes", "targets"])
+)
 def test_the_largest_penalty_and_the_path(kind, hidden_layer):
     loss = "log_loss" if kind == "classes" else "squared_error"
     how = {"loss": loss, "hidden_layer": hidden_layer, "random_state": 0}
@@ -455,7 +468,7 @@ def test_the_largest_penalty_and_the_path(kind, hidden_layer):
         for share in (1.01, 0.9)
     )
     assert above.n_neurons_ == 0 < below.n_neurons_
-    path = convex_relu_path(X, Y[kind], n_alphas=4, eps=0.05, **how)
+    path = convex_relu_path(X, Y[kind], n_alphas=3, eps=0.1, **how)
     assert path.alphas[0] == pytest.approx(largest, rel=0.05)
     assert path.networks[0].n_neurons == 0
     assert (np.diff(path.objectives) < 0).all() and (path.dual_gaps <= 0.5).all()
@@ -499,5 +512,5 @@ def test_cross_validation_where_a_fold_lacks_a_class():
 
 def test_a_search_over_the_layer():
     layers = {"hidden_layer": ["shared", "separate"]}
-    search = GridSearchCV(make("classes", tol=0.3), layers, cv=2).fit(X[::2], CLASSES[::2])
+    search = GridSearchCV(make("classes", **QUICK), layers, cv=2).fit(X[::2], CLASSES[::2])
     assert search.best_params_["hidden_layer"] in ("shared", "separate")

@@ -1,7 +1,10 @@
 """The regularisation path, and the penalty it starts from."""
 
+import functools
+
 import numpy as np
 import pytest
+from grids import halved
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexnet import (
@@ -20,7 +23,7 @@ OPTIONS = {"n_patterns": 10, "random_state": 0}
 SHORT = {"n_alphas": 3, "eps": 0.02, **OPTIONS}
 
 
-def data(loss="squared_error", n=36, d=3, seed=0):
+def data(loss="squared_error", n=20, d=3, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.standard_normal((n, d))
     y = np.abs(X[:, 0]) - X[:, 1] + 0.3 * rng.standard_normal(n)
@@ -38,8 +41,7 @@ def estimator(loss, **params):
 # The largest penalty
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("fit_intercept", "loss"), halved([True, False], LOSSES))
 def test_no_neuron_above_alpha_max_and_some_below(loss, fit_intercept):
     X, y = data(loss)
     largest = alpha_max(X, y, loss=loss, fit_intercept=fit_intercept, random_state=0)
@@ -56,7 +58,9 @@ def test_alpha_max_is_exact_where_all_patterns_price():
     assert ConvexReLURegressor(alpha=0.99 * largest, **options).fit(X, y).n_neurons_ > 0
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[pytest.mark.slow] if seed > 3 else []) for seed in range(8)]
+)
 def test_alpha_max_is_no_smaller_where_patterns_are_few(seed):
     """An ascent that ends beside the border of a cone may stop .3 % below the maximum."""
     rng = np.random.RandomState(seed)
@@ -94,10 +98,15 @@ def test_alpha_max_of_a_constant_target_is_zero():
 # The path
 
 
+@functools.cache
+def short_path(loss):
+    return convex_relu_path(*data(loss), loss=loss, **SHORT)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_path_agrees_with_single_fits(loss):
     X, y = data(loss)
-    path = convex_relu_path(X, y, loss=loss, **SHORT)
+    path = short_path(loss)
     assert isinstance(path, RegularizationPath)
     assert path.alphas.shape == path.objectives.shape == path.dual_gaps.shape == (3,)
     assert path.n_iters.dtype.kind == "i"
@@ -130,8 +139,7 @@ def test_path_on_given_patterns_is_that_of_single_fits(patterns):
 
 @pytest.mark.parametrize("loss", [*LOSSES, "quantile", "hinge"])
 def test_objective_falls_with_the_penalty(loss):
-    X, y = data(loss)
-    path = convex_relu_path(X, y, loss=loss, **SHORT)
+    path = short_path(loss)
     assert np.all(path.objectives[1:] <= path.objectives[:-1])
     assert path.networks[-1].n_neurons > 1
 

@@ -1,9 +1,11 @@
 """RobustConvexReLUClassifier: what it promises about perturbed samples, and its parameters."""
 
+import copy
 from functools import partial
 
 import numpy as np
 import pytest
+from grids import halved
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -201,6 +203,11 @@ def test_verbose_prints_the_history(data, capsys):
     assert "RobustConvexReLUClassifier" in lines[0]
 
 
+@pytest.fixture(scope="module")
+def smallest(data):
+    return Robust(n_patterns=3).fit(*data)
+
+
 class Increasing(LogLoss):
     """A loss of classification by its target, not by its slopes."""
 
@@ -223,9 +230,9 @@ class Increasing(LogLoss):
         ({"tol": 0.0}, "tol"),
     ],
 )
-def test_bad_parameters_leave_the_last_fit_alone(data, parameters, message):
+def test_bad_parameters_leave_the_last_fit_alone(data, smallest, parameters, message):
     X, y = data
-    model = Robust(n_patterns=3).fit(X, y)
+    model = copy.deepcopy(smallest)
     fitted = {name: value for name, value in vars(model).items() if name.endswith("_")}
     with pytest.raises(ValueError, match=message):
         model.set_params(**parameters).fit(X, y)
@@ -293,8 +300,9 @@ def few():
     return X, (X[:, 0] + 0.3 * X[:, 1] > 0.6).astype(int)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "log_loss", "squared_hinge"])
-@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+@pytest.mark.parametrize(
+    ("loss", "norm"), halved(["hinge", "log_loss", "squared_hinge"], [np.inf, 2, 1])
+)
 def test_the_convex_program_encloses_its_optimum(few, norm, loss):
     X, y = few
     model = Cone(epsilon=0.02, norm=norm, loss=loss, alpha=1e-2).fit(X, y)
