@@ -77,7 +77,7 @@ def test_result_is_certified_and_no_worse_than_the_sample(program, seed):
 @functools.cache
 def global_problem(seed, loss, intercept):
     program = exhaustive_program(seed, loss=loss, alpha=0.01, intercept=intercept)
-    best = solve(program, tol=1e-6)
+    best = solve(program, tol=1e-4)
     assert best.status == "optimal"
     # a few patterns to start from
     some = np.random.RandomState(seed).permutation(program.n_patterns)[:8]
@@ -311,7 +311,7 @@ def test_degenerate_rows(shape, loss, intercept):
     found, result = solve_adaptive(program, tol=TOL, random_state=0)
     assert_certified(found, result)
     assert result.status == "optimal"
-    best = solve(program, tol=1e-6)
+    best = solve(program, tol=1e-4)
     assert result.objective >= best.lower_bound * (1 - 1e-9)
     assert result.objective <= 1.02 * best.upper_bound
 
