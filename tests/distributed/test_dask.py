@@ -33,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def friedman():
-    return make_friedman1(n_samples=120, n_features=5, noise=0.1, random_state=0)
+    return make_friedman1(n_samples=80, n_features=5, noise=0.1, random_state=0)
 
 
 def collections(*arrays, size=50):
@@ -192,7 +192,7 @@ def test_several_outputs_and_labels_that_are_strings(client, friedman):
     targets = np.stack([y, -y], axis=1)
     model = ConvexReLURegressor(alpha=0.3, random_state=0, tol=0.1)
     model.fit(*collections(X, targets))
-    assert model.predict(X).shape == (120, 2)
+    assert model.predict(X).shape == (80, 2)
     labels = np.where(y > np.median(y), "high", "low")
     model = ConvexReLUClassifier(alpha=0.02, random_state=0, tol=0.1)
     model.fit(*collections(X, labels))
@@ -238,7 +238,7 @@ def test_bad_collections(client, friedman):
     model = ConvexReLURegressor(alpha=0.3, random_state=0)
     with pytest.raises(ValueError, match="X must hold finite numbers only"):
         model.fit(*collections(bad, y))
-    with pytest.raises(ValueError, match="y must have as many rows as X: got 119 and 120"):
+    with pytest.raises(ValueError, match="y must have as many rows as X: got 79 and 80"):
         model.fit(*collections(X, y[:-1]))
     with pytest.raises(ValueError, match="sample_weight must be non-negative, got -1"):
         model.fit(*collections(X, y, np.full(len(y), -1.0)))
@@ -272,7 +272,7 @@ def test_weights_may_be_a_number_or_truth_values(client, friedman):
     options = {"alpha": 0.3, "patterns": "random", "n_patterns": 2, "tol": 0.5, "random_state": 0}
     model = ConvexReLURegressor(**options)
     expected = model.fit(X, y).objective_
-    for weights in (2.0, np.float32(0.5), 3, True, da.ones(120, dtype=bool, chunks=50)):
+    for weights in (2.0, np.float32(0.5), 3, True, da.ones(80, dtype=bool, chunks=50)):
         assert model.fit(X, y, weights).objective_ == pytest.approx(expected, rel=1e-6)
 
 
@@ -335,7 +335,7 @@ def test_no_actor_outlives_its_fit(client, friedman, monkeypatch, ending):
 
 def explode(block):
     """Fail for the last of the blocks."""
-    if len(block) == 20:
+    if len(block) == 30:
         raise ArithmeticError
     return block
 
@@ -417,7 +417,7 @@ def test_too_many_losses_end_the_fit(client, friedman, monkeypatch):
 
     def losing(shards, k, call):
         calls.append(call)
-        return result(shards, k, None if len(calls) == 200 else call)
+        return result(shards, k, None if len(calls) == 100 else call)
 
     monkeypatch.setattr(DaskShards, "_result", losing)
     with pytest.raises(RuntimeError, match="1 blocks of X were lost with their workers, on 1"):

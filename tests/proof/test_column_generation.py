@@ -1,5 +1,6 @@
 """Better dual variables: bounds that only rise, as far as asked for, and not for ever."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ LOSSES = pytest.mark.parametrize("loss", NAMES)
 INTERCEPTS = pytest.mark.parametrize("intercept", [False, True])
 
 
+@functools.cache
 def problem(loss, intercept, seed=1):
     """A program over all patterns, its optimum, and one over a few of its patterns."""
     every = exhaustive_program(seed, loss=loss, alpha=0.02, intercept=intercept)
@@ -106,7 +108,7 @@ def test_tightening_reaches_the_tolerance(loss, intercept, seed):
     missed = max(largest / normalised.alpha, 1.0)
     assert found.lower_bound <= best.upper_bound * missed
     # the network that adaptive patterns find is within reach, too
-    _, result = solve_adaptive(some, tol=1e-3, random_state=0)
+    _, result = solve_adaptive(some, tol=1e-2, random_state=0)
     assert found.lower_bound <= result.objective * missed * (1 + 1e-6)
 
 

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from grids import halved
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -101,8 +102,7 @@ def test_encloses_the_maximum_over_all_patterns(kind, seed, n, d, K):
         assert found.lower >= best / 1.01 - 1e-9 * scale
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n_outputs", [2, 5])
+@pytest.mark.parametrize(("kind", "n_outputs"), halved(KINDS, [2, 5]))
 def test_of_the_plane(kind, n_outputs):
     rows, multipliers = draw(1, 50, 2, n_outputs, kind)
     found = pricing_maximum(rows, multipliers, tol=1e-5)
@@ -113,11 +113,13 @@ def test_of_the_plane(kind, n_outputs):
     assert found.lower <= upper
 
 
-@pytest.mark.parametrize("kind", ["normal", "softmax"])
 @pytest.mark.parametrize(
-    ("n", "d", "n_outputs"), [(100, 2, 26), (100, 3, 10), (50, 4, 3), (12, 5, 2), (3, 6, 4)]
+    ("kind", "shape"),
+    halved(["normal", "softmax"], [(100, 2, 26), (100, 3, 10), (50, 4, 3), (12, 5, 2), (3, 6, 4)]),
+    ids=str,
 )
-def test_finishes(n, d, n_outputs, kind):
+def test_finishes(kind, shape):
+    n, d, n_outputs = shape
     rows, multipliers = draw(0, n, d, n_outputs, kind)
     found = pricing_maximum(rows, multipliers, tol=2e-2)
     assert found.finished

@@ -74,7 +74,7 @@ def test_enclosures_close(seed, norm, epsilon):
 @pytest.mark.parametrize("norm", NORMS)
 def test_worst_cases_are_those_of_brute_force(norm):
     rng = np.random.RandomState(1)
-    network, X = draw_network(rng, 3, 7), rng.standard_normal((3, 3))
+    network, X = draw_network(rng, 3, 5), rng.standard_normal((3, 3))
     perturbation = Perturbation([0.5, 0.0, 1.5], norm)
     centres, radii = perturbation.balls(X)
     directions = np.array([[1.0], [-1.0], [1.0]])
