@@ -13,8 +13,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("sklearn_convexnet")
 
 
+# Checks of scikit-learn that are nearly others: of sparse matrices after sparse arrays in all
+# formats, of read-only rows in double precision after writable ones and read-only ones in single.
+NEARLY_OTHERS = ("check_estimator_sparse_matrix]", "_train(readonly_memmap=True)]")
+
+
 def pytest_collection_modifyitems(items):
-    # what scikit-learn checks of sparse arrays in all formats it checks of sparse matrices again
     for item in items:
-        if item.name.endswith("check_estimator_sparse_matrix]"):
+        # an estimator that cross-validates hands rows of any format to the one that it is made of
+        of_folds = "CV(" in item.name and item.name.endswith("check_estimator_sparse_array]")
+        if item.name.endswith(NEARLY_OTHERS) or of_folds:
             item.add_marker(pytest.mark.slow)
