@@ -144,7 +144,7 @@ def test_partitions_weights_and_repetitions_do_not_matter(client, friedman):
 
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 3.0, 2: 0.5}])
 def test_classes(client, class_weight):
-    X, y = make_moons(150, noise=0.2, random_state=0)
+    X, y = make_moons(100, noise=0.2, random_state=0)
     y = y + (X[:, 0] > 1.2)
     options = {
         "alpha": 0.02, "patterns": "random", "n_patterns": 4, "class_weight": class_weight,
