@@ -34,10 +34,11 @@ for entry in model.history_:
 
 # %%
 # The objective is within 0.1 % of its end long before the lower bound can say so: most of the time
-# goes into the proof. That is why the default `tol` is 0.05 and the objective usually far more
-# accurate. Here the descent with sharper and sharper kinks does not suffice for a `tol` of 0.001,
-# and in the end the convex solver closes the gap. (The neurons move between two checks, and with
-# them the patterns that a lower bound is about: it need not rise.)
+# goes into the proof. That is why a fit without `tol` ends at a gap of 0.05, or when the proof
+# takes longer than the descent did, and why its objective is usually far more accurate. Here the
+# descent with sharper and sharper kinks does not suffice for a `tol` of 0.001, and in the end
+# the convex solver closes the gap. (The neurons move between two checks, and with them the patterns
+# that a lower bound is about: it need not rise.)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
 ConvergenceDisplay.from_estimator(model, ax=left)

@@ -1,16 +1,16 @@
 """
-Choosing alpha: the rule, cross-validation, grid search
-=======================================================
+Choosing alpha: by default, by cross-validation, by grid search
+===============================================================
 
 The strength of the weight decay, `alpha`, is the one parameter that decides how flexible the
-network is. There are three ways to choose it: leave it to the rule behind ``alpha="auto"``;
-cross-validate along the regularisation path; or put the estimator into any of scikit-learn's
-searches.
+network is. There are three ways to choose it: leave it to ``alpha="auto"``, which compares ten
+values on samples left out; cross-validate along the regularisation path; or put
+the estimator into any of scikit-learn's searches.
 """
 
 # %%
-# The rule and the path
-# ---------------------
+# The default and the path
+# ------------------------
 # `ConvexReLURegressorCV` fits, on every fold, the networks of a decreasing sequence of penalties,
 # each from the last, and refits the best on all data. It goes into a pipeline like any estimator.
 
@@ -27,11 +27,11 @@ from sklearn_convexnet.plotting import RegularizationPathDisplay
 X, y = load_diabetes(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
-by_rule = make_pipeline(StandardScaler(), ConvexReLURegressor(random_state=0))
+by_default = make_pipeline(StandardScaler(), ConvexReLURegressor(random_state=0))
 by_path = make_pipeline(
     StandardScaler(), ConvexReLURegressorCV(alphas=10, eps=1e-2, cv=3, random_state=0)
 )
-by_rule.fit(X_train, y_train)
+by_default.fit(X_train, y_train)
 by_path.fit(X_train, y_train)
 
 # %%
@@ -40,9 +40,8 @@ by_path.fit(X_train, y_train)
 
 figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 RegularizationPathDisplay.from_estimator(by_path[-1], negate_score=True, name="path", ax=ax)
-ax.axvline(
-    by_rule[-1].alpha_, color="C1", linestyle="--", label=f'alpha="auto": {by_rule[-1].alpha_:.3g}'
-)
+chosen = by_default[-1].alpha_
+ax.axvline(chosen, color="C1", linestyle="--", label=f'alpha="auto": {chosen:.3g}')
 ax.set_ylabel("Mean squared error")
 ax.legend(loc="upper center", frameon=True, framealpha=1, edgecolor="white")
 plt.show()
@@ -52,12 +51,12 @@ plt.show()
 # -------------
 # `GridSearchCV` fits every candidate from nothing, so a penalty costs more than on the path, but
 # it can search any other step of the pipeline as well: here how the features are scaled. The
-# penalties are multiples of the automatic one, around the best of the path.
+# penalties are multiples of the automatic one.
 
 search = GridSearchCV(
     make_pipeline(StandardScaler(), ConvexReLURegressor(random_state=0)),
     {
-        "convexreluregressor__alpha": by_rule[-1].alpha_ * np.array([2, 4, 8]),
+        "convexreluregressor__alpha": chosen * np.array([0.5, 1, 2]),
         "standardscaler": [StandardScaler(), PowerTransformer()],
     },
     cv=3,
@@ -65,7 +64,7 @@ search = GridSearchCV(
 search.fit(X_train, y_train)
 
 for name, model in {
-    'alpha="auto"': by_rule,
+    'alpha="auto"': by_default,
     "ConvexReLURegressorCV": by_path,
     "GridSearchCV": search,
 }.items():

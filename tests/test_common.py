@@ -329,10 +329,10 @@ def test_warm_start_after_a_change_of_alpha(make, factor):
     if factor == 1.0:
         assert model.n_iter_ < n_iter
     np.testing.assert_array_equal(model.patterns_, cold.patterns_)
-    assert model.dual_gap_ <= model.tol
+    assert model.dual_gap_ <= 0.05
     # both enclose the optimum of one program
-    assert model.lower_bound_ <= cold.lower_bound_ / (1 - 2 * model.tol)
-    assert cold.lower_bound_ <= model.lower_bound_ / (1 - 2 * model.tol)
+    assert model.lower_bound_ <= cold.lower_bound_ / (1 - 2 * 0.05)
+    assert cold.lower_bound_ <= model.lower_bound_ / (1 - 2 * 0.05)
 
 
 @BOTH
@@ -373,7 +373,7 @@ def test_warm_start_after_a_change_of_parameters(make, change):
     model.set_params(**change).fit(X, y)
     cold = make(**FIXED | change).fit(X, y)
     np.testing.assert_array_equal(model.patterns_, cold.patterns_)
-    assert model.objective_ == pytest.approx(cold.objective_, rel=2 * model.tol)
+    assert model.objective_ == pytest.approx(cold.objective_, rel=0.1)
     # and back
     back = model.set_params(**make(**FIXED).get_params()).fit(X, y)
     np.testing.assert_array_equal(back.patterns_, first)
@@ -385,13 +385,13 @@ def test_warm_start_on_other_data(make):
     model = make(warm_start=True).fit(X, y)
     for other in (data(make, n=25), data(make, n=30, d=5), data(make)):
         model.fit(*other)
-        assert model.dual_gap_ <= model.tol
+        assert model.dual_gap_ <= 0.05
         assert model.predict(other[0]).shape == other[1].shape
     # as many inputs as before, but another of them is the constant
     model.fit(*data(make, n=30, d=3))
     for fit_intercept, d in ((False, 4), (True, 3)):
         model.set_params(fit_intercept=fit_intercept).fit(*data(make, d=d))
-        assert model.dual_gap_ <= model.tol
+        assert model.dual_gap_ <= 0.05
     # more outputs, and one again
     y = np.arange(len(y)) % 3 if make is Classifier else np.c_[y, -y]
     assert model.fit(X, y).n_outputs_ > 1
@@ -406,7 +406,7 @@ def test_warm_start_with_patterns_that_are_given_twice(make):
     model = make(warm_start=True, solver="scp", patterns=np.c_[patterns, patterns])
     objective = model.fit(X, y).objective_
     assert model.fit(X, y).objective_ == objective
-    assert model.set_params(solver="admm").fit(X, y).dual_gap_ <= model.tol
+    assert model.set_params(solver="admm").fit(X, y).dual_gap_ <= 0.05
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_warm_start_on_data_that_have_moved_away(make, options):
     cold = make(**options).fit(X + 1000.0, y)
     if "patterns" in options:
         assert model.patterns_.shape == cold.patterns_.shape
-    assert model.objective_ <= (1.0 + model.tol) * cold.objective_
+    assert model.objective_ <= 1.05 * cold.objective_
 
 
 # ------------------------------------------------------------------------------------------------
@@ -465,13 +465,13 @@ def test_convergence_warning_says_what_to_do(make, solver):
     message = str(warning.message)
     assert type(model).__name__ in message
     assert f"{model.dual_gap_:.1e}" in message
-    assert f"tol={model.tol:.1e}" in message
+    assert "tol=5.0e-02" in message
     assert "max_iter" in message
     assert ("solver='admm'" in message) == (solver != "admm")
     # it points at the line of the user
     assert warning.filename == __file__
     assert model.n_iter_ == 1
-    assert model.dual_gap_ > model.tol
+    assert model.dual_gap_ > 0.05
     assert np.isfinite(scores(model, X)).all()
 
 

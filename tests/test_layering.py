@@ -43,12 +43,14 @@ LAYERS = {
     "program": ({"core"}, NUMERIC),
     "bounds": (PROGRAMS, NUMERIC),
     "solvers": (PROGRAMS | {"bounds"}, NUMERIC),
+    "selection": (SOLVERS, NUMERIC | {"joblib"}),
     "proof": (SOLVERS, NUMERIC),
     "robust_training": (SOLVERS, NUMERIC),
     "distributed": (SOLVERS, NUMERIC | DASK),
     "robustness": (PROGRAMS, NUMERIC),
     "estimators": (
-        SOLVERS | {"proof", "robust_training", "distributed", "_compat", "_persistence"},
+        SOLVERS
+        | {"selection", "proof", "robust_training", "distributed", "_compat", "_persistence"},
         LEARN | OPTIONAL,
     ),
     "autoencoder": (set(), NUMERIC),

@@ -197,8 +197,7 @@ class Distributed:
         rng = generator(random_state)
         with one_blas_pool(large=False):
             search = SharedSearch(program, rows, tol, max_iter, rng, record)
-            search.start(None)
-            search.rounds()
+            search.find(None)
             found, result = search.solve()
             rows.set_slopes(*search.dual_at)
             proved, excess = self._bound(rows, problem.alpha, problem.y.shape[1])

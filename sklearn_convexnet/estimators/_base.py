@@ -53,7 +53,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         "solver": [StrOptions(set(SOLVERS))],
         "hidden_layer": [StrOptions({"auto", "shared", "separate"})],
         "fit_intercept": ["boolean"],
-        "tol": [Interval(Real, 0, None, closed="neither")],
+        "tol": [Interval(Real, 0, None, closed="neither"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -110,6 +110,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             )
             rng = check_random_state(self.random_state)
             seed = draw_seed(rng)
+            problem = problem.judged(seed, self.n_jobs)
             prepared = prepare(problem, rng, last)
             n_outputs = len(prepared.programs)
             task = self._begin_task(X, y, sample_weight, n_outputs)
@@ -127,7 +128,9 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         bounds, detail = fitted.bounds, fitted.detail
         gates = [program.gates for program in fitted.distinct_programs]
         return {
-            "certificate_": certify_network(fitted.objectives, bounds, detail, tol=self.tol),
+            "certificate_": certify_network(
+                fitted.objectives, bounds, detail, tol=problem.options.gap
+            ),
             "lower_bound_": fitted.lower_bound,
             "dual_gap_": fitted.gap,
             "patterns_": activation_patterns(
@@ -167,6 +170,9 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         worst = max(results, key=lambda result: result.gap)
         if worst.status in ("optimal", "stopped"):
             return
+        if self.tol is None and worst.status in ("costly", "too_large"):
+            # as near as is cheap is what was asked for
+            return
         if worst.status == "stalled":
             advice = (
                 "rounding errors stopped the solver; increase tol, or scale the features (e.g. "
@@ -178,7 +184,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
                 "for that; increase tol, or take fewer columns (e.g. with TruncatedSVD)"
             )
         elif worst.status == "costly":
-            advice = "to find more neurons would take minutes; increase tol"
+            advice = "to go on would take many times longer; increase tol"
         else:
             advice = "increase max_iter or tol"
             if self.solver != "admm":
@@ -187,7 +193,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         yield (
             ConvergenceWarning,
             f"{type(self).__name__} stopped after {worst.n_iter} iterations at a {gap} of "
-            f"{worst.gap:.1e}, above tol={self.tol:.1e}: {advice}.",
+            f"{worst.gap:.1e}, above tol={self._options().gap:.1e}: {advice}.",
         )
 
     def _validate_data(self, X, y="no_validation", **options):

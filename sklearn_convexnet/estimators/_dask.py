@@ -35,6 +35,7 @@ class DaskFitMixin:
             problem = canonical_problem(
                 *data.sample(seed), self._options(), accept_sparse=False, n_samples=data.n_rows
             )
+            problem = problem.judged(seed)
             prepared = prepare(problem, rng)
             report = partial(Reporter, self, len(prepared.programs), task)
             fitted = _fit_outputs(data, prepared, seed, report)
@@ -75,15 +76,18 @@ class DaskFitMixin:
 def _fit_outputs(data, prepared, seed, report):
     """What `fit_outputs` does; patterns are those of the sample, all else is on all rows."""
     options = prepared.problem.options
-    how = {"tol": options.tol, "max_iter": options.max_iter}
+    how = {"max_iter": options.max_iter}
     if prepared.problem.is_shared:
         reporter = report(0)
         program, result, *bound = data.solve_shared(
-            prepared.programs[0], random_state=seed, on_check=reporter, **how
+            prepared.programs[0], random_state=seed, tol=options.tol, on_check=reporter, **how
         )
         reporter.end()
         return Fitted.of(prepared, [(program, result, bound)])
-    how["dtype"] = enough_precision(prepared.programs[0], options.tol)
+    how |= {
+        "tol": options.gap,
+        "dtype": enough_precision(prepared.programs[0], options.gap),
+    }
     solved = []
     for k, program in enumerate(prepared.programs):
         networks = []

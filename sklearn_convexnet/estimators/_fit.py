@@ -59,6 +59,14 @@ class CanonicalProblem:
             found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
+    @serial_blas()
+    def judged(self, seed, n_jobs=None):
+        """The problem with the penalties that rows left out prefer, where these are chosen."""
+        alphas = self.options.judged(
+            self.alphas, self.rows, self.outputs, self.weights, seed, n_jobs
+        )
+        return replace(self, alphas=alphas)
+
     @property
     def is_shared(self):
         """Whether the outputs share a hidden layer."""

@@ -11,8 +11,10 @@ from ..core.rows import with_constant
 from ..core.vector_losses import MultinomialLogLoss, SumOverOutputs, VectorLoss
 from ..program.patterns import sample_gates
 from ..proof.certificate import bound_output
+from ..selection.formula import penalty_by_formula
+from ..selection.penalty import choose_factors
 from ..solvers import solve, solve_adaptive
-from ._alpha import automatic_alpha
+from ..solvers.neurons import DEFAULT_GAP
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,8 +24,9 @@ class FitOptions:
     The methods are the steps in which training against perturbations differs, see `RobustOptions`.
     """
 
-    # what alpha="auto" is multiplied by
+    # what the formula of alpha="auto" is multiplied by, and whether rows left out judge it
     auto_share: ClassVar[float] = 1.0
+    judges_alpha: ClassVar[bool] = True
 
     loss: Loss
     # one for all outputs, or one each
@@ -35,7 +38,8 @@ class FitOptions:
     # whether outputs are classes, of which a row has one
     exclusive: bool = False
     fit_intercept: bool = True
-    tol: float = 5e-2
+    # None: as near as is cheap, see `solve_adaptive`
+    tol: float | None = None
     max_iter: int = 10_000
 
     @property
@@ -46,6 +50,11 @@ class FitOptions:
         # random directions of "scp" are the hidden layer, also where their patterns are equal
         fixed = self.solver == "scp" and self.patterns == "random"
         return "directions" if fixed else self.patterns
+
+    @property
+    def gap(self):
+        """The relative gap that is wanted."""
+        return DEFAULT_GAP if self.tol is None else self.tol
 
     def shares(self, n_outputs):
         """Whether that many outputs have one hidden layer; a ValueError where that is undefined."""
@@ -69,13 +78,26 @@ class FitOptions:
         return with_constant(X) if self.fit_intercept else X
 
     def penalties(self, rows, outputs, weights, n_rows=None):
-        """The penalty of every program: as given, or by the rule for a sample of `n_rows` rows."""
+        """The penalty of every program: as given, or by formula for a sample of `n_rows` rows."""
         targets = self.targets(outputs)
         if not isinstance(self.alpha, str):
             return np.full(len(targets), self.alpha, dtype=np.float64)
         how = {"fit_intercept": self.fit_intercept, "n_rows": n_rows}
-        rules = [automatic_alpha(rows, y, weights, loss, **how) for loss, y in targets]
+        rules = [penalty_by_formula(rows, y, weights, loss, **how) for loss, y in targets]
         return self.auto_share * np.array(rules)
+
+    def judged(self, alphas, rows, outputs, weights, seed, n_jobs=None):
+        """The penalties that rows left out prefer, where these are to be chosen."""
+        if not (self.alpha == "auto" and self.judges_alpha):
+            return alphas
+        return alphas * choose_factors(
+            rows,
+            self.targets(outputs),
+            weights,
+            fit_intercept=self.fit_intercept,
+            seed=seed,
+            n_jobs=n_jobs,
+        )
 
     def targets(self, outputs):
         """Loss and targets of every program: one of all outputs that share, or one an output."""
@@ -96,10 +118,10 @@ class FitOptions:
 
     def solve(self, program, **how):
         """Solve a program; returns it, over the patterns found where they are adaptive, too."""
-        how = {"tol": self.tol, "max_iter": self.max_iter, **how}
+        how = {"max_iter": self.max_iter, **how}
         if self.kind == "adaptive":
-            return solve_adaptive(program, self.solver, **how)
-        return program, solve(program, self.solver, **how)
+            return solve_adaptive(program, self.solver, **{"tol": self.tol, **how})
+        return program, solve(program, self.solver, **{"tol": self.gap, **how})
 
     def bound(self, program, result):
         """What a result says of the optimum over all networks; None where nothing is said."""

@@ -31,7 +31,7 @@ from ..core.parallel import serial_blas
 from ._base import BaseConvexReLU
 from ._fit import canonical_problem, draw_seed, network_attributes, prepare
 from .classifier import ConvexReLUClassifier, class_signs, out_activation
-from .path import alpha_grid, check_alphas, solve_path
+from .path import alpha_grid, check_alphas, path_networks
 from .regressor import ConvexReLURegressor, as_columns
 
 _BASE = BaseConvexReLU._parameter_constraints
@@ -84,6 +84,9 @@ class _AlphaByCrossValidation:
         else:
             alphas = check_alphas(self.alphas)
         cv = check_cv(self.cv, y, classifier=is_classifier(self))
+        if self.cv is None or isinstance(self.cv, Integral):
+            # tables are often sorted
+            cv = type(cv)(cv.n_splits, shuffle=True, random_state=seed)
         folds = list(cv.split(X, y))
         for k, (train, test) in enumerate(folds):
             for name, part in (("train", train), ("test", test)):
@@ -133,10 +136,9 @@ class _AlphaByCrossValidation:
             test = test[sample_weight[test] > 0]
             weights = sample_weight[test]
         scores, extra = [], []
-        fits = solve_path(prepared, alphas, seed, certified=False)
-        for alpha, fit in zip(alphas, fits, strict=True):
+        for alpha, network in zip(alphas, path_networks(prepared, alphas, seed), strict=True):
             model.alpha = model.alpha_ = alpha
-            vars(model).update(network_attributes(fit.network))
+            vars(model).update(network_attributes(network))
             scores.append(self._score(model, X[test], y[test], weights))
             extra.append(self._extra_score(model, X[test], y[test], weights))
         return np.array(scores, dtype=float), np.array(extra, dtype=float)
@@ -182,7 +184,8 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     cv : int, cross-validation generator or iterable, default=None
         How the data are split: a number of folds (None: 5 of them), a splitter, or pairs of
         indices, such as ``list(GroupKFold().split(X, y, groups))``. `KFold` is used where a
-        number is given.
+        number is given, and shuffles the samples, with the seed of `random_state`: tables are often
+        sorted.
 
     scoring : str, callable or None, default=None
         How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
@@ -205,10 +208,10 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
-    tol : float, default=0.05
-        Relative duality gap to reach, in the fit on all data. Networks of folds are as good, but
-        with adaptive patterns nothing is proved about them; with others their gap is relative to
-        the objective of the constant network, see `convex_relu_path`.
+    tol : float, default=None
+        Relative duality gap to reach, in the fit on all data, as in the base estimator. Of the
+        networks of folds nothing is proved with adaptive patterns; with others their gap is
+        relative to the objective of the constant network, see `convex_relu_path`.
 
     max_iter : int, default=10000
         Bound on the iterations of every fit.
@@ -334,7 +337,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         n_patterns: int = 100,
         hidden_layer: HiddenLayer = "auto",
         fit_intercept: bool = True,
-        tol: float = 5e-2,
+        tol: float | None = None,
         max_iter: int = 10_000,
         random_state: Seed = None,
         n_jobs: int | None = None,
@@ -426,7 +429,8 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     cv : int, cross-validation generator or iterable, default=None
         How the data are split: a number of folds (None: 5 of them), a splitter, or pairs of
         indices, such as ``list(GroupKFold().split(X, y, groups))``. `StratifiedKFold` is used where
-        a number is given.
+        a number is given, and shuffles the samples, with the seed of `random_state`: tables are
+        often sorted.
 
     scoring : str, callable or None, default=None
         How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
@@ -450,10 +454,10 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
-    tol : float, default=0.05
-        Relative duality gap to reach, in the fit on all data. Networks of folds are as good, but
-        with adaptive patterns nothing is proved about them; with others their gap is relative to
-        the objective of the constant network, see `convex_relu_path`.
+    tol : float, default=None
+        Relative duality gap to reach, in the fit on all data, as in the base estimator. Of the
+        networks of folds nothing is proved with adaptive patterns; with others their gap is
+        relative to the objective of the constant network, see `convex_relu_path`.
 
     max_iter : int, default=10000
         Bound on the iterations of every fit.
@@ -588,7 +592,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         n_patterns: int = 100,
         hidden_layer: HiddenLayer = "auto",
         fit_intercept: bool = True,
-        tol: float = 5e-2,
+        tol: float | None = None,
         max_iter: int = 10_000,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         random_state: Seed = None,

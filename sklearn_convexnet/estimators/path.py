@@ -32,6 +32,7 @@ from ..core.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, Loss, get_lo
 from ..core.network import TwoLayerReLU
 from ..core.parallel import serial_blas
 from ..program.patterns import draw_gates, few_gates
+from ..selection.descents import descended_networks
 from ..solvers import solve, solve_adaptive
 from ..solvers.descent import constant_network
 from ._base import BaseConvexReLU
@@ -49,9 +50,6 @@ _STEPS = 100
 _FEW_PATTERNS = 2000
 # in normalised units an alpha_max below this is rounding
 _NOTHING = 1e-12
-# iterations from one penalty to the next where nothing is to be certified; measured, more of them
-# cost two to three times the time and choose the same penalty
-_UNCERTIFIED = 120
 # no relative gap above this counts as a solution
 _LARGEST_GAP = 0.5
 
@@ -360,7 +358,17 @@ def check_alphas(alphas):
 
 
 @serial_blas()
-def solve_path(prepared, alphas, seed, *, certified=True, verbose=False):
+def path_networks(prepared, alphas, seed):
+    """Networks of decreasing penalties, of adaptive patterns without any proof."""
+    problem = prepared.problem
+    if problem.options.kind != "adaptive":
+        return [fit.network for fit in solve_path(prepared, alphas, seed)]
+    parts = [descended_networks(program.problem, alphas, seed) for program in prepared.programs]
+    return [TwoLayerReLU.stack(list(networks)) for networks in zip(*parts, strict=True)]
+
+
+@serial_blas()
+def solve_path(prepared, alphas, seed, *, verbose=False):
     """Fits of decreasing penalties, each from the last.
 
     Parameters
@@ -370,9 +378,6 @@ def solve_path(prepared, alphas, seed, *, certified=True, verbose=False):
     alphas : ndarray of shape (n_alphas,)
         Decreasing.
     seed : int
-    certified : bool, default=True
-        Whether to reach the tolerance. Adaptive patterns give a network that is hardly worse before
-        they can tell how good it is, and do so for less.
     verbose : bool or int, default=False
 
     Returns
@@ -380,7 +385,7 @@ def solve_path(prepared, alphas, seed, *, certified=True, verbose=False):
     list of PathFit
     """
     options = prepared.problem.options
-    walks = [_Walk(program, options, seed, certified) for program in prepared.programs]
+    walks = [_Walk(program, options, seed) for program in prepared.programs]
     fits = []
     for i, alpha in enumerate(alphas):
         steps = [walk.step(alpha) for walk in walks]
@@ -404,12 +409,10 @@ def solve_path(prepared, alphas, seed, *, certified=True, verbose=False):
 class _Walk:
     """One output on its way from large to small penalties."""
 
-    def __init__(self, program, options, seed, certified):
+    def __init__(self, program, options, seed):
         self.program, self.max_iter, self.seed = program, options.max_iter, seed
         self.adaptive = options.kind == "adaptive"
-        self.certified = certified or not self.adaptive
-        # else any gap will do
-        self.tol = options.tol if self.certified else 1.0
+        self.tol = options.gap
         # from where on a program over the patterns that are there will do
         self.largest = largest_alpha(program, seed, _FEW_STARTS) if self.adaptive else 0.0
         bias, _ = _constant(program)
@@ -426,8 +429,6 @@ class _Walk:
         if objective < self.constant:
             tol = max(tol, min(tol * self.constant / objective, _LARGEST_GAP))
         options = {"tol": tol, "max_iter": self.max_iter, "random_state": self.seed}
-        if self.last is not None and not self.certified:
-            options["max_iter"] = min(self.max_iter, _UNCERTIFIED)
         if alpha >= self.largest:
             # beyond the largest penalty any directions give the constant network
             solver = "scp" if program.problem.is_shared else "admm"

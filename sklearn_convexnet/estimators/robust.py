@@ -30,6 +30,7 @@ class RobustOptions(FitOptions):
 
     # in units of that of ConvexReLUClassifier: the perturbations regularise already
     auto_share = 0.3
+    judges_alpha = False
 
     perturbation: Perturbation
     formulation: Literal["relaxed", "scp", "cone"]

@@ -26,10 +26,13 @@ from ..program.neuron_shard import NeuronRows
 from ..program.patterns import activation_patterns, few_gates, strict_gates
 from ..program.units import Solution
 from .base import Record, Result, check_options, generator
-from .neurons import MOST_ROUNDS, SHARPENING, STARTS, NeuronSearch, pattern_keys
+from .neurons import DEFAULT_GAP, MOST_ROUNDS, SHARPENING, STARTS, NeuronSearch, pattern_keys
 from .shared import SharedSearch
 from .solve import as_solver, solve
 
+# multiplications of the descent, a neuron, row and coordinate; Newton systems to expect of the
+# interior point, and their share of its time in that of as many multiplications of the descent
+_PRODUCTS, _SYSTEMS, _DENSE = 12.0, 150.0, 0.2
 # a program is cheap up to these multiplications for a Newton system; all patterns are climbed from
 # where there are so few; a direction found touches rows, and is moved off them so many times
 _CHEAP, _FEW_PATTERNS, _MOVES = 1e7, 1000, 4
@@ -39,7 +42,7 @@ def solve_adaptive(
     program,
     solver="admm",
     *,
-    tol=5e-2,
+    tol=None,
     max_iter=10_000,
     random_state=None,
     warm_start=None,
@@ -54,8 +57,9 @@ def solve_adaptive(
     solver : str or BaseSolver, default="admm"
         For the program over the patterns found, see `solve`. "admm" runs only where the
         descent has not reached the tolerance by itself, and the rows are not too large for it.
-    tol : float, default=0.05
-        Relative duality gap to reach on the patterns found.
+    tol : float, default=None
+        Relative duality gap to reach on the patterns found. None: 0.05, as far as that takes about
+        as long as the descent to the network did, no longer.
     max_iter : int, default=10000
         Bound on the iterations, of L-BFGS and of the solver.
     random_state : int or RandomState, default=None
@@ -73,7 +77,7 @@ def solve_adaptive(
         Its solution; the network is the best one seen.
     """
     solver = as_solver(solver, program.loss)
-    check_options(tol, max_iter, warm_start)
+    check_options(DEFAULT_GAP if tol is None else tol, max_iter, warm_start)
     if solver.needs_dense_rows and not solver.refines:
         check_dense(program.rows, f"solver={solver.name!r}")
     rng = generator(random_state)
@@ -82,8 +86,8 @@ def solve_adaptive(
         rows = NeuronRows(program.problem.normalised, workers)
         make = SharedSearch if program.problem.is_shared else _PatternSearch
         search = make(program, rows, tol, max_iter, rng, record)
-        search.start(warm_start)
-        search.rounds()
+        search.find(warm_start)
+        tol = search.tol
         if program.problem.is_shared:
             found, result = search.solve()
         else:
@@ -116,10 +120,14 @@ def solve_adaptive(
     found = program if found is None else found
     solvable = not solver.needs_dense_rows or fits_dense(program.rows)
     if result is not None and not solvable:
-        status = "too_large" if search.left > 0 else "max_iter"
+        status = "too_large" if search.left > 0 else result.status
         return found, replace(result, status=search.record.status(result.gap, tol, status))
 
-    if result is None or (search.left > 0 and not (solver.refines and result.status == "optimal")):
+    refined = result is not None and solver.refines
+    done = refined and result.status == "optimal"
+    if refined and not done and not search.strict and not _is_cheap(found, search):
+        result = replace(result, status=record.status(result.gap, tol, search.exhausted))
+    elif result is None or (search.n_iter < max_iter and not done and not record.stopped):
         final = solve_on(found, result if solver.refines else None, search.n_iter)
         result = final if result is None else _best_of(result, final, tol)
     if solver.refines:
@@ -137,6 +145,14 @@ def solve_adaptive(
             }
         )
     return found, result
+
+
+def _is_cheap(program, search):
+    """Whether the interior point costs about as much as finding the network, or less."""
+    n, d = program.rows.shape
+    m = len(search.best.outputs)
+    newton = _SYSTEMS * (n * n * m * d + n**3 / 3.0)
+    return _DENSE * newton <= _PRODUCTS * search.finding * n * d * m
 
 
 def _grow(program, result, solve_on, *, tol, max_iter, rng):
@@ -254,7 +270,7 @@ def _result(program, search, certified, tol):
         gap=certified.gap,
         bounds_of="patterns",
         n_iter=search.n_iter,
-        status=search.record.status(certified.gap, tol, "max_iter"),
+        status=search.record.status(certified.gap, tol, search.exhausted),
         history=search.record.history,
         solution=solution,
     )

@@ -91,8 +91,8 @@ class Result:
         "optimal": ``gap <= tol``. "converged": the descent on certified margins came to rest, and
         nothing is known of the optimum. "max_iter": the iterations ran out. "stalled": rounding
         errors stopped further progress. "too_large": the descent came to rest, and sparse rows
-        are too large to be made dense for the convex solver. "costly": to search for more shared
-        neurons would take minutes. "stopped": `on_check` asked for it.
+        are too large to be made dense for the convex solver. "costly": to go on would cost many
+        times the descent. "stopped": `on_check` asked for it.
     history : list of dict
         One entry per check: "iteration", "phase", "upper_bound", "lower_bound", "gap",
         "time" (seconds since the start).

@@ -16,6 +16,8 @@ those of the convex program: shrinking :math:`\tau` brings both to the minimum. 
 replaced by its Moreau envelope.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
@@ -182,12 +184,13 @@ class SmoothObjective:
     def __init__(self, rows, widths, parts, dtype=np.float64):
         self.rows, self.widths, self.dtype = rows, widths, dtype
         self.shapes = [part.shape for part in parts]
-        self.ends = np.cumsum([part.size for part in parts])[:-1]
+        ends = np.cumsum([0, *(part.size for part in parts)])
+        self.slices = [slice(*pair) for pair in pairwise(ends)]
 
     def parts(self, point):
         """Directions, output weights and biases of a point."""
-        parts = zip(np.split(point, self.ends), self.shapes, strict=True)
-        return [part.reshape(shape) for part, shape in parts]
+        parts = zip(self.slices, self.shapes, strict=True)
+        return [point[part].reshape(shape) for part, shape in parts]
 
     def __call__(self, point):
         problem, (width, _) = self.rows.problem, self.widths
@@ -196,7 +199,7 @@ class SmoothObjective:
         loss, by_direction, by_output, by_bias = self.rows.total(
             "smooth_sums", self.widths, self.dtype, *parts
         )
-        penalised = point[: self.ends[-1]]
+        penalised = point[: self.slices[-1].start]
         value = 0.5 * problem.alpha * (penalised @ penalised) + loss
         gradient = problem.alpha * point
         of_directions, of_outputs, of_bias = self.parts(gradient)

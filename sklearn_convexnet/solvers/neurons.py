@@ -21,6 +21,10 @@ _INITIAL_SIZE = 0.3
 _DESCENT = ((0.3, 60), (0.1, 60), (0.03, 60))
 _ROUND = (0.02, 60)
 SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
+# iterations for a proof where it may cost no more than the descent: the first two stages
+_LEAST_PROOF = 250
+# the relative gap where none is asked for
+DEFAULT_GAP = 5e-2
 # smoothing at which single precision, where it resolves the rows, is still exact enough
 _SINGLE_DOWN_TO = 0.003
 # how far the bias of a class without rows is, at the start, from that of one with a single row
@@ -52,8 +56,9 @@ class NeuronSearch:
     rows : NeuronRows
         Of the normalised problem; those of the program are a sample of them where they are
         elsewhere.
-    tol : float
-        Relative gap to reach.
+    tol : float or None
+        Relative gap to reach; None: 0.05, with no more iterations for the proof than the network
+        took, or some hundreds.
     max_iter : int
     rng : RandomState
     record : Record
@@ -74,8 +79,11 @@ class NeuronSearch:
 
     def __init__(self, program, rows, tol, max_iter, rng, record):
         self.program, self.rows, self.problem = program, rows, rows.problem
-        self.tol, self.max_iter, self.rng, self.record = tol, max_iter, rng, record
+        self.strict, self.tol = tol is not None, DEFAULT_GAP if tol is None else tol
+        self.max_iter, self.rng, self.record = max_iter, rng, record
         self.best = None
+        # iterations that found the network
+        self.finding = None
         n = self.problem
         # line searches on the steep envelope of a kink notice the rounding of single precision
         smooth = np.isfinite(n.loss.curvature)
@@ -95,7 +103,23 @@ class NeuronSearch:
     @property
     def left(self):
         """Iterations that are left."""
-        return 0 if self.record.stopped else self.max_iter - self.n_iter
+        if self.record.stopped:
+            return 0
+        most = self.max_iter
+        if self.finding is not None and not self.strict:
+            most = min(most, self.finding + max(self.finding, _LEAST_PROOF))
+        return most - self.n_iter
+
+    @property
+    def exhausted(self):
+        """Status of a search that ends above its tolerance."""
+        return "max_iter" if self.n_iter >= self.max_iter else "costly"
+
+    def find(self, warm_start):
+        """Descend, and let neurons join as long as that is worth it."""
+        self.start(warm_start)
+        self.rounds()
+        self.finding = self.n_iter
 
     def start(self, warm_start):
         """Descend from the program's gates, or from a network that is near already."""

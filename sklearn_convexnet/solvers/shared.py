@@ -181,9 +181,7 @@ class SharedSearch(NeuronSearch):
             gap=gap,
             bounds_of="searched",
             n_iter=self.n_iter,
-            status=self.record.status(
-                gap, self.tol, "costly" if self.spent > _AFFORDABLE else "max_iter"
-            ),
+            status=self.record.status(gap, self.tol, self.exhausted),
             history=self.record.history,
             solution=Solution(None, None, network.output_biases, slopes),
         )

@@ -25,9 +25,11 @@ from sklearn_convexnet import (
     ConvexReLURegressor,
     ConvexReLURegressorCV,
     alpha_max,
-    convex_relu_path,
 )
+from sklearn_convexnet.core.canonical import canonical_rows
 from sklearn_convexnet.core.losses import get_loss
+from sklearn_convexnet.program.problem import TrainingProblem
+from sklearn_convexnet.selection.descents import descended_networks
 
 SMALL = {"alphas": 2, "eps": 0.02, "cv": 2, "n_patterns": 8, "tol": 0.2, "random_state": 0}
 # small programs, where it does not matter what is fitted; a single fold where not even that matters
@@ -98,29 +100,31 @@ def test_scores_are_those_of_a_loop(make, weighted):
     largest = alpha_max(X, y, loss=loss, sample_weight=weights, random_state=1)
     np.testing.assert_allclose(model.alphas_, np.geomspace(largest, 0.02 * largest, 3), rtol=1e-3)
     seed = np.random.RandomState(0).randint(2**31 - 1)
-    folds = (KFold if make is Regressor else StratifiedKFold)(2).split(X, y)
+    splitter = KFold if make is Regressor else StratifiedKFold
+    folds = splitter(2, shuffle=True, random_state=seed).split(X, y)
+    seed = np.random.RandomState(seed).randint(2**31 - 1)
+    signs = y if make is Regressor else np.where(y == "yes", 1.0, -1.0)
     for k, (train, test) in enumerate(folds):
         # nothing is certified on the folds
-        path = convex_relu_path(
-            X[train],
-            y[train],
-            alphas=model.alphas_,
+        w = weights[train] if weighted else np.ones(len(train))
+        first, w = canonical_rows(X[train], signs[train][:, None], w)
+        problem = TrainingProblem.of(
+            X[train][first],
+            signs[train][first],
             loss=loss,
-            n_patterns=8,
-            tol=1.0,
-            max_iter=120,
-            sample_weight=weights[train] if weighted else None,
-            random_state=seed,
+            alpha=1.0,
+            sample_weight=w,
+            fit_intercept=True,
         )
+        networks = descended_networks(problem, model.alphas_, seed)
         w = weights[test] if weighted else np.ones(len(test))
-        for i, network in enumerate(path.networks):
+        for i, network in enumerate(networks):
             f = network(X[test])[:, 0]
             if make is Regressor:
                 expected = -np.average((f - y[test]) ** 2, weights=w)
                 assert model.mse_path_[i, k] == -model.scores_[i, k]
             else:
-                signs = np.where(y[test] == "yes", 1, -1)
-                expected = -np.average(np.logaddexp(0, -signs * f), weights=w)
+                expected = -np.average(np.logaddexp(0, -signs[test] * f), weights=w)
             assert model.scores_[i, k] == pytest.approx(expected)
     means = model.scores_.mean(axis=1)
     assert model.best_score_ == means.max()
@@ -323,8 +327,20 @@ def test_bad_folds():
     X, y = data()
     weights = np.r_[np.zeros(23), np.ones(22)]
     with pytest.raises(ValueError, match="test set of fold 0 has no sample of positive weight"):
-        Regressor().fit(X, y, sample_weight=weights)
+        Regressor(cv=KFold(2)).fit(X, y, sample_weight=weights)
     with pytest.raises(ValueError, match="at least two classes"):
         Classifier(cv=KFold(2)).fit(X, np.repeat([0, 1], [23, 22]))
     with pytest.raises(ValueError, match="loss must be a loss for"):
         Regressor(loss=get_loss("hinge")).fit(X, y)
+
+
+def test_sorted_samples_are_shuffled():
+    rng = np.random.RandomState(0)
+    X = np.sort(rng.uniform(-3, 3, (60, 1)), axis=0)
+    y = np.abs(X[:, 0])
+    # the middle of the range tells nothing of its ends
+    scores = [
+        ConvexReLURegressorCV(alphas=[1e-2], cv=cv, random_state=0).fit(X, y).best_score_
+        for cv in (3, KFold(3))
+    ]
+    assert scores[0] > 0.1 * scores[1]

@@ -11,9 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexnet import ConvexReLUClassifier, LogLoss, RobustConvexReLUClassifier
 from sklearn_convexnet.core.losses import get_loss
-from sklearn_convexnet.estimators._alpha import automatic_alpha
 from sklearn_convexnet.program.perturbation import Perturbation
 from sklearn_convexnet.program.relaxation import Relaxation
+from sklearn_convexnet.selection.formula import penalty_by_formula
 
 Robust = partial(RobustConvexReLUClassifier, n_patterns=10, random_state=0)
 THREATS = [
@@ -126,7 +126,7 @@ def test_certified_accuracy_counts_weights(data):
 @pytest.mark.parametrize("threat", [{}, {"norm": 2}, {"bounds": (0.0, 1.0)}], ids=str)
 def test_without_perturbation_it_is_the_classifier(data, threat):
     X, y = data
-    expected = ConvexReLUClassifier(0.01, n_patterns=10, random_state=0).fit(X, y)
+    expected = ConvexReLUClassifier(0.01, n_patterns=10, tol=0.05, random_state=0).fit(X, y)
     model = Robust(0.01, epsilon=0.0, tol=0.05, **threat).fit(X, y)
     assert model.objective_ == pytest.approx(expected.objective_, rel=1e-9)
     np.testing.assert_allclose(model.decision_function(X), expected.decision_function(X), rtol=1e-9)
@@ -156,7 +156,7 @@ def test_bounds_help(data):
 
 def test_automatic_alpha_is_less_than_that_of_the_classifier(data):
     X, y = data
-    expected = automatic_alpha(X, 2.0 * y - 1.0, np.ones(len(y)), get_loss("log_loss"), True)
+    expected = penalty_by_formula(X, 2.0 * y - 1.0, np.ones(len(y)), get_loss("log_loss"), True)
     assert Robust().fit(X, y).alpha_ == pytest.approx(0.3 * expected)
     assert Robust(alpha=0.3).fit(X, y).alpha_ == 0.3
 

@@ -37,7 +37,7 @@ IRIS = load_iris()
 
 @pytest.fixture(scope="module")
 def moons():
-    return ConvexReLUClassifier(n_patterns=15, random_state=0).fit(X, y)
+    return ConvexReLUClassifier(n_patterns=15, tol=0.05, random_state=0).fit(X, y)
 
 
 @pytest.fixture(scope="module")

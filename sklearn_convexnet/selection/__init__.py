@@ -1,0 +1,1 @@
+"""The penalty that the data ask for."""

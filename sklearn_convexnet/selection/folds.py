@@ -1,0 +1,60 @@
+"""Which rows train a network and which judge it."""
+
+import numpy as np
+
+# folds where rows are few and where they are not
+_MANY_FOLDS, _FEW_ROWS, _FOLDS = 5, 300, 3
+# beyond so many rows one part of that size trains, and two others judge
+_MOST_ROWS = 3000
+# no folds are made of fewer rows
+_LEAST_ROWS = 20
+
+
+def splits(outputs, labels, rng):
+    """Pairs of masks, the rows that train and those that judge; none where rows are too few.
+
+    Rows are dealt out in the order of their targets, so that every part has its share of each class
+    and of small and large numbers. Rows must be distinct and in an order of their own: then the
+    same data, however they are given, are split in the same way.
+
+    Parameters
+    ----------
+    outputs : ndarray of shape (n_samples, n_outputs)
+        Targets.
+    labels : bool
+        Whether they are signs of classes: both signs of each must be in every part.
+    rng : RandomState
+
+    Returns
+    -------
+    list of (ndarray of bool, ndarray of bool)
+    """
+    n = len(outputs)
+    n_parts = _MANY_FOLDS if n <= _FEW_ROWS else _FOLDS
+    members = (outputs > 0).sum(axis=0)
+    if n < _LEAST_ROWS or (labels and np.minimum(members, n - members).min() < n_parts):
+        return []
+    order = _order(outputs, labels, rng)
+    if n > _MOST_ROWS:
+        part = _parts(order, max(-(-n // _MOST_ROWS), _FOLDS), rng)
+        return [(part == 0, (part == 1) | (part == 2))]
+    part = _parts(order, n_parts, rng)
+    return [(part != k, part == k) for k in range(n_parts)]
+
+
+def _order(outputs, labels, rng):
+    """Rows by their targets, equal ones in a random order."""
+    keys = outputs.T
+    if labels:
+        # in the order in which the classes appear, whatever they are called
+        _, first, classes = np.unique(outputs, axis=0, return_index=True, return_inverse=True)
+        keys = [first[classes.ravel()]]
+    return np.lexsort((rng.uniform(size=len(outputs)), *keys))
+
+
+def _parts(order, n_parts, rng):
+    """The part of every row: of so many neighbours in the order one goes to each."""
+    n = len(order)
+    part = np.empty(n, dtype=int)
+    part[order] = np.concatenate([rng.permutation(n_parts) for _ in range(-(-n // n_parts))])[:n]
+    return part
