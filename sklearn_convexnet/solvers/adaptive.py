@@ -33,6 +33,8 @@ from .solve import as_solver, solve
 # multiplications of the descent, a neuron, row and coordinate; Newton systems to expect of the
 # interior point, and their share of its time in that of as many multiplications of the descent
 _PRODUCTS, _SYSTEMS, _DENSE = 12.0, 150.0, 0.2
+# where no gap is asked for, sharpening goes on as long as it leaves no more than this share of one
+_HOPE = 0.8
 # a program is cheap up to these multiplications for a Newton system; all patterns are climbed from
 # where there are so few; a direction found touches rows, and is moved off them so many times
 _CHEAP, _FEW_PATTERNS, _MOVES = 1e7, 1000, 4
@@ -201,9 +203,12 @@ class _PatternSearch(NeuronSearch):
         best = None
         for stage in (*SHARPENING, None):
             found, certified = self._certify_best()
+            hopeful = best is None or certified is None or certified.gap <= _HOPE * best[1].gap
             if best is None or certified is None or certified.gap <= best[1].gap:
                 best = found, certified
             if found is None or certified.gap <= self.tol or self.left <= 0 or stage is None:
+                return best
+            if not (hopeful or self.strict):
                 return best
             self.descend(*stage)
 

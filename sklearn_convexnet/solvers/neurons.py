@@ -31,6 +31,8 @@ _SINGLE_DOWN_TO = 0.003
 _BEYOND = 10.0
 # share of the objective that a round must gain to be followed by another, per row that it costs
 _WORTH_PER_ROW = 1e-6
+# what the most of it is multiplied by where no gap is asked for
+_LAXER = 3.0
 # random directions to climb from, and new neurons of each sign, in a round: at least so many, or
 # a share of those that are there, so that a network that has to grow does so in few rounds
 STARTS, _JOINING, _GROWTH = 64, 15, 0.25
@@ -145,7 +147,9 @@ class NeuronSearch:
     def rounds(self):
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
         problem = self.problem
-        worth = np.clip(_WORTH_PER_ROW * self.rows.n_rows, *self.worth)
+        least, most = self.worth
+        most *= 1.0 if self.strict else _LAXER
+        worth = np.clip(_WORTH_PER_ROW * self.rows.n_rows, least, most)
         for _ in range(MOST_ROUNDS):
             self.rows.set_slopes(*self.descent.network, self.descent.loss_width)
             priced = price_rows(self.rows, self._starts(), problem.is_shared, dtype=self.precision)
