@@ -4,7 +4,7 @@ import numpy as np
 
 # folds where rows are few and where they are not
 _MANY_FOLDS, _FEW_ROWS, _FOLDS = 5, 300, 3
-# beyond so many rows one part of that size trains, and two others judge
+# beyond so many rows they are split once: at most so many train, and twice as many judge
 _MOST_ROWS = 3000
 # no folds are made of fewer rows
 _LEAST_ROWS = 20
@@ -36,8 +36,8 @@ def splits(outputs, labels, rng):
         return []
     order = _order(outputs, labels, rng)
     if n > _MOST_ROWS:
-        part = _parts(order, max(-(-n // _MOST_ROWS), _FOLDS), rng)
-        return [(part == 0, (part == 1) | (part == 2))]
+        part = _parts(order, -(-n // (_MOST_ROWS // 2)), rng)
+        return [(part < 2, (part >= 2) & (part < 6))]
     part = _parts(order, n_parts, rng)
     return [(part != k, part == k) for k in range(n_parts)]
 
