@@ -18,6 +18,7 @@ __all__ = [
     "Limits",
     "Method",
     "OnCheck",
+    "OutputRange",
     "Patterns",
     "RegressionLoss",
     "Seed",
@@ -33,6 +34,8 @@ FloatArray = NDArray[np.floating[Any]]
 Seed = int | np.random.RandomState | None
 # valid values of the features: low, high
 Limits = tuple[ArrayLike, ArrayLike]
+# what predictions are limited to
+OutputRange = Literal["training"] | Limits | None
 # called with every entry of a history; a true value stops the solver
 OnCheck = Callable[[dict[str, Any]], object]
 

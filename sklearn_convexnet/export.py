@@ -35,7 +35,9 @@ def to_mlp(estimator: Any) -> MLPClassifier | MLPRegressor:
     -------
     MLPClassifier or MLPRegressor
         With the same predictions and probabilities, but for classes with separate hidden layers,
-        where the perceptron has a softmax and our classifiers normalise logistic functions. Its
+        where the perceptron has a softmax and our classifiers normalise logistic functions, and
+        for regressors outside `output_range_`, which a perceptron does not know: clip its
+        predictions, or fit with ``output_range=None``, for the same everywhere. Its
         ``partial_fit`` goes on training from the network; a constant one gets a neuron for that,
         of output weight zero.
 
@@ -87,7 +89,8 @@ def to_onnx(estimator: Any, *, dtype: DTypeLike = np.float64) -> onnx.ModelProto
     Returns
     -------
     onnx.ModelProto
-        For a regressor with the output ``variable`` of shape (n_samples, n_outputs). For a
+        For a regressor with the output ``variable`` of shape (n_samples, n_outputs), limited to
+        `output_range_`. For a
         classifier with ``label``, of integers (whole numbers of any type) or else strings; where
         there is `predict_proba` with ``probabilities`` of shape (n_samples, n_classes) as second
         output; and with ``scores`` of shape (n_samples, n_outputs). Of several labels ``label`` has
@@ -122,11 +125,12 @@ def to_onnx(estimator: Any, *, dtype: DTypeLike = np.float64) -> onnx.ModelProto
     )
     rectified = graph.node("Relu", [hidden])
     last = [graph.constant(network.output_weights), graph.constant(network.output_biases)]
-    scores = graph.node("Gemm", [rectified, *last], "variable" if classes is None else "scores")
     n_outputs = len(network.output_biases)
     if classes is None:
-        graph.output(scores, graph.float_type, n_outputs)
+        outputs = graph.limited(graph.node("Gemm", [rectified, *last]), estimator.output_range_)
+        graph.output(outputs, graph.float_type, n_outputs)
         return graph.model(network.hidden_weights.shape[0])
+    scores = graph.node("Gemm", [rectified, *last], "scores")
     activation = estimator.out_activation_
     multilabel = estimator.outputs_2d_
     if multilabel:
@@ -156,14 +160,18 @@ def to_dict(estimator: Any) -> dict[str, Array]:
     dict
         With ``hidden_weights`` of shape (n_features, n_neurons), ``hidden_biases`` of shape
         (n_neurons,), ``output_weights`` of shape (n_neurons, n_outputs), ``output_biases`` of
-        shape (n_outputs,), and ``classes`` of a classifier: outputs are
-        ``maximum(X @ hidden_weights + hidden_biases, 0) @ output_weights + output_biases``.
+        shape (n_outputs,): outputs are
+        ``maximum(X @ hidden_weights + hidden_biases, 0) @ output_weights + output_biases``. Also
+        ``classes`` of a classifier, or ``output_range`` of a regressor, of shape (2, n_outputs):
+        predictions are ``clip(outputs, *output_range)``.
         ``numpy.savez(file, **to_dict(model))`` stores it; lists of it, `array.tolist()`, are ready
         for JSON, and floats are read back from there exactly.
     """
     network, classes = _fitted(estimator)
     arrays = {name: np.array(getattr(network, name)) for name in TwoLayerReLU.__dataclass_fields__}
-    return arrays if classes is None else {**arrays, "classes": np.array(classes)}
+    if classes is None:
+        return {**arrays, "output_range": np.array(estimator.output_range_)}
+    return {**arrays, "classes": np.array(classes)}
 
 
 def _fitted(estimator):
@@ -216,6 +224,13 @@ class _Graph:
     def output(self, name, kind, *shape):
         described = self.onnx.helper.make_tensor_value_info(name, kind, [None, *shape])
         self.outputs.append(described)
+
+    def limited(self, outputs, limits):
+        """The outputs clipped, an infinite limit being none."""
+        # of float32, a limit may be infinite
+        with np.errstate(over="ignore"):
+            low, high = map(self.constant, limits)
+        return self.node("Min", [self.node("Max", [outputs, low]), high], "variable")
 
     def label_type(self, classes):
         kind = self.onnx.TensorProto

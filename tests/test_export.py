@@ -23,6 +23,8 @@ LABELS = np.array(["a", "b", "c"])[np.digitize(Y[:, 0] + Y[:, 1], [0.0, 1.5])]
 MODELS = {
     "regressor": (ConvexReLURegressor(alpha=0.02), Y[:, 0]),
     "outputs": (ConvexReLURegressor(alpha=0.02), Y),
+    "no limits": (ConvexReLURegressor(alpha=0.02, output_range=None), Y),
+    "one limit": (ConvexReLURegressor(alpha=0.02, output_range=([0.5, -1], [np.inf, 1])), Y),
     "constant": (ConvexReLURegressor(alpha=1e3), Y[:, 0]),
     "binary": (ConvexReLUClassifier(alpha=0.02), (Y[:, 0] > 0.7).astype(int)),
     "text": (ConvexReLUClassifier(alpha=0.02), np.where(Y[:, 1] > 0, "yes", "no")),
@@ -63,7 +65,13 @@ def test_perceptron_predicts_the_same(fitted):
     if hasattr(model, "classes_"):
         np.testing.assert_array_equal(mlp.predict(NEW), model.predict(NEW))
     else:
-        np.testing.assert_allclose(mlp.predict(NEW), model.predict(NEW), rtol=0, atol=1e-12)
+        # without limits
+        outputs = mlp.predict(NEW).reshape(len(NEW), -1)
+        np.testing.assert_allclose(outputs, model.network_(NEW), rtol=0, atol=1e-12)
+        predicted = np.clip(outputs, *model.output_range_)
+        np.testing.assert_allclose(
+            predicted, model.predict(NEW).reshape(predicted.shape), rtol=0, atol=1e-12
+        )
     # of separate hidden layers the logistic functions are normalised
     same = hasattr(model, "predict_proba") and (
         model.outputs_2d_ or len(model.classes_) == 2 or model.out_activation_ == "softmax"
@@ -128,6 +136,8 @@ def test_arrays_are_the_network(fitted, tmp_path):
             )
             if hasattr(model, "classes_"):
                 np.testing.assert_array_equal(parts["classes"], model.classes_)
+            else:
+                np.testing.assert_array_equal(parts["output_range"], model.output_range_)
     assert read["hidden_weights"] == model.coefs_[0].tolist()
 
 

@@ -58,6 +58,9 @@ def regression() -> None:
     model = ConvexReLURegressor(loss=Quantile(0.9)).fit(X, y, sample_weight=[1, 2, 1])
     assert_type(model, ConvexReLURegressor)
     assert_type(model.predict(X), Floats)
+    assert_type(model.output_range_, Floats)
+    ConvexReLURegressor(output_range=([0.0, -np.inf], 1))
+    ConvexReLURegressor(output_range="none")  # type: ignore[arg-type]
     assert_type(to_dict(model), dict[str, NDArray[Any]])
 
 

@@ -84,6 +84,12 @@ class Distributed:
         """Number of rows of positive weight."""
         return self.shards.n_rows
 
+    @property
+    def extremes(self):
+        """The least and the greatest target of positive weight, for every output."""
+        least = np.min([fact["least"] for fact in self.facts], axis=0)
+        return np.stack([least, np.max([fact["greatest"] for fact in self.facts], axis=0)])
+
     def sample(self, seed):
         """At most about `SAMPLE` rows of positive weight: X, targets and weights."""
         share = min(1.0, SAMPLE / self.n_rows)

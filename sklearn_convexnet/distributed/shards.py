@@ -39,6 +39,7 @@ class RemoteShard:
 
     def describe(self):
         """Facts about the block, a dict."""
+        used = self.y[self.weights > 0]
         return {
             "n_rows": len(self.X),
             "finite": {
@@ -47,6 +48,8 @@ class RemoteShard:
             },
             "size": max(np.abs(self.X).max(initial=0.0), np.abs(self.y).max(initial=0.0)),
             "weight": self.weights.sum(),
+            "least": used.min(axis=0, initial=np.inf),
+            "greatest": used.max(axis=0, initial=-np.inf),
         }
 
     def sample(self, count, seed):

@@ -108,6 +108,7 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
             problem = canonical_problem(
                 X, targets, sample_weight, options, accept_sparse=self._accept_sparse
             )
+            attributes |= self._limits(problem.options, problem.outputs)
             rng = check_random_state(self.random_state)
             seed = draw_seed(rng)
             problem = problem.judged(seed, self.n_jobs)
@@ -121,6 +122,10 @@ class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
         self._set_fitted(fitted, last, attributes)
         self._end_task(task, X, y, sample_weight)
         return self
+
+    def _limits(self, options, outputs):
+        """Attributes of what limits predictions, of the targets of positive weight."""
+        return {}
 
     def _known(self, fitted):
         """Attributes that state what is known of the network."""

@@ -35,6 +35,7 @@ class DaskFitMixin:
             problem = canonical_problem(
                 *data.sample(seed), self._options(), accept_sparse=False, n_samples=data.n_rows
             )
+            attributes |= self._limits(problem.options, data.extremes)
             problem = problem.judged(seed)
             prepared = prepare(problem, rng)
             report = partial(Reporter, self, len(prepared.programs), task)

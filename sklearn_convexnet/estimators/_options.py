@@ -94,10 +94,15 @@ class FitOptions:
             rows,
             self.targets(outputs),
             weights,
+            limits=self.limits,
             fit_intercept=self.fit_intercept,
             seed=seed,
             n_jobs=n_jobs,
         )
+
+    def limits(self, outputs):
+        """The least and the greatest predictions after training on targets, (2, n_outputs)."""
+        return np.repeat([[-np.inf], [np.inf]], outputs.shape[1], axis=1)
 
     def targets(self, outputs):
         """Loss and targets of every program: one of all outputs that share, or one an output."""

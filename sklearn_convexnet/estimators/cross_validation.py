@@ -21,6 +21,7 @@ from .._typing import (
     ClassificationLoss,
     FloatArray,
     HiddenLayer,
+    OutputRange,
     Patterns,
     RegressionLoss,
     Seed,
@@ -128,6 +129,8 @@ class _AlphaByCrossValidation:
         seed = draw_seed(rng)
         weights = None if sample_weight is None else sample_weight[train]
         prepared = self._prepare(X[train], y[train], weights, model, rng)
+        problem = prepared.problem
+        vars(model).update(self._limits(problem.options, problem.outputs))
         test, weights = np.arange(len(y))[test], None
         # a row without weight, or of a class without, does not exist
         if hasattr(model, "classes_"):
@@ -208,6 +211,10 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
+    output_range : "training", None or (low, high), default="training"
+        What predictions are limited to, as in `ConvexReLURegressor`; on a fold by the targets
+        that train there.
+
     tol : float, default=None
         Relative duality gap to reach, in the fit on all data, as in the base estimator. Of the
         networks of folds nothing is proved with adaptive patterns; with others their gap is
@@ -282,6 +289,9 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     n_outputs_ : int
         Number of outputs.
 
+    output_range_ : ndarray of shape (2, n_outputs)
+        The least and the greatest prediction of every output, infinite where there is no limit.
+
     patterns_ : ndarray of bool of shape (n_samples, n_patterns)
         Patterns of the program on the training data.
 
@@ -320,6 +330,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     _parameter_constraints = {
         **_AlphaByCrossValidation._search_constraints,
         "loss": ConvexReLURegressor._parameter_constraints["loss"],
+        "output_range": ConvexReLURegressor._parameter_constraints["output_range"],
     }
 
     alpha_: float
@@ -337,6 +348,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         n_patterns: int = 100,
         hidden_layer: HiddenLayer = "auto",
         fit_intercept: bool = True,
+        output_range: OutputRange = "training",
         tol: float | None = None,
         max_iter: int = 10_000,
         random_state: Seed = None,
@@ -352,6 +364,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         self.n_patterns = n_patterns
         self.hidden_layer = hidden_layer
         self.fit_intercept = fit_intercept
+        self.output_range = output_range
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state

@@ -15,6 +15,7 @@ from .._typing import (
     BoolArray,
     FloatArray,
     HiddenLayer,
+    OutputRange,
     Patterns,
     RegressionLoss,
     Seed,
@@ -25,6 +26,7 @@ from ..distributed import is_dask
 from ..proof.certificate import Certificate
 from ._base import BaseConvexReLU
 from ._dask import DaskFitMixin
+from ._output_range import RegressionOptions
 
 
 class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseConvexReLU):
@@ -83,6 +85,14 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
+
+    output_range : "training", None or (low, high), default="training"
+        What `predict` limits every output to, by clipping: the range of the training targets of
+        positive weight, nothing, or a range given as two numbers or arrays of shape (n_outputs,)
+        with low < high, which may be infinite. Where features have heavy tails, or are nearly
+        collinear, a network with a small penalty may extrapolate far beyond the targets. The
+        network of an `alpha` is not changed by it, nor are `objective_` and `certificate_`, which
+        are of the network without limits; "auto" chooses `alpha` by limited predictions.
 
     tol : float, default=None
         Relative duality gap to reach in the convex program over the patterns. With adaptive
@@ -152,6 +162,9 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
     n_outputs_ : int
         Number of outputs.
 
+    output_range_ : ndarray of shape (2, n_outputs)
+        The least and the greatest prediction of every output, infinite where there is no limit.
+
     patterns_ : ndarray of bool of shape (n_samples, n_patterns)
         Patterns of the convex program on the training data, or of the neurons that outputs share;
         with adaptive patterns of separate outputs one output after the other. Not set by a fit on
@@ -215,14 +228,17 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
     _parameter_constraints = {
         **BaseConvexReLU._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss],
+        "output_range": [StrOptions({"training"}), "array-like", None],
     }
 
     _accept_sparse = "csr"
+    _Options = RegressionOptions
 
     lower_bound_: float
     dual_gap_: float
     certificate_: Certificate
     patterns_: BoolArray
+    output_range_: FloatArray
 
     def __init__(
         self,
@@ -234,6 +250,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         solver: Solver = "admm",
         hidden_layer: HiddenLayer = "auto",
         fit_intercept: bool = True,
+        output_range: OutputRange = "training",
         tol: float | None = None,
         max_iter: int = 10_000,
         warm_start: bool = False,
@@ -248,6 +265,7 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         self.solver = solver
         self.hidden_layer = hidden_layer
         self.fit_intercept = fit_intercept
+        self.output_range = output_range
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
@@ -302,9 +320,10 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Outputs of the network.
+            Outputs of the network, limited to `output_range_`.
         """
         outputs, dtype = self._outputs(X)
+        outputs = np.clip(outputs, *self.output_range_)
         return (outputs[:, 0] if self._one_dimensional else outputs).astype(dtype, copy=False)
 
     def certificate(
@@ -350,6 +369,9 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
             )
         X, y = self._validate_data(X, y, multi_output=True, y_numeric=True, reset=reset)
         return X, y.astype(np.float64)
+
+    def _limits(self, options, outputs):
+        return {"output_range_": options.limits(outputs)}
 
     def _loss(self):
         loss = get_loss(self.loss)

@@ -254,5 +254,6 @@ def _attacked(model, X, y, perturbation, attack):
     candidates = np.stack(
         [run(np.broadcast_to(c, (len(X), 1, n_outputs))) for c in (*eye, *-eye)]
     )  # (2 n_outputs, n, d)
-    errors = np.array([np.abs(model.network(rows) - targets).max(axis=1) for rows in candidates])
+    predicted = [np.clip(model.network(rows), *model.limits) for rows in candidates]
+    errors = np.abs(predicted - targets).max(axis=2)
     return candidates[errors.argmax(axis=0), np.arange(len(X))]

@@ -49,14 +49,14 @@ class MarginBounds:
 
 @dataclass(frozen=True, eq=False)
 class OutputBounds:
-    """What is known about the outputs of a regressor for perturbed inputs.
+    """What is known about the predictions of a regressor for perturbed inputs.
 
     With more than one output, arrays of shape (n_samples,) have shape (n_samples, n_outputs).
 
     Attributes
     ----------
     lower : ndarray of shape (n_samples,)
-        Proved lower bounds on the outputs.
+        Proved lower bounds on the predictions.
     upper : ndarray of shape (n_samples,)
         Proved upper bounds.
     lowest : ndarray of shape (n_samples, n_features)
@@ -93,7 +93,7 @@ def certify(
     .. math:: \text{lower} \;\le\; \min_\delta\, \text{margin}(x + \delta, y)
         \;\le\; \text{upper},
 
-    for a regressor the range of its outputs. What is proved holds for the network in exact
+    for a regressor the range of its predictions. What is proved holds for the network in exact
     arithmetic, and for what ``predict`` makes of the inputs: every bound allows for the rounding of
     both, relative to the summed magnitudes of what enters the outputs. Of a bound by HiGHS a
     tolerance is taken off; its search is trusted.
@@ -207,10 +207,13 @@ def _output_bounds(model, X, perturbation, method, options, dtype):
     points = realise(enclosure.incumbents.points, rows, perturbation)
     reached = np.sum(directions[:, 0] * model.network(points), axis=1)
     ends = np.minimum(enclosure.lower, reached).reshape(2, n_outputs, len(X))
+    # what `predict` does to the outputs keeps their order
+    lower, upper = (np.clip(end.T, *model.limits) for end in (ends[0], -ends[1]))
     if dtype == np.float32:
-        # so are the outputs that `predict` returns of such rows, and rounding keeps the order
+        # of such rows it rounds them
         with np.errstate(over="ignore"):
-            ends = np.minimum(ends, ends.astype(dtype))
+            lower = np.minimum(lower, lower.astype(dtype))
+            upper = np.maximum(upper, upper.astype(dtype))
     points = points.reshape(2, n_outputs, *X.shape)
-    arrays = ends[0].T, -ends[1].T, points[0].swapaxes(0, 1), points[1].swapaxes(0, 1)
+    arrays = lower, upper, points[0].swapaxes(0, 1), points[1].swapaxes(0, 1)
     return OutputBounds(*(array[:, 0] if n_outputs == 1 else array for array in arrays))

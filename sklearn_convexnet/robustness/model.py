@@ -30,6 +30,8 @@ class Model:
         The least accurate arithmetic in which ``predict`` finds the outputs.
     squashed : bool, default=False
         Whether ``predict`` compares probabilities, which are rounded, and not the outputs.
+    limits : pair of ndarray of shape (n_outputs,), default=(-inf, inf)
+        The least and the greatest predictions of a regressor.
     """
 
     network: TwoLayerReLU
@@ -37,6 +39,7 @@ class Model:
     feature_names: np.ndarray | None = None
     dtype: np.dtype | type = np.float64
     squashed: bool = False
+    limits: np.ndarray | tuple[float, float] = (-np.inf, np.inf)
 
     @classmethod
     def of(cls, estimator):
@@ -92,7 +95,8 @@ class Model:
                     f"{len(network.output_biases)} for {len(classes)} classes."
                 )
         names = getattr(estimator, "feature_names_in_", None)
-        return cls(network, classes, names, dtype, squashed)
+        limits = getattr(estimator, "output_range_", cls.limits)
+        return cls(network, classes, names, dtype, squashed, limits)
 
     def check_rows(self, X):
         """Rows as a finite float64 matrix of the features that the network has."""

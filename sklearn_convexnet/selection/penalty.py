@@ -24,7 +24,7 @@ _ERRORS = 0.25
 _PATIENCE, _WORSE = 2, 1.02
 
 
-def choose_factors(X, targets, weights, *, fit_intercept, seed, n_jobs=None):
+def choose_factors(X, targets, weights, *, limits, fit_intercept, seed, n_jobs=None):
     """The factor on the formula for every program.
 
     Parameters
@@ -35,6 +35,9 @@ def choose_factors(X, targets, weights, *, fit_intercept, seed, n_jobs=None):
         Loss and targets of every program.
     weights : ndarray of shape (n_samples,)
         Positive.
+    limits : callable
+        Called with targets of all outputs that train; returns the least and the greatest
+        predictions, shape (2, n_outputs).
     fit_intercept : bool
     seed : int
     n_jobs : int, default=None
@@ -50,10 +53,13 @@ def choose_factors(X, targets, weights, *, fit_intercept, seed, n_jobs=None):
     rows = with_constant(X) if fit_intercept else X
     outputs = np.column_stack([y for _, y in targets])
     pairs = splits(outputs, targets[0][0].target == "sign", np.random.RandomState(seed))
+    ends = [limits(outputs[train]) for train, _ in pairs]
     losses = Parallel(n_jobs=n_jobs if len(pairs) * len(targets) > 1 else 1)(
-        delayed(_losses)(rows, loss, y, weights, pair, fit_intercept, seed)
-        for loss, y in targets
-        for pair in pairs
+        delayed(_losses)(
+            rows, loss, y, weights, pair, end if y.ndim == 2 else end[:, k], fit_intercept, seed
+        )
+        for k, (loss, y) in enumerate(targets)
+        for pair, end in zip(pairs, ends, strict=True)
     )
     n = len(pairs)
     judged = np.concatenate([weights[test] for _, test in pairs]) if pairs else None
@@ -64,7 +70,7 @@ def choose_factors(X, targets, weights, *, fit_intercept, seed, n_jobs=None):
 
 
 @serial_blas()
-def _losses(rows, loss, y, weights, pair, fit_intercept, seed):
+def _losses(rows, loss, y, weights, pair, ends, fit_intercept, seed):
     """Losses of the rows that judge, a row for each factor; infinite where the path has ended."""
     train, test = pair
     part = weights[train] / weights[train].sum()
@@ -74,7 +80,7 @@ def _losses(rows, loss, y, weights, pair, fit_intercept, seed):
     X = rows[test][:, :-1] if fit_intercept else rows[test]
     for k, network in enumerate(descended_networks(problem, alphas, seed)):
         with np.errstate(over="ignore", invalid="ignore"):
-            outputs = network(X)
+            outputs = np.clip(network(X), *ends)
             losses[k] = loss.value(outputs if y.ndim == 2 else outputs[:, 0], y[test])
         losses[k, np.isnan(losses[k])] = np.inf
         means.append(np.average(losses[k], weights=weights[test]))

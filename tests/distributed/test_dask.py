@@ -201,6 +201,27 @@ def test_several_outputs_and_labels_that_are_strings(client, friedman):
     assert model.score(X, labels) > 0.75
 
 
+@pytest.mark.parametrize("limits", ["training", None, (0.0, [np.inf, 5.0])])
+def test_predictions_are_limited_by_the_targets_of_all_blocks(client, friedman, limits):
+    X, y = friedman
+    targets, weights = np.stack([y, -y], axis=1), np.ones(len(y))
+    # a block that has none, and the extremes of the last one are those of all
+    weights[50:100], targets[50:100], targets[100], targets[110] = 0.0, 1e4, -1e3, 1e3
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 4, "tol": 0.5, "random_state": 0}
+    model = ConvexReLURegressor(output_range=limits, **options)
+    expected = model.fit(X, targets, sample_weight=weights).output_range_
+    if limits == "training":
+        assert expected.tolist() == [[-1e3, -1e3], [1e3, 1e3]]
+    model.fit(*collections(X, targets), sample_weight=collections(weights)[0])
+    np.testing.assert_array_equal(model.output_range_, expected)
+    far = 100.0 * X
+    np.testing.assert_array_equal(model.predict(far), np.clip(model.network_(far), *expected))
+    (rows,) = collections(far)
+    np.testing.assert_allclose(rows.map_blocks(model.predict, dtype=float), model.predict(far))
+    with pytest.raises(ValueError, match=r"output_range must be .* shape \(2,\)"):
+        model.set_params(output_range=(1.0, 0.0)).fit(*collections(X, targets))
+
+
 def test_communication_is_reported_and_does_not_grow_with_the_rows(client, friedman):
     X, y = friedman
     options = {"alpha": 0.3, "patterns": "random", "n_patterns": 5, "max_iter": 60, "tol": 1e-12}

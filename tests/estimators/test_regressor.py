@@ -73,7 +73,8 @@ def test_objective_and_predictions_are_those_of_the_network(
     if n_outputs > 1:
         y = np.stack([y, 10 * X[:, 2], np.exp(y)], axis=1)
     weights = np.linspace(0, 5, len(X)) if weighted else np.ones(len(X))
-    model = Regressor(alpha=0.05, loss=loss, fit_intercept=fit_intercept, tol=0.2)
+    how = {"fit_intercept": fit_intercept, "output_range": None, "tol": 0.2}
+    model = Regressor(alpha=0.05, loss=loss, **how)
     model.fit(X, y, sample_weight=weights if weighted else None)
     assert model.dual_gap_ <= model.tol
     expected = objective_by_hand(model, X, y, LOSSES[loss], weights)

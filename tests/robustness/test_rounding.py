@@ -289,7 +289,9 @@ def test_predict_decides_before_rounding_to_float32(make, n_classes):
 @pytest.mark.parametrize(
     "estimator",
     [
-        ConvexReLURegressor(random_state=0),
+        ConvexReLURegressor(output_range=None, random_state=0),
+        # which lie on either side of the limits, and these between two numbers of float32
+        ConvexReLURegressor(output_range=(-0.1, 0.1), random_state=0),
         MLPRegressor(hidden_layer_sizes=8, max_iter=20, random_state=0),
     ],
 )

@@ -29,7 +29,7 @@ def fit(seed, alpha=1e-3):
         random_state=seed,
     ).fit(X, y)
     assert model.dual_gap_ <= 1e-9
-    multipliers = (model.predict(X) - y) / len(X)
+    multipliers = (model.network_(X)[:, 0] - y) / len(X)
     improving = np.abs(multipliers @ np.maximum(X @ CIRCLE, 0.0)) > alpha * (1.0 + 1e-6)
     return model, improving.mean()
 
