@@ -15,8 +15,8 @@ from .pricing import Priced, distinct, price_rows
 
 # random directions to climb from, and new neurons of each sign that are worth joining
 _STARTS, _JOINING = 200, 100
-# rows from which the ascents are in single precision, but for the best
-_MANY_ROWS, _EXACT = 5000, 10
+# rows, or entries of them, from which the ascents are in single precision, but for the best
+_MANY_ROWS, _MANY_ENTRIES, _EXACT = 5000, 100_000, 10
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def search_rows(rows, rng, gates, *, n_starts=_STARTS, extra=None):
     )
     known = [fresh, gates] if extra is None else [fresh, gates, extra]
     starts = normalised.design.coordinates(np.concatenate(known, axis=1))
-    many = rows.n_rows >= _MANY_ROWS
+    entries = rows.n_rows * normalised.rows.shape[1]
+    many = rows.n_rows >= _MANY_ROWS or entries >= _MANY_ENTRIES
     precision = normalised.design.precision if many else np.float64
     several = normalised.is_shared
     priced = price_rows(rows, starts, several, dtype=precision)

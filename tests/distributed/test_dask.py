@@ -206,13 +206,13 @@ def test_predictions_are_limited_by_the_targets_of_all_blocks(client, friedman, 
     X, y = friedman
     targets, weights = np.stack([y, -y], axis=1), np.ones(len(y))
     # a block that has none, and the extremes of the last one are those of all
-    weights[50:100], targets[50:100], targets[100], targets[110] = 0.0, 1e4, -1e3, 1e3
+    weights[30:60], targets[30:60], targets[60], targets[70] = 0.0, 1e4, -1e3, 1e3
     options = {"alpha": 0.3, "patterns": "random", "n_patterns": 4, "tol": 0.5, "random_state": 0}
     model = ConvexReLURegressor(output_range=limits, **options)
     expected = model.fit(X, targets, sample_weight=weights).output_range_
     if limits == "training":
         assert expected.tolist() == [[-1e3, -1e3], [1e3, 1e3]]
-    model.fit(*collections(X, targets), sample_weight=collections(weights)[0])
+    model.fit(*collections(X, targets, size=30), sample_weight=collections(weights, size=30)[0])
     np.testing.assert_array_equal(model.output_range_, expected)
     far = 100.0 * X
     np.testing.assert_array_equal(model.predict(far), np.clip(model.network_(far), *expected))
