@@ -22,7 +22,7 @@ def splits(outputs, labels, rng):
     outputs : ndarray of shape (n_samples, n_outputs)
         Targets.
     labels : bool
-        Whether they are signs of classes: both signs of each must be in every part.
+        Whether they are signs of classes: as many rows as there are folds must have each.
     rng : RandomState
 
     Returns
@@ -31,15 +31,24 @@ def splits(outputs, labels, rng):
     """
     n = len(outputs)
     n_parts = _MANY_FOLDS if n <= _FEW_ROWS else _FOLDS
-    members = (outputs > 0).sum(axis=0)
-    if n < _LEAST_ROWS or (labels and np.minimum(members, n - members).min() < n_parts):
+    if n < _LEAST_ROWS or (labels and _fewest(outputs) < n_parts):
         return []
     order = _order(outputs, labels, rng)
     if n > _MOST_ROWS:
         part = _parts(order, -(-n // (_MOST_ROWS // 2)), rng)
-        return [(part < 2, (part >= 2) & (part < 6))]
-    part = _parts(order, n_parts, rng)
-    return [(part != k, part == k) for k in range(n_parts)]
+        pairs = [(part < 2, (part >= 2) & (part < 6))]
+    else:
+        part = _parts(order, n_parts, rng)
+        pairs = [(part != k, part == k) for k in range(n_parts)]
+    # nobody can judge a network that has not seen a class
+    seen = not labels or all(_fewest(outputs[train]) for train, _ in pairs)
+    return pairs if seen else []
+
+
+def _fewest(outputs):
+    """Rows of the sign that the fewest rows have, of all outputs."""
+    positive = (outputs > 0).sum(axis=0)
+    return np.minimum(positive, len(outputs) - positive).min()
 
 
 def _order(outputs, labels, rng):

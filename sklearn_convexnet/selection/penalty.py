@@ -95,6 +95,8 @@ def _choose(losses, weights):
     weights = weights / weights.sum()
     means = losses @ weights
     reached = np.flatnonzero(np.isfinite(means))
+    if reached.size == 0:
+        return 1.0
     best = reached[np.argmin(means[reached])]
     differences = losses[reached] - losses[best]
     deviations = differences - (differences @ weights)[:, None]

@@ -61,6 +61,14 @@ def test_many_rows_are_split_once():
         assert not (train & test).any()
 
 
+def test_no_split_where_a_class_would_not_be_seen():
+    signs = np.where(np.arange(60_000) < 3, 1.0, -1.0)[:, None]
+    assert splits(signs, True, rng()) == []
+    signs[::50] = 1.0
+    ((train, test),) = splits(signs, True, rng())
+    assert (signs[train] > 0).sum() == pytest.approx(60, abs=2)
+
+
 def test_names_of_classes_do_not_matter():
     classes = np.random.RandomState(0).randint(3, size=60)
     signs = 2.0 * (classes[:, None] == [0, 1, 2]) - 1.0
