@@ -10,6 +10,8 @@ from grids import pairwise
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import make_scorer, mean_pinball_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
@@ -422,3 +424,21 @@ def test_given_patterns_without_an_intercept(data):
 def test_impossible_patterns_are_refused(data, patterns, message):
     with pytest.raises(ValueError, match=message):
         ConvexReLURegressor(patterns=patterns).fit(*data)
+
+
+def test_a_proof_is_pursued_by_all_means_only_where_a_gap_is_asked_for():
+    X, y = make_friedman1(400, n_features=5, noise=1.0, random_state=0)
+    small = {"alpha": 1e-3}
+    # an interior point of four hundred rows would cost many descents; no warning says so
+    model = Regressor(**small).fit(X, y)
+    assert model.dual_gap_ > 0.05
+    phases = [entry["phase"] for entry in model.history_]
+    assert "polish" not in phases
+    first = phases.index("certify")
+    found = model.history_[first]["iteration"]
+    assert model.n_iter_ <= max(2 * found, found + 250)
+    assert model.lower_bound_ <= model.objective_ == model.certificate_.objective
+    with pytest.warns(ConvergenceWarning, match=r"above tol=5.0e-02: increase max_iter or tol"):
+        Regressor(**small, tol=0.05, max_iter=found + 10).fit(X, y)
+    # forty rows are proved on the way
+    assert Regressor(alpha=1e-3).fit(X[:40], y[:40]).dual_gap_ <= 0.05
