@@ -22,6 +22,7 @@ from sklearn_convexnet import (
     convex_relu_path,
 )
 from sklearn_convexnet.core import rows
+from sklearn_convexnet.program.problem import TrainingProblem
 
 Regressor = partial(ConvexReLURegressor, n_patterns=12, random_state=0)
 Classifier = partial(ConvexReLUClassifier, n_patterns=12, random_state=0)
@@ -316,3 +317,22 @@ def test_memory_is_that_of_the_entries():
     tracemalloc.stop()
     assert np.isfinite(model.predict(X)).all()
     assert peak < 0.5 * 8 * n * d, peak
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_columns_without_entries_take_no_part(monkeypatch, targets):
+    monkeypatch.setattr(rows, "_FEW_ENTRIES", 0)
+    X, y = wide_data(d=20, density=0.5)
+    padded = (X.data, 70 * X.indices, X.indptr)
+    padded = scipy.sparse.csr_array(padded, shape=(X.shape[0], 70 * 20))
+    problem = TrainingProblem.of(padded, y, loss="squared_error", alpha=0.1)
+    y = y if targets == 1 else np.c_[y, y**2]
+    assert problem.normalised.rows.shape[1] == len(np.unique(X.indices))
+    models = [Regressor(alpha=0.02, tol=1e-3).fit(Z, y) for Z in (X.toarray(), padded)]
+    assert models[0].objective_ == pytest.approx(models[1].objective_, rel=2e-3)
+    weights = models[1].coefs_[0]
+    assert np.abs(np.delete(weights, 70 * np.unique(X.indices), axis=0)).max() < 1e-12
+    bounds = [model.certificate_.detail["proved_lower_bound"] for model in models]
+    assert max(bounds) <= min(model.objective_ for model in models)
+    again = models[1].set_params(warm_start=True).fit(padded, y)
+    assert again.objective_ == pytest.approx(models[0].objective_, rel=2e-3)

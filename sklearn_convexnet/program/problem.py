@@ -21,7 +21,7 @@ from numbers import Real
 from typing import cast
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 
 from .._typing import ArrayLike, ClassificationLoss, FloatArray, RegressionLoss
 from ..core.losses import Loss, get_loss
@@ -41,6 +41,8 @@ from .units import Solution, Units
 
 # single precision resolves columns whose spread is at least the largest entries over this
 _RESOLVED = 1e3
+# columns with entries are few where there are as many times more without
+_FEW_OF = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class Design:
         What the hidden neurons see: X, with a column of ones when there is an intercept.
     weights : ndarray of shape (n_samples,)
         Positive, sum to one.
-    basis : ndarray of shape (d, r) or None
+    basis : ndarray or CSR array of shape (d, r) or None
         Orthonormal columns when the rows are coordinates in the span of longer rows.
     """
 
@@ -99,10 +101,12 @@ class Design:
     def normalised(self):
         """The scaled rows, in no more coordinates than there are rows.
 
-        Unless they are sparse and wide.
+        Unless they are sparse and wide: then without columns that have no entry, if most have none.
         """
         n, d = self.rows.shape
-        if d <= n or is_wide(self.rows):
+        if is_wide(self.rows):
+            return self._without_empty_columns()
+        if d <= n:
             return self.scaled
         rows = dense(self._scaled_rows(), "a program in the span of its rows")
         # optimal blocks lie in the span of the rows, and keep their norms there
@@ -112,6 +116,16 @@ class Design:
         # zeros, not what rounding makes of them: such a row bounds no cone
         rows[~self.visible] = 0.0
         return Design(rows, self.weights, np.ascontiguousarray(vt[:rank].T))
+
+    def _without_empty_columns(self):
+        """The scaled rows in the coordinates that any of them has, where these are few."""
+        d = self.rows.shape[1]
+        kept = np.unique(self.rows.indices)
+        if kept.size == 0 or _FEW_OF * kept.size > d:
+            return self.scaled
+        ones = np.ones(kept.size), (kept, np.arange(kept.size))
+        basis = csr_array(ones, shape=(d, kept.size))
+        return Design(self._scaled_rows()[:, kept], self.weights, basis)
 
     def dense(self):
         """The same with dense rows; a ValueError where they are too large for that."""
