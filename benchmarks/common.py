@@ -23,7 +23,9 @@ HERE = Path(__file__).resolve().parent
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 # forced kernels and cache sizes that some machines set for old builds; they slow a current numpy
 FORCED_KERNELS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-PACKAGES = "sklearn_convexnet numpy scipy scikit-learn cvxpy clarabel pyscnn torch".split()
+PACKAGES = (
+    "sklearn_convexnet numpy scipy scikit-learn lightgbm catboost cvxpy clarabel pyscnn torch"
+).split()
 
 
 # ------------------------------------------------------------------------------ processes

@@ -1,4 +1,4 @@
-"""Test accuracy and R² of two-layer ReLU networks and their peers on small tables.
+"""Log loss, accuracy and R² of two-layer ReLU networks and their peers on small tables.
 
 Run ``python benchmarks/tabular.py --help``; how to read the report is in README.md.
 """
@@ -7,6 +7,7 @@ import argparse
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import itertools
 import json
 import multiprocessing
@@ -24,21 +25,36 @@ import numpy as np
 from common import FORCED_KERNELS, HERE, THREADS, report
 from datasets import CLASSIFICATION, REGRESSION
 
-OURS = "ours"
+OURS, CLOCK = "ours", "MLP Adam"  # whose CPU seconds are the unit of the others
 DEFAULT, TUNED = "default", "cv"
 INNER_FOLDS = 3
 # test scores closer than this are a tie
 TIE = 1e-6
 # where the plot of differences ends
 LARGEST_GAP = 0.2
+
+
+class Metric(NamedTuple):
+    """A score of test rows; `sign` is -1 where less is better."""
+
+    name: str
+    task: str
+    sign: int
+
+
+LOG_LOSS = Metric("log loss", CLASSIFICATION, -1)
+ACCURACY = Metric("accuracy", CLASSIFICATION, 1)
+R2 = Metric("R²", REGRESSION, 1)
+METRICS = LOG_LOSS, ACCURACY, R2
+HALVES = {
+    "judging": [name for name in datasets.SUITE if name not in datasets.DESIGN],
+    "design": [name for name in datasets.SUITE if name in datasets.DESIGN],
+    "all": list(datasets.SUITE),
+}
 TITLES = {DEFAULT: "Default parameters", TUNED: "Tuned by an inner cross-validation"}
 
 
 # --------------------------------------------------------------------------------- models
-
-
-def our_alphas():
-    return np.geomspace(2e-3, 1e-1, 5)
 
 
 class Model(NamedTuple):
@@ -48,7 +64,6 @@ class Model(NamedTuple):
     regressor: str
     parameters: dict
     grids: dict  # of either task
-    classifier_only: dict = {}
 
 
 def _both(**grid):
@@ -56,11 +71,10 @@ def _both(**grid):
 
 
 SEED = {"random_state": 0}
-MLP_GRID = _both(alpha=np.geomspace(1e-4, 1e2, 5))
 MODELS = {
     OURS: Model(
         "sklearn_convexnet.ConvexReLUClassifier", "sklearn_convexnet.ConvexReLURegressor",
-        SEED, _both(alpha=our_alphas()),
+        SEED, _both(alpha=np.geomspace(2e-3, 1e-1, 5)),
     ),
     "linear": Model(
         "sklearn.linear_model.LogisticRegression", "sklearn.linear_model.Ridge",
@@ -70,24 +84,33 @@ MODELS = {
     "SVM": Model(
         "sklearn.svm.SVC", "sklearn.svm.SVR", {}, _both(C=np.geomspace(1e-2, 1e2, 5)),
     ),
-    "MLP Adam": Model(
+    CLOCK: Model(
         "sklearn.neural_network.MLPClassifier", "sklearn.neural_network.MLPRegressor",
-        SEED, MLP_GRID,
-    ),
-    "MLP L-BFGS": Model(
-        "sklearn.neural_network.MLPClassifier", "sklearn.neural_network.MLPRegressor",
-        {"solver": "lbfgs", **SEED}, MLP_GRID,
+        SEED, _both(alpha=np.geomspace(1e-4, 1e2, 5)),
     ),
     "forest": Model(
         "sklearn.ensemble.RandomForestClassifier", "sklearn.ensemble.RandomForestRegressor",
         SEED, _both(min_samples_leaf=[1, 2, 4, 8, 16]),
     ),
-    "boosting": Model(
+    "HistGradientBoosting": Model(
         "sklearn.ensemble.HistGradientBoostingClassifier",
         "sklearn.ensemble.HistGradientBoostingRegressor",
         SEED, _both(max_leaf_nodes=[3, 6, 10, 16, 31]),
     ),
+    "LightGBM": Model(
+        "lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor",
+        {"n_jobs": 1, "verbose": -1, **SEED}, _both(num_leaves=[3, 6, 10, 16, 31]),
+    ),
+    "CatBoost": Model(
+        "catboost.CatBoostClassifier", "catboost.CatBoostRegressor",
+        {"thread_count": 1, "verbose": False, "allow_writing_files": False, "random_seed": 0},
+        _both(depth=[2, 3, 4, 5, 6]),
+    ),
 }  # fmt: skip
+
+
+def installed(name):
+    return importlib.util.find_spec(MODELS[name].classifier.partition(".")[0]) is not None
 
 
 def build(name, task, mode):
@@ -147,27 +170,37 @@ def measure(task):
     from sklearn.exceptions import ConvergenceWarning
 
     data = _load(task.dataset, task.max_rows)
-    scores, wall, cpu, chosen, n_warnings = [], [], [], [], 0
+    scores, cpu, chosen, n_warnings = [], [], [], 0
     splits = splitter(data.task, task.folds).split(data.X, data.y)
     for train, test in itertools.islice(splits, task.test_folds):
         estimator = build(task.model, data.task, task.mode)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", ConvergenceWarning)
-            before = time.perf_counter(), time.process_time()
+            before = time.process_time()
             estimator.fit(data.X[train], data.y[train])
-            after = time.perf_counter(), time.process_time()
-        scores.append(float(estimator.score(data.X[test], data.y[test])))
-        wall.append(after[0] - before[0])
-        cpu.append(after[1] - before[1])
+            cpu.append(time.process_time() - before)
+            scores.append(_scores(estimator, data.X[test], data.y[test], data.task))
         n_warnings += sum(issubclass(w.category, ConvergenceWarning) for w in caught)
         if task.mode == TUNED:
             chosen.append(float(*estimator.best_params_.values()))
     return {
-        "scores": scores, "wall": wall, "cpu": cpu, "chosen": chosen, "warnings": n_warnings,
+        "scores": {name: [fold[name] for fold in scores] for name in scores[0]},
+        "cpu": cpu, "chosen": chosen, "warnings": n_warnings,
         "task": data.task, "n": len(data.X), "d": data.X.shape[1], "total": data.total,
         "classes": int(data.y.max()) + 1 if data.task == CLASSIFICATION else 0,
     }  # fmt: skip
+
+
+def _scores(estimator, X, y, task):
+    """By name; no log loss without probabilities."""
+    from sklearn.metrics import log_loss
+
+    scores = {(ACCURACY if task == CLASSIFICATION else R2).name: estimator.score(X, y)}
+    if task == CLASSIFICATION and hasattr(estimator, "predict_proba"):
+        probabilities = estimator.predict_proba(X)
+        scores[LOG_LOSS.name] = log_loss(y, probabilities, labels=estimator.classes_)
+    return {name: float(score) for name, score in scores.items()}
 
 
 # -------------------------------------------------------------------------- all measurements
@@ -202,7 +235,8 @@ def run(tasks, cache, jobs):
             task = futures[future]
             try:
                 result = future.result()
-                line = f"{np.mean(result['scores']):.4f} in {sum(result['cpu']):.1f} CPU s"
+                means = {name: round(np.mean(s), 4) for name, s in result["scores"].items()}
+                line = f"{means} in {sum(result['cpu']):.1f} CPU s"
             except Exception as error:
                 if isinstance(error, ModuleNotFoundError):  # of the data sets, or ours
                     pool.shutdown(cancel_futures=True)
@@ -221,97 +255,129 @@ class Summary:
     """Results of one mode: data sets times models."""
 
     def __init__(self, cache, args, mode):
-        self.mode, self.models, self.args = mode, args.models, args
+        self.mode, self.models = mode, args.models
         self.results = {
             name: [cache.results[task_of(args, name, model, mode)] for model in args.models]
             for name in args.only
         }
-        self.tasks = np.array([datasets.SUITE[name][0] for name in args.only])
-        # a failure is worse than any score
-        self.scores = np.array(
-            [[np.mean(r.get("scores", -np.inf)) for r in row] for row in self.results.values()]
-        )
 
-    def ranks(self, task=None):
-        """Mean rank of every model, 1 the best, and of how many data sets."""
+    def of(self, task):
+        """Results of the data sets of a task."""
+        return {k: row for k, row in self.results.items() if datasets.SUITE[k][0] == task}
+
+    def scores(self, metric):
+        """Mean over the folds, the larger the better.
+
+        A failure is worse than any score; a model that has no such score is nan throughout.
+        """
+        rows = self.of(metric.task).values()
+        lacks = [any(metric.name not in r.get("scores", {metric.name}) for r in column)
+                 for column in zip(*rows, strict=True)]  # fmt: skip
+        return np.array([
+            [np.nan if lack else
+             metric.sign * np.mean(r["scores"][metric.name]) if "failure" not in r else -np.inf
+             for r, lack in zip(row, lacks, strict=True)]
+            for row in rows
+        ]).reshape(-1, len(self.models))  # fmt: skip
+
+    def ranks(self, metric):
+        """Mean rank of every model, 1 the best."""
         from scipy.stats import rankdata
 
-        scores = self.scores[self.tasks == task] if task else self.scores
-        if not len(scores):
-            return np.full(len(self.models), np.nan), 0
-        return rankdata(-np.round(scores / TIE), axis=1).mean(axis=0), len(scores)
+        scores, ranks = self.scores(metric), np.full(len(self.models), np.nan)
+        if len(scores):
+            judged = ~np.isnan(scores[0])
+            ranks[judged] = rankdata(-np.round(scores[:, judged] / TIE), axis=1).mean(axis=0)
+        return ranks
 
-    def critical_difference(self):
-        """Of mean ranks over all data sets, at the 5 % level (Nemenyi)."""
+    def critical_difference(self, metric):
+        """Of mean ranks, at the 5 % level (Nemenyi)."""
         from scipy.stats import studentized_range
 
-        k, n = self.scores.shape[1], len(self.scores)
+        k, n = np.isfinite(self.ranks(metric)).sum(), len(self.of(metric.task))
         if k < 2:
             return np.nan
         return studentized_range.ppf(0.95, k, np.inf) * np.sqrt(k * (k + 1) / (12 * n))
 
+    def order(self):
+        """Models by the mean of their mean ranks over the metrics."""
+        return np.argsort([_mean(column) for column in zip(*map(self.ranks, METRICS), strict=True)])
+
     def table_of_models(self):
-        columns = [self.ranks(task)[0] for task in (None, CLASSIFICATION, REGRESSION)]
-        counts = [self.ranks(task)[1] for task in (None, CLASSIFICATION, REGRESSION)]
+        ranks = [self.ranks(metric) for metric in METRICS]
+        means = [[metric.sign * _mean(column) for column in self.scores(metric).T]
+                 for metric in METRICS]  # fmt: skip
         rows = [[
-            "model", *(f"{what} ({n})" for what, n in
-                       zip(("mean rank", "classification", "regression"), counts, strict=True)),
-            "best on", "mean accuracy", "mean R²", "median fit CPU s", "longest", "warnings",
+            "model", *(f"rank by {m.name} ({len(self.of(m.task))})" for m in METRICS),
+            *(f"mean {m.name}" for m in METRICS),
+            "median fit CPU s", "longest", f"over {CLOCK}", "warnings",
         ]]  # fmt: skip
-        best = np.round(self.scores / TIE) >= np.round(self.scores.max(axis=1) / TIE)[:, None]
-        for j in np.argsort(columns[0]):
-            runs = [row[j] for row in self.results.values() if "failure" not in row[j]]
-            seconds = [median(run["cpu"]) for run in runs]
-            means = [self.scores[self.tasks == t, j] for t in (CLASSIFICATION, REGRESSION)]
+        cpu = np.array([[median(r.get("cpu", [np.nan])) for r in row]
+                        for row in self.results.values()])  # fmt: skip
+        unit = cpu[:, self.models.index(CLOCK)] if CLOCK in self.models else np.nan
+        for j in self.order():
+            ratios = cpu[:, j] / unit
             rows.append([
-                self.models[j], *(_number(column[j], 2) for column in columns), best[:, j].sum(),
-                *(_number(m[np.isfinite(m)].mean(), 3) if np.isfinite(m).any() else "-"
-                  for m in means),
-                *((f"{median(seconds):.3f}", f"{max(seconds):.1f}") if runs else ("-", "-")),
-                sum(run["warnings"] for run in runs),
+                self.models[j], *(_number(column[j], 2) for column in ranks),
+                *(_number(column[j], 3) for column in means),
+                _number(_median(cpu[:, j]), 3), _number(np.nanmax(cpu[:, j], initial=0.0), 1),
+                _number(_median(ratios), 2), sum(row[j].get("warnings", 0)
+                                                 for row in self.results.values()),
             ])  # fmt: skip
         return rows
 
     def table_of_duels(self):
-        """Our score minus a peer's: mean, and on how many data sets it is above and below."""
+        """Our score against a peer's: mean gain, and on how many data sets it is better."""
         j = self.models.index(OURS)
-        whats = "mean difference", "ours better / tie / worse"
-        rows = [["peer", *(f"{t}: {what}" for t in (CLASSIFICATION, REGRESSION) for what in whats)]]
-        for i, peer in enumerate(self.models):
+        what = "mean gain; better / tie / worse"
+        rows = [["peer", *(f"{metric.name}: {what}" for metric in METRICS)]]
+        for i in self.order():
             if i == j:
                 continue
-            row = [peer]
-            for task in (CLASSIFICATION, REGRESSION):
-                pairs = self.scores[self.tasks == task][:, [j, i]]
+            row = [self.models[i]]
+            for metric in METRICS:
+                pairs = self.scores(metric)[:, [j, i]]
                 gain = pairs[np.isfinite(pairs).all(axis=1)] @ [1.0, -1.0]
                 up, down = (gain > TIE).sum(), (gain < -TIE).sum()
-                row += [f"{gain.mean():+.4f}" if len(gain) else "-",
-                        f"{up} / {len(gain) - up - down} / {down}"]  # fmt: skip
+                row.append(f"{gain.mean():+.4f}; {up} / {len(gain) - up - down} / {down}"
+                           if len(gain) else "-")  # fmt: skip
             rows.append(row)
         return rows
 
-    def table_of_scores(self, task):
-        rows = [["data set", "n", "d", *(["classes"] if task == CLASSIFICATION else []),
-                 *self.models]]  # fmt: skip
-        for (name, results), of, scores in zip(
-            self.results.items(), self.tasks, self.scores, strict=True
+    def table_of_scores(self, metric):
+        classes = metric.task == CLASSIFICATION
+        rows = [["data set", "n", "d", *(["classes"] if classes else []), *self.models]]
+        for (name, results), scores in zip(
+            self.of(metric.task).items(), self.scores(metric), strict=True
         ):
-            if of != task:
-                continue
             facts = next((r for r in results if "failure" not in r), None)
             if facts is None:
                 continue
             n, total = facts["n"], facts["total"]
             size = f"{n} of {total}" if n < total else n
-            cells = [name, size, facts["d"], *([facts["classes"]] if facts["classes"] else [])]
+            cells = [name, size, facts["d"], *([facts["classes"]] if classes else [])]
             for result, score in zip(results, scores, strict=True):
-                if "failure" in result:
+                if np.isnan(score):
+                    cells.append("-")
+                elif "failure" in result:
                     cells.append("failed: " + result["failure"][:40].replace("|", "/"))
-                    continue
-                text = f"{score:.3f} ± {np.std(result['scores']):.3f}"
-                cells.append(f"**{text}**" if score >= scores.max() - TIE else text)
+                else:
+                    error = np.std(result["scores"][metric.name])
+                    text = f"{metric.sign * score:.3f} ± {error:.3f}"
+                    cells.append(f"**{text}**" if score >= np.nanmax(scores) - TIE else text)
             rows.append(cells)
         return rows
+
+
+def _mean(values):
+    """Of the finite ones."""
+    values = np.asarray(values)[np.isfinite(values)]
+    return values.mean() if len(values) else np.nan
+
+
+def _median(values):
+    values = values[np.isfinite(values)]
+    return np.median(values) if len(values) else np.nan
 
 
 def _number(value, digits):
@@ -322,14 +388,20 @@ def write(args, summaries):
     packages = sorted({datasets.SUITE[name][1] for name in args.only})
     sources = [f"{name} {importlib.metadata.version(name)}" for name in packages]
     parts = [
-        f"Mean scores on the test folds of a {args.folds}-fold cross-validation with a fixed seed: "
-        "accuracy of classes, R² of numbers. Features are standardised, and so are targets that "
-        "are numbers, for every model; all else is the default of the package. Of data sets with "
-        f"more than {args.max_rows} rows a subsample. The data come with {', '.join(sources)}.",
+        f'{len(args.only)} data sets; the constants of `alpha="auto"` were chosen on '
+        f"{len(datasets.DESIGN.intersection(args.only)) or 'none'} of them. "
+        f"Means over the test folds of a {args.folds}-fold cross-validation with a fixed seed: "
+        "log loss (less is better) and accuracy of classes, R² of numbers. Features are "
+        "standardised, and so are targets that are numbers, for every model; all else is the "
+        f"default of the package. Of data sets with more than {args.max_rows} rows a subsample. "
+        f"The data come with {', '.join(sources)}.",
         f"Ranks: 1 is best, ties share the mean, a fit that failed comes last. `{OURS}`: the "
-        "estimators of this package. Seconds are those of one fit on one thread, of a data set "
-        "the median fold; columns show the median and the longest of the data sets. Warnings: "
-        "fits that warn that they have not converged, of all data sets and folds.",
+        "estimators of this package. SVM has no probabilities by default, so no log loss. Seconds "
+        "are those of one fit on one thread, of a data set the median fold; columns show the "
+        "median and the longest of the data sets, then the median of the ratios to those of "
+        f"{CLOCK}. Warnings: fits that warn that they have not converged, of all data sets and "
+        "folds.",
+        *([f"Not installed, so left out: {', '.join(args.missing)}."] if args.missing else []),
         f"![Ranks and scores]({args.report}.png)",
     ]
     for summary in summaries:
@@ -337,16 +409,19 @@ def write(args, summaries):
         if summary.mode == TUNED:
             parts.append(_search(args))
         parts.append(summary.table_of_models())
+        critical = ", ".join(f"{_number(summary.critical_difference(metric), 2)} by {metric.name}"
+                             for metric in METRICS)  # fmt: skip
         parts.append(
-            "Mean ranks over all data sets that differ by less than "
-            f"{_number(summary.critical_difference(), 2)} may differ by chance (Nemenyi, 5 %)."
+            f"Mean ranks that differ by less than {critical} may differ by chance (Nemenyi, 5 %)."
         )
         if OURS in args.models and len(args.models) > 1:
-            parts += [f"Scores of `{OURS}` minus those of a peer:", summary.table_of_duels()]
+            parts += [f"`{OURS}` against every peer; a gain is positive where ours is better:",
+                      summary.table_of_duels()]  # fmt: skip
     for summary in summaries:
-        for task in (CLASSIFICATION, REGRESSION):
-            if (summary.tasks == task).any():
-                parts += [f"## {TITLES[summary.mode]}: {task}", summary.table_of_scores(task)]
+        for metric in METRICS:
+            if summary.of(metric.task):
+                parts += [f"## {TITLES[summary.mode]}: {metric.name}",
+                          summary.table_of_scores(metric)]  # fmt: skip
     report(args.report, "Small real data sets", *parts)
     plot(summaries, HERE / "results" / f"{args.report}.png")
 
@@ -374,40 +449,40 @@ def plot(summaries, path):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        len(summaries), 2, figsize=(10, 0.8 + 3.2 * len(summaries)), squeeze=False,
+        len(summaries), 2, figsize=(10, 0.8 + 3.6 * len(summaries)), squeeze=False,
         layout="constrained", sharex="col",
     )  # fmt: skip
-    colors = {CLASSIFICATION: "tab:blue", REGRESSION: "tab:orange"}
     for (left, right), summary in zip(axes, summaries, strict=True):
-        ranks, _ = summary.ranks()
-        order = np.argsort(-ranks)
-        names = [summary.models[j] for j in order]
-        ours = [0.35 if name == OURS else 0.75 for name in names]
-        left.barh(names, ranks[order], color=[str(gray) for gray in ours])
-        left.set_xlim(1, len(names))
-        gap = summary.scores - summary.scores.max(axis=1, keepdims=True)
-        for task, color in colors.items():
-            left.scatter(summary.ranks(task)[0][order], names, color=color, zorder=3, label=task)
-            side = 0.12 if task == CLASSIFICATION else -0.12
-            for height, j in enumerate(order):
-                values = np.clip(gap[summary.tasks == task, j], -LARGEST_GAP, 0)
+        order = summary.order()[::-1]
+        heights = np.arange(len(order))
+        for k, metric in enumerate((LOG_LOSS, R2)):
+            color, side = f"C{k}", 0.12 - 0.24 * k
+            ranks, scores = summary.ranks(metric)[order], summary.scores(metric)[:, order]
+            left.scatter(ranks, heights, color=color, label=metric.name)
+            critical = summary.critical_difference(metric)
+            if np.isfinite(critical):
+                start = np.nanmin(ranks)
+                left.errorbar(start + critical / 2, -0.9 - 0.3 * k, xerr=critical / 2,
+                              color=color, capsize=3)  # fmt: skip
+            if not len(scores):
+                continue
+            gaps = np.clip(scores - np.nanmax(scores, axis=1, keepdims=True), -LARGEST_GAP, 0)
+            for height, values in zip(heights[~np.isnan(gaps[0])], gaps.T[~np.isnan(gaps[0])],
+                                      strict=True):  # fmt: skip
                 right.scatter(values, np.full(len(values), height + side), color=color, s=14,
                               alpha=0.6, linewidths=0)  # fmt: skip
-                if len(values):
-                    right.plot([np.median(values)] * 2, height + side + np.array([-0.12, 0.12]),
-                               color=color, linewidth=2)  # fmt: skip
-        critical = summary.critical_difference()
-        if np.isfinite(critical):
-            left.errorbar(ranks.min() + critical / 2, -0.9, xerr=critical / 2, color="black",
-                          capsize=3, label="critical difference")  # fmt: skip
-        left.set_title(f"{TITLES[summary.mode]}: mean rank", fontsize="medium")
-        right.set_title("score minus the best of the data set", fontsize="medium")
-        right.set_yticks(range(len(names)), names)
+                right.plot([np.median(values)] * 2, height + side + np.array([-0.12, 0.12]),
+                           color=color, linewidth=2)  # fmt: skip
+        names = [summary.models[j] for j in order]
+        left.set_yticks(heights, names)
+        right.set_yticks(heights, names)
         right.set_ylim(left.get_ylim())
+        left.set_title(f"{TITLES[summary.mode]}: mean rank", fontsize="medium")
+        right.set_title("how much worse than the best of the data set", fontsize="medium")
         right.locator_params(axis="x", nbins=5)
     axes[0, 0].legend(fontsize="small", loc="upper right")
-    axes[-1, 0].set_xlabel("1 is best")
-    axes[-1, 1].set_xlabel(f"accuracy or R²; bars: medians; cut at -{LARGEST_GAP:g}")
+    axes[-1, 0].set_xlabel("1 is best; lines: critical differences")
+    axes[-1, 1].set_xlabel(f"log loss or R²; bars: medians; cut at -{LARGEST_GAP:g}")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -417,8 +492,11 @@ def plot(summaries, path):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--half", choices=HALVES, default="judging",
+                        help="data sets: those that the rule for alpha was not chosen on, "
+                        "those that it was, or all")  # fmt: skip
     parser.add_argument("--only", nargs="+", choices=datasets.SUITE, metavar="NAME",
-                        default=list(datasets.SUITE), help="data sets")  # fmt: skip
+                        help="these data sets, of whatever half")  # fmt: skip
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--cv", action="store_true",
@@ -433,7 +511,9 @@ def main(argv=None):
     parser.add_argument("--report", default="tabular", help="name of the report in results/")
     args = parser.parse_args(argv)
 
-    args.only = [name for name in datasets.SUITE if name in args.only]
+    args.only = args.only or HALVES[args.half]
+    args.missing = [name for name in args.models if name != OURS and not installed(name)]
+    args.models = [name for name in args.models if name not in args.missing]
     cache = Cache(args.cache)
     modes = [DEFAULT, TUNED] if args.cv else [DEFAULT]
     tasks = [task_of(args, name, model, mode)
