@@ -198,11 +198,12 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
     with n distinct samples, the d features that are not constant, centred, and the slopes of the
     loss at the best constant c. Ten factors on it, from 8 to 1/64, are compared by the loss on
     samples left out: of five folds up to 300 distinct samples, of three up to 3000; of more, at
-    most 3000 train and 6000 judge. On every split networks descend from one penalty to the next,
-    and nothing is certified. Of the factors whose loss is within a quarter of a standard error of
-    the least, the one nearest to 1 is taken, for every output that is fitted alone. With fewer than
-    20 distinct samples, or fewer members of a class than folds, the formula decides. The order of
-    samples, and whether equal ones are repeated or weighted, make no difference; a fit with the
+    most 3000 train and 6000 judge. Samples of equal features stay together. On every split networks
+    descend from one penalty to the next, and nothing is certified. Of the factors whose loss is
+    within a quarter of a standard error of the least, the one nearest to 1 is taken, for every
+    output that is fitted alone. With fewer than 20 samples of distinct features, or fewer members
+    of a class than folds, the formula decides. The order of samples, and whether equal ones are
+    repeated or weighted, make no difference; a fit with the
     number `alpha_` and the same seed gives the same network.
 
     References

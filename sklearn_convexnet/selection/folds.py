@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# folds where rows are few and where they are not
+# folds where distinct rows are few and where they are not
 _MANY_FOLDS, _FEW_ROWS, _FOLDS = 5, 300, 3
 # beyond so many rows they are split once: at most so many train, and twice as many judge
 _MOST_ROWS = 3000
@@ -10,15 +10,18 @@ _MOST_ROWS = 3000
 _LEAST_ROWS = 20
 
 
-def splits(outputs, labels, rng):
-    """Pairs of masks, the rows that train and those that judge; none where rows are too few.
+def splits(places, outputs, labels, rng):
+    """Pairs of masks, the rows that train and those that judge; none where places are too few.
 
-    Rows are dealt out in the order of their targets, so that every part has its share of each class
-    and of small and large numbers. Rows must be distinct and in an order of their own: then the
-    same data, however they are given, are split in the same way.
+    Rows at one place, of equal features, stay together: a network that has seen one of them should
+    not be judged by the other. Places are dealt out in the order of their targets, so that every
+    part has its share of each class and of small and large numbers. Rows must be distinct and in an
+    order of their own: then the same data, however they are given, are split in the same way.
 
     Parameters
     ----------
+    places : ndarray of int of shape (n_samples,)
+        Numbers from 0 on, equal for rows of equal features.
     outputs : ndarray of shape (n_samples, n_outputs)
         Targets.
     labels : bool
@@ -29,16 +32,17 @@ def splits(outputs, labels, rng):
     -------
     list of (ndarray of bool, ndarray of bool)
     """
-    n = len(outputs)
+    _, first = np.unique(places, return_index=True)
+    n = len(first)
     n_parts = _MANY_FOLDS if n <= _FEW_ROWS else _FOLDS
     if n < _LEAST_ROWS or (labels and _fewest(outputs) < n_parts):
         return []
-    order = _order(outputs, labels, rng)
+    order = _order(outputs[first], labels, rng)
     if n > _MOST_ROWS:
-        part = _parts(order, -(-n // (_MOST_ROWS // 2)), rng)
+        part = _parts(order, -(-n // (_MOST_ROWS // 2)), rng)[places]
         pairs = [(part < 2, (part >= 2) & (part < 6))]
     else:
-        part = _parts(order, n_parts, rng)
+        part = _parts(order, n_parts, rng)[places]
         pairs = [(part != k, part == k) for k in range(n_parts)]
     # nobody can judge a network that has not seen a class
     seen = not labels or all(_fewest(outputs[train]) for train, _ in pairs)

@@ -8,6 +8,7 @@ difference, the one nearest to the formula is chosen.
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.sparse import issparse
 
 from ..core.parallel import serial_blas
 from ..core.rows import with_constant
@@ -52,7 +53,8 @@ def choose_factors(X, targets, weights, *, limits, fit_intercept, seed, n_jobs=N
         return [1.0] * len(targets)
     rows = with_constant(X) if fit_intercept else X
     outputs = np.column_stack([y for _, y in targets])
-    pairs = splits(outputs, targets[0][0].target == "sign", np.random.RandomState(seed))
+    labels = targets[0][0].target == "sign"
+    pairs = splits(_places(X), outputs, labels, np.random.RandomState(seed))
     ends = [limits(outputs[train]) for train, _ in pairs]
     losses = Parallel(n_jobs=n_jobs if len(pairs) * len(targets) > 1 else 1)(
         delayed(_losses)(
@@ -67,6 +69,13 @@ def choose_factors(X, targets, weights, *, limits, fit_intercept, seed, n_jobs=N
         _choose(np.concatenate(losses[k * n : (k + 1) * n], axis=1), judged) if pairs else 1.0
         for k in range(len(targets))
     ]
+
+
+def _places(X):
+    """Numbers of the rows from 0 on, equal for equal ones; these follow each other."""
+    differ = X[1:] != X[:-1]
+    differ = np.diff(differ.indptr) if issparse(differ) else differ.any(axis=1)
+    return np.cumsum(np.append(0, differ > 0))
 
 
 @serial_blas()

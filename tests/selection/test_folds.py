@@ -5,11 +5,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_convexnet.selection.folds import splits
+from sklearn_convexnet.selection import folds
 
 
 def rng():
     return np.random.RandomState(0)
+
+
+def splits(outputs, labels, rng, places=None):
+    return folds.splits(np.arange(len(outputs)) if places is None else places, outputs, labels, rng)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_rows_of_one_place_stay_together(labels):
+    places = np.repeat(np.arange(40), 3)
+    outputs = np.where(np.arange(120) % 2, 1.0, -1.0)[:, None]
+    pairs = splits(outputs, labels, rng(), places)
+    assert len(pairs) == 5
+    for train, test in pairs:
+        assert (train != test).all()
+        assert not np.isin(places[test], places[train]).any()
+    # places count, and not rows
+    assert splits(outputs, labels, rng(), places // 3) == []
 
 
 @settings(max_examples=25)

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import make_classification, make_friedman1
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet.core.canonical import canonical_rows
 from sklearn_convexnet.core.losses import get_loss
 from sklearn_convexnet.selection.formula import penalty_by_formula
 from sklearn_convexnet.selection.penalty import FACTORS
@@ -108,3 +110,16 @@ def test_columns_without_information():
         padded = np.c_[X, nothing]
         other = penalty_by_formula(padded, y, np.ones(30), get_loss("squared_error"), fit_intercept)
         assert other == pytest.approx(one)
+
+
+def test_few_places_with_many_rows_say_nothing():
+    # a table of categories: a whole cell would be left out, with one of its two classes
+    rng = np.random.RandomState(0)
+    X = rng.randint(0, 2, (300, 4)).astype(float)
+    y = (X[:, 0] + rng.uniform(size=300) > 0.8).astype(int)
+    signs = 2.0 * y - 1.0
+    first, weights = canonical_rows(X, signs[:, None], np.ones(len(y)))
+    expected = penalty_by_formula(X[first], signs[first], weights, get_loss("log_loss"), True)
+    for rows in (X, csr_array(X)):
+        model = ConvexReLUClassifier(random_state=0).fit(rows, y)
+        assert model.alpha_ == pytest.approx(expected)
