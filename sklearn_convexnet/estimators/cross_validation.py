@@ -31,6 +31,7 @@ from ..core.losses import Loss
 from ..core.parallel import serial_blas
 from ._base import BaseConvexReLU
 from ._fit import canonical_problem, draw_seed, network_attributes, prepare
+from ._folds import check_folds
 from .classifier import ConvexReLUClassifier, class_signs, out_activation
 from .path import alpha_grid, check_alphas, path_networks
 from .regressor import ConvexReLURegressor, as_columns
@@ -84,19 +85,18 @@ class _AlphaByCrossValidation:
             alphas = alpha_grid(prepared.programs, self.alphas, self.eps, seed)
         else:
             alphas = check_alphas(self.alphas)
-        cv = check_cv(self.cv, y, classifier=is_classifier(self))
-        if self.cv is None or isinstance(self.cv, Integral):
-            # tables are often sorted
-            cv = type(cv)(cv.n_splits, shuffle=True, random_state=seed)
-        folds = list(cv.split(X, y))
+        folds = self._folds(X, y, seed)
         for k, (train, test) in enumerate(folds):
             for name, part in (("train", train), ("test", test)):
                 if sample_weight is not None and not sample_weight[part].any():
                     raise ValueError(
                         f"cv: the {name} set of fold {k} has no sample of positive weight."
                     )
+        # a generator cannot be sent to another process
+        worker = copy.copy(self)
+        worker.cv = None
         measured = Parallel(n_jobs=self.n_jobs)(
-            delayed(self._measure_fold)(X, y, sample_weight, train, test, template, alphas, seed)
+            delayed(worker._measure_fold)(X, y, sample_weight, train, test, template, alphas, seed)
             for train, test in folds
         )
         # a row per penalty, a column per fold
@@ -115,6 +115,15 @@ class _AlphaByCrossValidation:
         attributes = {"alphas_": alphas, "scores_": scores, "best_score_": float(means[best])}
         return float(alphas[best]), attributes, extra
 
+    def _folds(self, X, y, seed):
+        """Index arrays of the rows that train and of those left out, for every fold."""
+        cv = self.cv
+        if cv is None or isinstance(cv, Integral):
+            cv = check_cv(cv, y, classifier=is_classifier(self))
+            # tables are often sorted
+            cv = type(cv)(cv.n_splits, shuffle=True, random_state=seed)
+        return check_folds(cv.split(X, y) if hasattr(cv, "split") else cv, len(y))
+
     def _prepare(self, X, y, sample_weight, template, rng):
         """The programs of the rows; their penalties are set on the path."""
         targets, weights = self._encode(X, y, sample_weight, template)
@@ -131,7 +140,7 @@ class _AlphaByCrossValidation:
         prepared = self._prepare(X[train], y[train], weights, model, rng)
         problem = prepared.problem
         vars(model).update(self._limits(problem.options, problem.outputs))
-        test, weights = np.arange(len(y))[test], None
+        weights = None
         # a row without weight, or of a class without, does not exist
         if hasattr(model, "classes_"):
             test = test[np.isin(y[test], model.classes_)]
@@ -185,10 +194,11 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         The smallest penalty over the largest, when `alphas` is a number.
 
     cv : int, cross-validation generator or iterable, default=None
-        How the data are split: a number of folds (None: 5 of them), a splitter, or pairs of
-        indices, such as ``list(GroupKFold().split(X, y, groups))``. `KFold` is used where a
-        number is given, and shuffles the samples, with the seed of `random_state`: tables are often
-        sorted.
+        How the data are split: a number of folds (None: 5 of them), a splitter, or pairs
+        ``(train, test)`` of index arrays or masks, such as
+        ``list(GroupKFold().split(X, y, groups))``; a generator of them is good for one `fit`.
+        `KFold` is used where a number is given, and shuffles the samples, with the seed of
+        `random_state`: tables are often sorted.
 
     scoring : str, callable or None, default=None
         How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
@@ -440,10 +450,11 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         The smallest penalty over the largest, when `alphas` is a number.
 
     cv : int, cross-validation generator or iterable, default=None
-        How the data are split: a number of folds (None: 5 of them), a splitter, or pairs of
-        indices, such as ``list(GroupKFold().split(X, y, groups))``. `StratifiedKFold` is used where
-        a number is given, and shuffles the samples, with the seed of `random_state`: tables are
-        often sorted.
+        How the data are split: a number of folds (None: 5 of them), a splitter, or pairs
+        ``(train, test)`` of index arrays or masks, such as
+        ``list(GroupKFold().split(X, y, groups))``; a generator of them is good for one `fit`.
+        `StratifiedKFold` is used where a number is given, and shuffles the samples, with the seed
+        of `random_state`: tables are often sorted.
 
     scoring : str, callable or None, default=None
         How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that

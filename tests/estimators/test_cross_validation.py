@@ -40,6 +40,11 @@ Classifier = partial(ConvexReLUClassifierCV, **SMALL)
 BOTH = pytest.mark.parametrize("make", [Regressor, Classifier], ids=["regressor", "classifier"])
 
 
+# where not even the score matters
+TINY = {"patterns": "random", "n_patterns": 4, "tol": 0.5}
+HALVES = [(np.arange(24), np.arange(24, 45)), (np.arange(24, 45), np.arange(24))]
+
+
 def data(make=Regressor, n=45, d=3, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.standard_normal((n, d))
@@ -346,3 +351,57 @@ def test_sorted_samples_are_shuffled():
         for cv in (3, KFold(3))
     ]
     assert scores[0] > 0.1 * scores[1]
+
+
+# ------------------------------------------------------------------------------------------------
+# Folds as scikit-learn takes them
+
+
+@pytest.mark.parametrize("make_cv", [iter, lambda folds: (fold for fold in folds)])
+@BOTH
+def test_folds_of_a_generator(make, make_cv):
+    X, y = data(make)
+    expected = make(cv=HALVES, **TINY).fit(X, y)
+    model = make(cv=make_cv(HALVES), n_jobs=2, **TINY)
+    assert_same(expected, model.fit(X, y))
+    with pytest.raises(ValueError, match="cv must give at least one pair .* used before"):
+        model.fit(X, y)
+
+
+def test_folds_of_masks_lists_and_negative_indices():
+    X, y = data()
+    first, second = (np.isin(np.arange(45), rows) for rows in HALVES[0])
+    folds = [(first, second), (list(range(-21, 0)), pd.Index(range(24)))]
+    assert_same(Regressor(cv=HALVES, **TINY).fit(X, y), Regressor(cv=folds, **TINY).fit(X, y))
+
+
+ROWS = np.arange(20)
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        ([], "cv must give at least one pair"),
+        ([HALVES[0], 3], "cv: fold 1 must be a pair .* got 3"),
+        ([(ROWS, ROWS, ROWS)], "cv: fold 0 must be a pair"),
+        ([(ROWS, [])], "cv: the test set of fold 0 .*got .*: it is empty"),
+        ([(np.zeros(45, bool), ROWS)], "cv: the train set of fold 0 .*: it is empty"),
+        (
+            [HALVES[0], (ROWS + 30, ROWS)],
+            "cv: the train set of fold 1 .* 45 samples.* index 45 is out of",
+        ),
+        ([(ROWS, [-46])], "index -46 is out of bounds"),
+        ([(ROWS, ROWS / 2)], "must be of integer"),
+        ([(ROWS, ["a", "b"])], "must be of integer"),
+        ([(ROWS, None)], "must be of integer"),
+        ([(ROWS, 7)], r"got 7: its shape is \(\)"),
+        ([(ROWS, ROWS[:, None])], r"its shape is \(20, 1\)"),
+        ([(ROWS, [[1], [2, 3]])], "inhomogeneous"),
+        ([(np.ones(3, bool), ROWS)], "boolean index did not match"),
+    ],
+)
+@BOTH
+def test_bad_pairs_of_folds(make, cv, message):
+    X, y = data(make)
+    with pytest.raises(ValueError, match=message):
+        make(cv=cv, **TINY).fit(X, y)
