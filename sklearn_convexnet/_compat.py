@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sklearn.base import _fit_context
 from sklearn.utils import _param_validation, metaestimators
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_method_params, _check_sample_weight, validate_data
 
 try:  # scikit-learn 1.9
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -34,8 +36,11 @@ __all__ = [
     "Options",
     "StrOptions",
     "available_if",
+    "check_method_params",
     "check_sample_weight",
     "fit_context",
+    "is_scorer",
+    "scorer_of_classes",
     "validate_data",
     "validate_params",
 ]
@@ -44,6 +49,7 @@ __all__ = [
 _F = TypeVar("_F", bound=Callable[..., Any])
 available_if: Callable[..., Callable[[_F], _F]] = metaestimators.available_if
 validate_params: Callable[..., Callable[[_F], _F]] = _param_validation.validate_params
+check_method_params = _check_method_params
 
 # frames between a method `fit` and its caller
 FIT_WRAPPERS = 2 + HAS_CALLBACKS
@@ -78,3 +84,31 @@ def check_sample_weight(sample_weight, X):
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
+
+
+def is_scorer(scoring):
+    """Whether a callable is a scorer of scikit-learn, such as `make_scorer` returns."""
+    return hasattr(scoring, "_score_func")
+
+
+def scorer_of_classes(scorer, classes):
+    """A scorer that knows all classes where its function asks for them, as `labels`.
+
+    The positive one of two, `pos_label`, is the second, as in `LogisticRegressionCV`. What the
+    scorer was made with stays, and so does a default that names a class of its own.
+    """
+    parameters, given = inspect.signature(scorer._score_func).parameters, scorer._kwargs
+    known, average = {}, given.get("average", "binary")
+    if "labels" in parameters:
+        known["labels"] = classes
+    # 1 and None say no more than that nobody was asked
+    if "pos_label" in parameters and parameters["pos_label"].default in (None, 1):
+        binary = "average" in parameters and parameters["average"].default == "binary"
+        if binary and average != "binary":
+            # now of all classes, none of them the positive one
+            known["pos_label"] = None
+        elif len(classes) == 2:
+            known["pos_label"] = classes[1]
+    scorer = copy.copy(scorer)
+    scorer._kwargs = {**known, **given}
+    return scorer

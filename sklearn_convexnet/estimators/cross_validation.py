@@ -11,11 +11,17 @@ from typing import Any, Literal, Self
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import is_classifier
-from sklearn.metrics import get_scorer, get_scorer_names, log_loss
+from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 
-from .._compat import Interval, StrOptions, check_sample_weight, fit_context
+from .._compat import (
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    fit_context,
+    scorer_of_classes,
+)
 from .._typing import (
     ArrayLike,
     ClassificationLoss,
@@ -31,7 +37,7 @@ from ..core.losses import Loss
 from ..core.parallel import serial_blas
 from ._base import BaseConvexReLU
 from ._fit import canonical_problem, draw_seed, network_attributes, prepare
-from ._folds import check_folds
+from ._folds import FoldScorer, check_folds
 from .classifier import ConvexReLUClassifier, class_signs, out_activation
 from .path import alpha_grid, check_alphas, path_networks
 from .regressor import ConvexReLURegressor, as_columns
@@ -77,6 +83,8 @@ class _AlphaByCrossValidation:
 
         `template` is a base estimator with the fitted attributes that are no outcome of a fit.
         """
+        score_params = {} if sample_weight is None else {"sample_weight": sample_weight}
+        scorer = None if self.scoring is None else FoldScorer(self.scoring, score_params)
         rng = check_random_state(self.random_state)
         # one seed: the penalties of a fold do not depend on the other folds
         seed = draw_seed(rng)
@@ -96,15 +104,19 @@ class _AlphaByCrossValidation:
         worker = copy.copy(self)
         worker.cv = None
         measured = Parallel(n_jobs=self.n_jobs)(
-            delayed(worker._measure_fold)(X, y, sample_weight, train, test, template, alphas, seed)
+            delayed(worker._measure_fold)(
+                X, y, sample_weight, train, test, template, alphas, seed, scorer
+            )
             for train, test in folds
         )
         # a row per penalty, a column per fold
         scores, extra = (np.stack(columns, axis=1) for columns in zip(*measured, strict=True))
-        if not np.isfinite(scores).all():
+        undefined = ~np.isfinite(scores)
+        if undefined.any():
             raise ValueError(
                 f"scoring={self.scoring!r} must return finite numbers, got NaN or infinity for "
-                f"{(~np.isfinite(scores)).sum()} of {scores.size} fits."
+                f"{undefined.sum()} of {scores.size} fits, on the folds "
+                f"{np.flatnonzero(undefined.any(axis=0)).tolist()}."
             )
         means = scores.mean(axis=1)
         # of equals the first, the largest penalty
@@ -130,7 +142,7 @@ class _AlphaByCrossValidation:
         return prepare(canonical_problem(X, targets, weights, self._options(alpha=1.0)), rng)
 
     @serial_blas()
-    def _measure_fold(self, X, y, sample_weight, train, test, model, alphas, seed):
+    def _measure_fold(self, X, y, sample_weight, train, test, model, alphas, seed, scorer):
         """Scores, and what else the estimator wants to know, of all penalties on one fold."""
         # folds may be measured in threads of one process
         model = copy.copy(model)
@@ -151,21 +163,13 @@ class _AlphaByCrossValidation:
         for alpha, network in zip(alphas, path_networks(prepared, alphas, seed), strict=True):
             model.alpha = model.alpha_ = alpha
             vars(model).update(network_attributes(network))
-            scores.append(self._score(model, X[test], y[test], weights))
+            scores.append(
+                self._default_score(model, X[test], y[test], weights)
+                if scorer is None
+                else scorer(model, X, y, test)
+            )
             extra.append(self._extra_score(model, X[test], y[test], weights))
         return np.array(scores, dtype=float), np.array(extra, dtype=float)
-
-    def _score(self, model, X, y, sample_weight):
-        """Score of a network on the rows left out."""
-        if self.scoring is None:
-            return self._default_score(model, X, y, sample_weight)
-        # scikit-learn's own would not know the classes that a fold lacks
-        if self.scoring == "neg_log_loss":
-            return _negative_log_loss(model, X, y, sample_weight)
-        scorer = get_scorer(self.scoring)
-        if sample_weight is None:
-            return scorer(model, X, y)
-        return scorer(model, X, y, sample_weight=sample_weight)
 
     def _template(self, base):
         """A base estimator with the parameters of this one."""
@@ -202,9 +206,10 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
 
     scoring : str, callable or None, default=None
         How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
-        also takes `sample_weight` when `fit` does. None: the negative mean squared error, as in
-        `sklearn.linear_model.LassoCV`; for other losses than the squared one their negative mean,
-        because the squared error would not choose a good quantile. `score` is R^2 in any case.
+        also takes `sample_weight` when `fit` does.
+        None: the negative mean squared error, as in `sklearn.linear_model.LassoCV`; for other
+        losses than the squared one their negative mean, because the squared error would not choose
+        a good quantile. `score` is R^2 in any case.
 
     loss : {"squared_error", "absolute_error", "huber", "quantile"} or Loss, default="squared_error"
         Loss of a prediction, as in `ConvexReLURegressor`.
@@ -458,10 +463,13 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
 
     scoring : str, callable or None, default=None
         How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
-        also takes `sample_weight` when `fit` does. None: "neg_log_loss" for the logistic loss,
-        which sees differences where accuracies are equal (the default of
-        `sklearn.linear_model.LogisticRegressionCV` from scikit-learn 1.11 on); "accuracy" for
-        other losses, which estimate no probabilities. `score` is the accuracy in any case.
+        also takes `sample_weight` when `fit` does.
+        Scorers of scikit-learn know all classes, also those that a fold lacks; the positive one of
+        two is ``classes_[1]``, as in `sklearn.linear_model.LogisticRegressionCV`, unless
+        ``make_scorer(f1_score, pos_label=...)`` says another. None: "neg_log_loss" for the logistic
+        loss, which sees differences where accuracies are equal (the default of
+        `LogisticRegressionCV` from scikit-learn 1.11 on); "accuracy" for other losses, which
+        estimate no probabilities. `score` is the accuracy in any case.
 
     loss : {"log_loss", "hinge", "squared_hinge"} or Loss instance, default="log_loss"
         Loss of a margin, as in `ConvexReLUClassifier`.
@@ -692,14 +700,9 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         if self.class_weight is not None:
             sample_weight = self._weights(sample_weight, X, y)
         if self._loss().name == "log_loss":
-            return _negative_log_loss(model, X, y, sample_weight)
+            scorer = scorer_of_classes(get_scorer("neg_log_loss"), model.classes_)
+            return scorer(model, X, y, sample_weight=sample_weight)
         return model.score(X, y, sample_weight=sample_weight)
 
     def _extra_score(self, model, X, y, sample_weight):
         return 0.0
-
-
-def _negative_log_loss(model, X, y, sample_weight):
-    # a fold may lack a class
-    probabilities = model.predict_proba(X)
-    return -log_loss(y, probabilities, labels=model.classes_, sample_weight=sample_weight)

@@ -7,8 +7,16 @@ import pandas as pd
 import pytest
 from joblib import parallel_backend
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score, make_scorer, mean_absolute_error
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    fbeta_score,
+    get_scorer,
+    get_scorer_names,
+    make_scorer,
+    mean_absolute_error,
+)
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -333,7 +341,9 @@ def test_bad_parameters(make, params, message):
 def test_bad_folds():
     X, y = data()
     weights = np.r_[np.zeros(23), np.ones(22)]
-    with pytest.raises(ValueError, match="test set of fold 0 has no sample of positive weight"):
+    with pytest.raises(
+        ValueError, match="cv: the test set of fold 0 has no sample of positive weight"
+    ):
         Regressor(cv=KFold(2)).fit(X, y, sample_weight=weights)
     with pytest.raises(ValueError, match="at least two classes"):
         Classifier(cv=KFold(2)).fit(X, np.repeat([0, 1], [23, 22]))
@@ -405,3 +415,125 @@ def test_bad_pairs_of_folds(make, cv, message):
     X, y = data(make)
     with pytest.raises(ValueError, match=message):
         make(cv=cv, **TINY).fit(X, y)
+
+
+# ------------------------------------------------------------------------------------------------
+# Scorers that ask for the classes, the positive one, or probabilities
+
+NAMES = [
+    name
+    for name in (
+        "neg_brier_score",
+        "d2_brier_score",
+        "f1",
+        "f1_macro",
+        "precision",
+        "roc_auc",
+        "average_precision",
+        "roc_auc_ovr",
+        "neg_log_loss",
+    )
+    if name in get_scorer_names()
+]
+
+
+def classes_of(k):
+    """Labels of k classes, and folds of which the first test set lacks the last class."""
+    X, y = data()
+    labels = np.array(["no", "yes", "zero"])[np.digitize(y, [0.5, 1.5][: k - 1])]
+    train, test = HALVES[0]
+    return X, labels, [(train, test[labels[test] != np.unique(labels)[-1]]), HALVES[1]]
+
+
+# rare classes may never be predicted
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.parametrize("labels", [("no", "yes"), (1, 2), (-1, 1), (False, True)])
+@pytest.mark.parametrize("scoring", NAMES)
+def test_scorers_of_two_classes(scoring, labels):
+    X, y, _ = classes_of(2)
+    # the second label is the positive class, whatever it is called
+    expected = Classifier(scoring=scoring, cv=HALVES, **TINY).fit(X, (y == "yes").astype(int))
+    model = Classifier(scoring=scoring, cv=HALVES, **TINY)
+    model.fit(X, np.array(labels)[(y == "yes").astype(int)])
+    np.testing.assert_array_equal(model.scores_, expected.scores_)
+    np.testing.assert_array_equal(model.classes_, labels)
+
+
+@pytest.mark.filterwarnings("ignore:No positive class found")
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("scoring", NAMES)
+def test_scorers_where_a_fold_lacks_a_class(scoring, k):
+    X, y, folds = classes_of(k)
+    model = Classifier(scoring=scoring, cv=folds, **TINY)
+    undefined = {
+        2: {"d2_brier_score", "roc_auc", "roc_auc_ovr"},
+        3: {"f1", "precision", "roc_auc", "average_precision", "roc_auc_ovr"},
+    }[k]
+    # of several classes from scikit-learn 1.7 on
+    if k == 3 and "d2_brier_score" not in NAMES:
+        undefined.add("neg_brier_score")
+    if scoring in undefined:
+        with pytest.raises(ValueError, match=f"scoring='{scoring}'"):
+            model.fit(X, y)
+    else:
+        assert np.isfinite(model.fit(X, y).scores_).all()
+
+
+def test_undefined_scores_name_the_folds():
+    X, y, folds = classes_of(2)
+    with (
+        pytest.warns(UndefinedMetricWarning),
+        pytest.raises(ValueError, match=r"for 2 of 4 fits, on the folds \[0\]"),
+    ):
+        Classifier(scoring="roc_auc", cv=folds, **TINY).fit(X, y)
+
+
+def test_positive_class_of_a_scorer():
+    X, y, _ = classes_of(2)
+
+    def scores(scoring, y=y):
+        return Classifier(scoring=scoring, cv=HALVES, **TINY).fit(X, y).scores_
+
+    def share(y_true, y_pred, pos_label="no"):
+        return np.mean(y_true == pos_label)
+
+    swapped = scores(make_scorer(f1_score, pos_label="no"))
+    assert not np.allclose(swapped, scores("f1"))
+    # neither what the scorer was made with, nor a default that names a class, is replaced
+    np.testing.assert_array_equal(
+        scores(make_scorer(share))[0], [np.mean(y[t] == "no") for _, t in HALVES]
+    )
+    macro = make_scorer(f1_score, average="macro")
+    for labels in (y, classes_of(3)[1]):
+        np.testing.assert_array_equal(scores(macro, labels), scores("f1_macro", labels))
+    # the caller's scorer is as it was
+    scorer = make_scorer(fbeta_score, beta=2.0)
+    before = repr(scorer)
+    scores(scorer)
+    assert repr(scorer) == before
+
+
+@pytest.mark.parametrize("scoring", ["f1", make_scorer(f1_score), get_scorer("precision")])
+def test_scores_of_two_classes_for_more(scoring):
+    X, y, _ = classes_of(3)
+    with pytest.raises(ValueError, match=r"(?s)scoring=.*'zero'.*make_scorer\("):
+        Classifier(scoring=scoring, cv=HALVES, **TINY).fit(X, y)
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score", "roc_auc_ovr"])
+def test_scores_of_probabilities_for_a_loss_without(scoring):
+    X, y, _ = classes_of(2)
+    with pytest.raises(ValueError, match=f"scoring='{scoring}' .*predict_proba"):
+        Classifier(loss="hinge", scoring=scoring, cv=HALVES, **TINY).fit(X, y)
+
+
+def test_errors_of_a_callable_are_its_own():
+    X, y = data()
+
+    def broken(model, X, y):
+        raise AttributeError("mine")
+
+    with pytest.raises(AttributeError, match="^mine$"):
+        Regressor(scoring=broken, **TINY).fit(X, y)
