@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sklearn.base import _fit_context
 from sklearn.utils import _param_validation, metaestimators
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 from sklearn.utils.validation import _check_method_params, _check_sample_weight, validate_data
 
 try:  # scikit-learn 1.9
@@ -35,11 +36,14 @@ __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "accepts_sample_weight",
     "available_if",
     "check_method_params",
     "check_sample_weight",
     "fit_context",
     "is_scorer",
+    "raise_for_params",
+    "routing_enabled",
     "scorer_of_classes",
     "validate_data",
     "validate_params",
@@ -50,6 +54,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 available_if: Callable[..., Callable[[_F], _F]] = metaestimators.available_if
 validate_params: Callable[..., Callable[[_F], _F]] = _param_validation.validate_params
 check_method_params = _check_method_params
+raise_for_params = _raise_for_params
+routing_enabled = _routing_enabled
 
 # frames between a method `fit` and its caller
 FIT_WRAPPERS = 2 + HAS_CALLBACKS
@@ -91,13 +97,21 @@ def is_scorer(scoring):
     return hasattr(scoring, "_score_func")
 
 
+def accepts_sample_weight(scorer):
+    """Whether a scorer of scikit-learn, or another callable, takes weights."""
+    parameters = _scorer_parameters(scorer)
+    return "sample_weight" in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
 def scorer_of_classes(scorer, classes):
     """A scorer that knows all classes where its function asks for them, as `labels`.
 
     The positive one of two, `pos_label`, is the second, as in `LogisticRegressionCV`. What the
     scorer was made with stays, and so does a default that names a class of its own.
     """
-    parameters, given = inspect.signature(scorer._score_func).parameters, scorer._kwargs
+    parameters, given = _scorer_parameters(scorer), scorer._kwargs
     known, average = {}, given.get("average", "binary")
     if "labels" in parameters:
         known["labels"] = classes
@@ -112,3 +126,7 @@ def scorer_of_classes(scorer, classes):
     scorer = copy.copy(scorer)
     scorer._kwargs = {**known, **given}
     return scorer
+
+
+def _scorer_parameters(scorer):
+    return inspect.signature(getattr(scorer, "_score_func", scorer)).parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
@@ -14,12 +15,17 @@ from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
 from .._compat import (
+    FIT_WRAPPERS,
     Interval,
     StrOptions,
+    accepts_sample_weight,
     check_sample_weight,
     fit_context,
+    raise_for_params,
+    routing_enabled,
     scorer_of_classes,
 )
 from .._typing import (
@@ -53,6 +59,10 @@ class _AlphaByCrossValidation:
     solver: Solver = "admm"
     warm_start = False
 
+    # parameters of both
+    cv: Any
+    scoring: str | Callable[..., float] | None
+
     alphas_: FloatArray
     scores_: FloatArray
     best_score_: float
@@ -78,12 +88,28 @@ class _AlphaByCrossValidation:
         },
     }
 
-    def _search(self, X, y, sample_weight, template):
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Say which metadata `fit` passes on: to the splitter and to the scorer.
+
+        Returns
+        -------
+        sklearn.utils.metadata_routing.MetadataRouter
+            The requests of this estimator, of `cv` and of `scoring`.
+        """
+        # a name, as all releases of scikit-learn take it, and none has to copy
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
+        splits, scores = (MethodMapping().add(caller="fit", callee=c) for c in ("split", "score"))
+        return router.add(splitter=self.cv, method_mapping=splits).add(
+            scorer=get_scorer(self.scoring), method_mapping=scores
+        )
+
+    def _search(self, X, y, sample_weight, template, params):
         """Choose the penalty; returns it, the attributes that say how, and what else was measured.
 
-        `template` is a base estimator with the fitted attributes that are no outcome of a fit.
+        `template` is a base estimator with the fitted attributes that are no outcome of a fit;
+        `params` are metadata for the splitter and the scorer.
         """
-        score_params = {} if sample_weight is None else {"sample_weight": sample_weight}
+        split_params, score_params = self._route(sample_weight, params)
         scorer = None if self.scoring is None else FoldScorer(self.scoring, score_params)
         rng = check_random_state(self.random_state)
         # one seed: the penalties of a fold do not depend on the other folds
@@ -93,7 +119,7 @@ class _AlphaByCrossValidation:
             alphas = alpha_grid(prepared.programs, self.alphas, self.eps, seed)
         else:
             alphas = check_alphas(self.alphas)
-        folds = self._folds(X, y, seed)
+        folds = self._folds(X, y, seed, split_params)
         for k, (train, test) in enumerate(folds):
             for name, part in (("train", train), ("test", test)):
                 if sample_weight is not None and not sample_weight[part].any():
@@ -127,14 +153,33 @@ class _AlphaByCrossValidation:
         attributes = {"alphas_": alphas, "scores_": scores, "best_score_": float(means[best])}
         return float(alphas[best]), attributes, extra
 
-    def _folds(self, X, y, seed):
+    def _route(self, sample_weight, params):
+        """Metadata of the splitter and of the scorer."""
+        raise_for_params(params, self, "fit")
+        if routing_enabled():
+            routed = process_routing(self, "fit", sample_weight=sample_weight, **params)
+            return routed["splitter"]["split"], routed["scorer"]["score"]
+        if sample_weight is None or self.scoring is None:
+            return {}, {}
+        if accepts_sample_weight(get_scorer(self.scoring)):
+            return {}, {"sample_weight": sample_weight}
+        warnings.warn(
+            f"The scoring {self.scoring!r} does not support sample_weight, which may lead to "
+            f"statistically incorrect results when fitting {type(self).__name__} with "
+            "sample_weight: its scores are not weighted.",
+            UserWarning,
+            stacklevel=4 + FIT_WRAPPERS,  # the caller of fit
+        )
+        return {}, {}
+
+    def _folds(self, X, y, seed, params):
         """Index arrays of the rows that train and of those left out, for every fold."""
         cv = self.cv
         if cv is None or isinstance(cv, Integral):
             cv = check_cv(cv, y, classifier=is_classifier(self))
             # tables are often sorted
             cv = type(cv)(cv.n_splits, shuffle=True, random_state=seed)
-        return check_folds(cv.split(X, y) if hasattr(cv, "split") else cv, len(y))
+        return check_folds(cv.split(X, y, **params) if hasattr(cv, "split") else cv, len(y))
 
     def _prepare(self, X, y, sample_weight, template, rng):
         """The programs of the rows; their penalties are set on the path."""
@@ -200,13 +245,13 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     cv : int, cross-validation generator or iterable, default=None
         How the data are split: a number of folds (None: 5 of them), a splitter, or pairs
         ``(train, test)`` of index arrays or masks, such as
-        ``list(GroupKFold().split(X, y, groups))``; a generator of them is good for one `fit`.
-        `KFold` is used where a number is given, and shuffles the samples, with the seed of
-        `random_state`: tables are often sorted.
+        ``list(GroupKFold().split(X, y, groups))``; a generator of them is good for one `fit`. With
+        metadata routing `fit` passes `groups` to the splitter. `KFold` is used where a number is
+        given, and shuffles the samples, with the seed of `random_state`: tables are often sorted.
 
     scoring : str, callable or None, default=None
-        How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
-        also takes `sample_weight` when `fit` does.
+        How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` to
+        which `sample_weight` is passed when `fit` has one, with a warning where it takes none.
         None: the negative mean squared error, as in `sklearn.linear_model.LassoCV`; for other
         losses than the squared one their negative mean, because the squared error would not choose
         a good quantile. `score` is R^2 in any case.
@@ -387,7 +432,9 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
+    ) -> Self:
         """Choose the penalty by cross-validation and fit the network of all data.
 
         Parameters
@@ -397,7 +444,12 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the samples, in the fits and in the scores.
+            Non-negative weights of the samples, in the fits and in the scores. A `scoring` that
+            takes none is warned of and not weighted.
+        **params : dict
+            Metadata for the splitter, such as `groups`, and for the scorer; only with
+            ``sklearn.set_config(enable_metadata_routing=True)``. A scorer then gets what it
+            requests, weights as after ``scorer.set_score_request(sample_weight=True)``.
 
         Returns
         -------
@@ -409,7 +461,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
             sample_weight = check_sample_weight(sample_weight, X)
         template = self._template(ConvexReLURegressor)
         template._one_dimensional = y.ndim == 1
-        alpha, attributes, errors = self._search(X, y, sample_weight, template)
+        alpha, attributes, errors = self._search(X, y, sample_weight, template, params)
         return self._fit_network(
             X,
             y,
@@ -457,13 +509,14 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     cv : int, cross-validation generator or iterable, default=None
         How the data are split: a number of folds (None: 5 of them), a splitter, or pairs
         ``(train, test)`` of index arrays or masks, such as
-        ``list(GroupKFold().split(X, y, groups))``; a generator of them is good for one `fit`.
-        `StratifiedKFold` is used where a number is given, and shuffles the samples, with the seed
-        of `random_state`: tables are often sorted.
+        ``list(GroupKFold().split(X, y, groups))``; a generator of them is good for one `fit`. With
+        metadata routing `fit` passes `groups` to the splitter. `StratifiedKFold` is used where a
+        number is given, and shuffles the samples, with the seed of `random_state`: tables are often
+        sorted.
 
     scoring : str, callable or None, default=None
-        How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` that
-        also takes `sample_weight` when `fit` does.
+        How a network is scored on a fold: a name, or a callable ``scorer(estimator, X, y)`` to
+        which `sample_weight` is passed when `fit` has one, with a warning where it takes none.
         Scorers of scikit-learn know all classes, also those that a fold lacks; the positive one of
         two is ``classes_[1]``, as in `sklearn.linear_model.LogisticRegressionCV`, unless
         ``make_scorer(f1_score, pos_label=...)`` says another. None: "neg_log_loss" for the logistic
@@ -648,7 +701,9 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
+    ) -> Self:
         """Choose the penalty by cross-validation and fit the network of all data.
 
         Parameters
@@ -658,7 +713,12 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the samples, in the fits and in the scores.
+            Non-negative weights of the samples, in the fits and in the scores. A `scoring` that
+            takes none is warned of and not weighted.
+        **params : dict
+            Metadata for the splitter, such as `groups`, and for the scorer; only with
+            ``sklearn.set_config(enable_metadata_routing=True)``. A scorer then gets what it
+            requests, weights as after ``scorer.set_score_request(sample_weight=True)``.
 
         Returns
         -------
@@ -674,7 +734,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         template.out_activation_ = activation = out_activation(
             options.loss, softmax=options.shares(signs.shape[1])
         )
-        alpha, attributes, _ = self._search(X, y, sample_weight, template)
+        alpha, attributes, _ = self._search(X, y, sample_weight, template, params)
         return self._fit_network(
             X,
             y,

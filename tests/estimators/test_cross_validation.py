@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from joblib import parallel_backend
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.metrics import (
@@ -15,9 +16,10 @@ from sklearn.metrics import (
     get_scorer,
     get_scorer_names,
     make_scorer,
+    max_error,
     mean_absolute_error,
 )
-from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import (
@@ -373,6 +375,8 @@ def test_folds_of_a_generator(make, make_cv):
     X, y = data(make)
     expected = make(cv=HALVES, **TINY).fit(X, y)
     model = make(cv=make_cv(HALVES), n_jobs=2, **TINY)
+    # asking for the routing uses nothing up
+    model.get_metadata_routing()
     assert_same(expected, model.fit(X, y))
     with pytest.raises(ValueError, match="cv must give at least one pair .* used before"):
         model.fit(X, y)
@@ -415,6 +419,84 @@ def test_bad_pairs_of_folds(make, cv, message):
     X, y = data(make)
     with pytest.raises(ValueError, match=message):
         make(cv=cv, **TINY).fit(X, y)
+
+
+# ------------------------------------------------------------------------------------------------
+# Metadata
+
+
+@BOTH
+def test_groups_are_routed_to_the_splitter(make):
+    X, y = data(make)
+    groups = np.arange(45) // 5
+    folds = list(GroupKFold(2).split(X, y, groups))
+    expected = make(cv=folds, **TINY).fit(X, y)
+    model = make(cv=GroupKFold(2), **TINY)
+    with config_context(enable_metadata_routing=True):
+        assert_same(expected, clone(model).fit(X, y, groups=groups))
+        chain = make_pipeline(StandardScaler(with_mean=False, with_std=False), clone(model))
+        assert_same(expected, chain.fit(X, y, groups=groups)[-1])
+        # weights are for the fits and the default scores, whatever the splitter takes
+        weights = np.arange(45) % 3
+        assert_same(
+            make(cv=folds, **TINY).fit(X, y, sample_weight=weights),
+            clone(model).fit(X, y, sample_weight=weights, groups=groups),
+        )
+        with pytest.raises(TypeError, match="unexpected argument.*groups"):
+            make(**TINY).fit(X, y, groups=groups)
+    with pytest.raises(ValueError, match="CV.fit is only supported if enable_metadata_routing"):
+        model.fit(X, y, groups=groups)
+    with pytest.raises(ValueError, match="'groups' parameter should not be None"):
+        model.fit(X, y)
+
+
+def test_metadata_are_routed_to_the_scorer():
+    X, y = data()
+    costs = np.arange(45.0)
+    seen = []
+
+    def cost(y_true, y_pred, sample_weight=None, costs=None):
+        seen.append((sample_weight, costs))
+        return np.sum(costs * np.abs(y_true - y_pred))
+
+    scorer = make_scorer(cost, greater_is_better=False)
+    with config_context(enable_metadata_routing=True):
+        model = Regressor(cv=HALVES, scoring=scorer.set_score_request(costs=True), **TINY)
+        # weights that the scorer does not request are for the fits alone
+        model.fit(X, y, costs=costs, sample_weight=costs)
+        assert all(weights is None for weights, _ in seen)
+        np.testing.assert_array_equal(seen[0][1], costs[24:])
+        scorer.set_score_request(costs=True, sample_weight=True)
+        model.set_params(scoring=scorer).fit(X, y, costs=costs, sample_weight=costs)
+        np.testing.assert_array_equal(seen[-1][0], costs[1:24])
+        np.testing.assert_array_equal(seen[-1][1], costs[1:24])
+
+
+def no_weights(model, X, y):
+    return -np.abs(y - model.predict(X)).max()
+
+
+@pytest.mark.parametrize("scoring", [no_weights, make_scorer(max_error, greater_is_better=False)])
+def test_a_scorer_that_takes_no_weights(scoring):
+    X, y = data()
+    weights = np.arange(45) % 3 + 1.0
+    # max_error has a name too
+    named = Regressor(scoring="neg_max_error", **TINY)
+    model = Regressor(scoring=scoring, **TINY)
+    fits = []
+    for estimator in (named, model):
+        with pytest.warns(UserWarning, match="does not support sample_weight") as caught:
+            fits.append(estimator.fit(X, y, sample_weight=weights))
+        assert [warning.filename for warning in caught] == [__file__]
+    assert_same(*fits)
+    # no warning without weights, nor where they are taken
+    model.fit(X, y)
+
+    def weighed(model, X, y, **kwargs):
+        return kwargs["sample_weight"].sum()
+
+    scores = Regressor(scoring=weighed, cv=HALVES, **TINY).fit(X, y, sample_weight=weights).scores_
+    np.testing.assert_array_equal(scores[0], [weights[24:].sum(), weights[:24].sum()])
 
 
 # ------------------------------------------------------------------------------------------------
