@@ -114,11 +114,6 @@ class _AlphaByCrossValidation:
         rng = check_random_state(self.random_state)
         # one seed: the penalties of a fold do not depend on the other folds
         seed = draw_seed(rng)
-        if isinstance(self.alphas, Integral):
-            prepared = self._prepare(X, y, sample_weight, template, np.random.RandomState(seed))
-            alphas = alpha_grid(prepared.programs, self.alphas, self.eps, seed)
-        else:
-            alphas = check_alphas(self.alphas)
         folds = self._folds(X, y, seed, split_params)
         for k, (train, test) in enumerate(folds):
             for name, part in (("train", train), ("test", test)):
@@ -126,6 +121,11 @@ class _AlphaByCrossValidation:
                     raise ValueError(
                         f"cv: the {name} set of fold {k} has no sample of positive weight."
                     )
+        if isinstance(self.alphas, Integral):
+            prepared = self._prepare(X, y, sample_weight, template, np.random.RandomState(seed))
+            alphas = alpha_grid(prepared.programs, self.alphas, self.eps, seed)
+        else:
+            alphas = check_alphas(self.alphas)
         # a generator cannot be sent to another process
         worker = copy.copy(self)
         worker.cv = None
