@@ -103,7 +103,7 @@ def test_sklearn_checks(estimator, check):
         ConvexReLUClassifier(solver="scp", class_weight="balanced"),
         ConvexReLURegressor(loss="huber", fit_intercept=False, n_patterns=20),
         ConvexReLURegressor(loss="quantile", solver="scp"),
-        ConvexReLURegressor(warm_start=True, n_patterns=20),
+        ConvexReLURegressor(alpha=1.0, warm_start=True, n_patterns=20),
         SignAwareGatedSparseAutoencoder(tied=False, auxiliary=False, max_iter=50),
         GradientDescentReLUClassifier(alpha=1e-3, train_output=True, class_weight="balanced"),
     ]

@@ -178,6 +178,8 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             Of the probabilities of `predict_proba`; finite where these vanish.
         """
         logs, dtype = self._log_probabilities(X)
+        # where `predict_proba` rounds to one
+        logs = np.where(logs > -0.5 * np.finfo(dtype).epsneg, 0.0, logs)
         return logs.astype(dtype, copy=False)
 
     def _log_probabilities(self, X):
@@ -530,7 +532,8 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = self._accepts_multilabel
+        # of several labels there are no classes to weight
+        tags.classifier_tags.multi_label = self._accepts_multilabel and self.class_weight is None
         return tags
 
     def __init__(
