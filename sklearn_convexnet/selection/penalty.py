@@ -53,22 +53,26 @@ def choose_factors(X, targets, weights, *, limits, fit_intercept, seed, n_jobs=N
         return [1.0] * len(targets)
     rows = with_constant(X) if fit_intercept else X
     outputs = np.column_stack([y for _, y in targets])
-    labels = targets[0][0].target == "sign"
-    pairs = splits(_places(X), outputs, labels, np.random.RandomState(seed))
-    ends = [limits(outputs[train]) for train, _ in pairs]
-    losses = Parallel(n_jobs=n_jobs if len(pairs) * len(targets) > 1 else 1)(
-        delayed(_losses)(
-            rows, loss, y, weights, pair, end if y.ndim == 2 else end[:, k], fit_intercept, seed
-        )
-        for k, (loss, y) in enumerate(targets)
-        for pair, end in zip(pairs, ends, strict=True)
-    )
-    n = len(pairs)
-    judged = np.concatenate([weights[test] for _, test in pairs]) if pairs else None
-    return [
-        _choose(np.concatenate(losses[k * n : (k + 1) * n], axis=1), judged) if pairs else 1.0
-        for k in range(len(targets))
+    places, labels = _places(X), targets[0][0].target == "sign"
+    # of every program its own, so that an output is treated as it would be alone
+    tasks = [
+        (k, pair)
+        for k, (_, y) in enumerate(targets)
+        for pair in splits(places, y.reshape(len(y), -1), labels, np.random.RandomState(seed))
     ]
+    losses = Parallel(n_jobs=n_jobs if len(tasks) > 1 else 1)(
+        delayed(_losses)(
+            rows, *targets[k], weights, pair, limits(outputs[pair[0]]), k, fit_intercept, seed
+        )
+        for k, pair in tasks
+    )
+    factors = []
+    for k in range(len(targets)):
+        of_program = [i for i, (program, _) in enumerate(tasks) if program == k]
+        judged = [weights[tasks[i][1][1]] for i in of_program]
+        found = [losses[i] for i in of_program]
+        factors.append(_choose(np.hstack(found), np.hstack(judged)) if found else 1.0)
+    return factors
 
 
 def _places(X):
@@ -79,9 +83,10 @@ def _places(X):
 
 
 @serial_blas()
-def _losses(rows, loss, y, weights, pair, ends, fit_intercept, seed):
+def _losses(rows, loss, y, weights, pair, ends, k, fit_intercept, seed):
     """Losses of the rows that judge, a row for each factor; infinite where the path has ended."""
     train, test = pair
+    ends = ends if y.ndim == 2 else ends[:, k]
     part = weights[train] / weights[train].sum()
     problem = TrainingProblem(Design(rows[train], part), y[train], loss, 1.0, fit_intercept)
     alphas = FACTORS * penalty_by_formula(problem.X, problem.y, part, loss, fit_intercept)

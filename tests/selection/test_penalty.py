@@ -123,3 +123,12 @@ def test_few_places_with_many_rows_say_nothing():
     for rows in (X, csr_array(X)):
         model = ConvexReLUClassifier(random_state=0).fit(rows, y)
         assert model.alpha_ == pytest.approx(expected)
+
+
+def test_an_output_alone_is_treated_as_among_others():
+    X, y = regression(40)
+    Y = np.c_[y, X[:, 0] ** 2, -y]
+    cheap = {"patterns": "random", "n_patterns": 2, "tol": 1e3, "random_state": 0}
+    together = ConvexReLURegressor(hidden_layer="separate", **cheap).fit(X, Y).alpha_
+    alone = [ConvexReLURegressor(**cheap).fit(X, column).alpha_ for column in Y.T]
+    np.testing.assert_array_equal(together, alone)
