@@ -19,9 +19,10 @@ such a face, too, is dead.
 """
 
 import numpy as np
-from scipy.optimize import linprog, nnls
+from scipy.optimize import linprog
 
 from ..core.rows import unit_rows
+from ..program.cones import non_negative_least_squares
 from ..program.patterns import (
     SOLVER_TOLERANCE,
     STRICT_MARGIN,
@@ -280,10 +281,7 @@ def _search_euclidean(signed, radii, ball):
     scale[attacked] *= unit
     scaled[:, attacked] /= unit
     system = np.concatenate([scaled.T, np.ones((1, len(scaled)))])
-    try:
-        multipliers, _ = nnls(system, np.append(np.zeros(len(scale)), 1.0))
-    except RuntimeError:
-        return np.zeros(len(scale)), 0.0
+    multipliers = non_negative_least_squares(system, np.append(np.zeros(len(scale)), 1.0))
     direction = (multipliers @ scaled) / scale
     direction[~attacked] -= explained @ direction[attacked]
     return direction, _measured(rows, radii, direction, ball)

@@ -110,3 +110,17 @@ def test_candidates_hold_the_linear_neuron_the_labels_and_wide_gaps(intercept):
     assert patterns.any(axis=0).all()
     for wanted in (np.ones(20, dtype=bool), y > 0, y < 0, np.arange(20) < 7):
         assert wanted.tobytes() in found
+
+
+def test_a_least_squares_solver_that_gives_up_is_helped(monkeypatch):
+    def gives_up(*arguments, **options):
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    X = np.random.RandomState(0).standard_normal((12, 2))
+    rows, radii = balls(X, Perturbation(0.05), intercept=True)
+    patterns = rows @ np.random.RandomState(1).standard_normal((3, 6)) > 0
+    _, expected = largest_factors(rows, radii, patterns, NORMS[2])
+    monkeypatch.setattr("sklearn_convexnet.program.cones.nnls", gives_up)
+    _, factors = largest_factors(rows, radii, patterns, NORMS[2])
+    np.testing.assert_allclose(factors, expected, rtol=1e-6)
+    assert (factors > 0).any()
