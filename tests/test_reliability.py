@@ -102,14 +102,14 @@ TINY = [
 
 
 def growth(model, n_fits=4):
-    """Objects of Python that a fit leaves behind; the least of five averages over some fits.
+    """Objects of Python that a fit leaves behind; the least of seven averages over some fits.
 
     What libraries remember grows at first, and not for ever.
     """
     held = []
     # what there is already need not be looked through again and again
     gc.freeze()
-    for _ in range(6):
+    for _ in range(8):
         for _ in range(n_fits):
             fit(model, n=10)
         gc.collect()
