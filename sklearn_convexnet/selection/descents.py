@@ -21,8 +21,9 @@ _STEPS, _WIDTH = 40, 0.03
 # random directions to climb from, steps of an ascent, and neurons that join (with one output, of
 # each sign)
 _STARTS, _CLIMB, _JOINING = 32, 15, 10
-# no penalty is less than this share of the one before, also where fewer are asked for
-_LEAST_SHARE = 0.4
+# no penalty is less than this share of the one before, also where fewer are asked for; but so many
+# steps must do for any penalty
+_LEAST_SHARE, _MOST_BETWEEN = 0.4, 12
 
 
 def descended_networks(problem, alphas, seed):
@@ -67,8 +68,9 @@ class _Walk:
 
     def to(self, alpha):
         """Go to a smaller penalty, by steps that are not too long."""
-        if 0.0 < alpha < self.alpha:
+        if alpha < self.alpha:
             n_steps = int(np.ceil(np.log(alpha / self.alpha) / np.log(_LEAST_SHARE)))
+            n_steps = min(n_steps, _MOST_BETWEEN)
             for between in np.geomspace(self.alpha, alpha, n_steps + 1)[1:]:
                 self._step(between)
             self.alpha = alpha

@@ -78,3 +78,11 @@ def test_units_hardly_matter():
     # the last bits of the steps between differ
     expected = unit**2 * objective(data, one, 0.1)
     assert objective(scaled, other, 0.1 * unit) == pytest.approx(expected, rel=0.02)
+
+
+def test_no_penalty_is_so_small_that_the_walk_takes_long():
+    data = problem(n=30)
+    (network,) = descended_networks(data, [1e-290], 0)
+    # some twenty neurons join at a step
+    assert network.n_neurons <= 240
+    assert np.isfinite(network(data.X)).all()
