@@ -1,7 +1,8 @@
 """The penalty that is best on synthetic data, by number of samples and features.
 
-What `alpha="auto"` was chosen from: over these problems, a share of d / sqrt(n) of the size of the
-gradient at the best constant network loses least against the best penalty of each problem.
+What the formula that `alpha="auto"` departs from was chosen from: over these problems, a share of
+d / sqrt(n) of the size of the gradient at the best constant network loses least against the best
+penalty of each problem.
 """
 
 import argparse

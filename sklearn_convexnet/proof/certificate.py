@@ -133,9 +133,10 @@ class Certificate:
             what = f"over {which} {detail['n_patterns']} activation patterns"
             if detail["fixed_directions"]:
                 what = f"over a first layer of {detail['n_directions']} fixed directions"
+            solved = detail["program_gap"] <= _EXACT
             lines.append(
-                f"Solved: the convex program {what}, to a relative duality gap of "
-                f"{detail['program_gap']:.1e}."
+                f"{'Solved' if solved else 'Left open'}: the convex program {what}, to a relative "
+                f"duality gap of {detail['program_gap']:.1e}."
             )
         optimum = (
             f"the optimum over all two-layer ReLU networks of any width{_WHICH[self.networks]}"

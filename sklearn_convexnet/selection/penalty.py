@@ -1,7 +1,7 @@
 r"""The penalty of ``alpha="auto"``: factors on a formula, judged on rows left out.
 
 On every split the networks of decreasing penalties are descended (`descended_networks`) on the rows
-that train, and judged by the training loss of those left out. Of thirty candidates on three folds
+that train, and judged by the training loss of those left out. Of ten candidates on a few folds
 the best one is lucky: of all that are not worse by more than a quarter of a standard error of the
 difference, the one nearest to the formula is chosen.
 """
