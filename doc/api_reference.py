@@ -118,8 +118,8 @@ API = [
     ),
     (
         "Export",
-        "Fitted networks for use elsewhere; `to_onnx` needs the package onnx.",
-        ["export.to_mlp", "export.to_onnx", "export.to_dict"],
+        "Fitted networks for use elsewhere; ONNX needs the extra `onnx`.",
+        ["export.to_mlp", "export.to_onnx", "export.register_converters", "export.to_dict"],
     ),
     (
         "Environment",

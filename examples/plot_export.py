@@ -2,9 +2,9 @@
 A network for production
 ========================
 
-A fitted network is four arrays. This page takes one out of its pipeline, folds the scaler into it,
-and hands it to whatever runs it: a perceptron of scikit-learn, an ONNX runtime, two lines of NumPy,
-or anything that reads JSON.
+A fitted network is four arrays. This page hands it to whatever runs it: a perceptron of
+scikit-learn, an ONNX runtime, which takes its whole pipeline, two lines of NumPy with the scaler
+folded in, or anything that reads JSON.
 """
 
 # %%
@@ -45,14 +45,15 @@ print("the same labels:", bool((mlp.predict(Z_test) == model.predict(Z_test)).al
 # %%
 # An ONNX model
 # -------------
-# For other languages and for servers, in double or in single precision.
+# For other languages and for servers, in double or in single precision. It is one of the whole
+# pipeline: its input are the features as they were measured.
 
 import onnxruntime
 
 for dtype in (np.float64, np.float32):
-    onnx_model = to_onnx(model, dtype=dtype)
+    onnx_model = to_onnx(pipeline, dtype=dtype)
     session = onnxruntime.InferenceSession(onnx_model.SerializeToString())
-    labels, scores, probabilities = session.run(None, {"X": Z_test.astype(dtype)})
+    labels, scores, probabilities = session.run(None, {"X": X_test.astype(dtype)})
     outputs[f"ONNX, {dtype.__name__}"] = probabilities
     print(
         f"{dtype.__name__}: {len(onnx_model.SerializeToString()) / 1024:.0f} KiB, "

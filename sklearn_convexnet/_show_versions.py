@@ -6,7 +6,7 @@ import sklearn
 
 from ._version import __version__
 
-_EXTRAS = ("matplotlib", "rich", "onnx", "onnxruntime", "dask", "distributed")
+_EXTRAS = ("matplotlib", "rich", "onnx", "onnxruntime", "skl2onnx", "dask", "distributed")
 
 
 def show_versions() -> None:

@@ -19,7 +19,8 @@ SOURCES = Path(__file__).parents[1] / PACKAGE
 NUMERIC = {"numpy", "scipy"}
 LEARN = NUMERIC | {"sklearn", "joblib"}
 DASK = {"dask", "distributed"}
-OPTIONAL = DASK | {"matplotlib", "mpl_toolkits", "rich", "onnx", "onnxruntime", "pandas", "polars"}
+OPTIONAL = DASK | {"matplotlib", "mpl_toolkits", "rich", "pandas", "polars"}
+OPTIONAL |= {"onnx", "onnxruntime", "skl2onnx"}
 
 # Floors that imports may climb, modules of a folder, and lines of a file without its docstrings.
 MOST_FLOORS, MOST_FILES, MOST_LINES = 8, 15, 450
@@ -56,7 +57,7 @@ LAYERS = {
     "autoencoder": (set(), NUMERIC),
     "autoencoder.estimators": ({"_compat", "_persistence"}, LEARN),
     "datasets": ({"_compat"}, LEARN),
-    "export": ({"core", "_version"}, LEARN | OPTIONAL),
+    "export": ({"core", "estimators", "autoencoder", "_version"}, LEARN | OPTIONAL),
     "plotting": ({"robustness"}, {"numpy", "matplotlib", "mpl_toolkits"}),
     "__init__": (
         SOLVERS
