@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 from sklearn.utils.validation import _check_method_params, _check_sample_weight, validate_data
 
+from ._version import DOCUMENTATION_URL
+
 try:  # scikit-learn 1.9
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 
@@ -33,6 +35,7 @@ __all__ = [
     "FIT_WRAPPERS",
     "HAS_CALLBACKS",
     "CallbackSupportMixin",
+    "DocumentationLinkMixin",
     "Interval",
     "Options",
     "StrOptions",
@@ -56,6 +59,15 @@ validate_params: Callable[..., Callable[[_F], _F]] = _param_validation.validate_
 check_method_params = _check_method_params
 raise_for_params = _raise_for_params
 routing_enabled = _routing_enabled
+
+
+class DocumentationLinkMixin:
+    """What an estimator needs before `BaseEstimator` for links and tooltips in its HTML form."""
+
+    _doc_link_module = __name__.split(".")[0]
+    # the pages that autosummary makes for the API reference
+    _doc_link_template = f"{DOCUMENTATION_URL}/generated/{_doc_link_module}.{{estimator_name}}.html"
+
 
 # frames between a method `fit` and its caller
 FIT_WRAPPERS = 2 + HAS_CALLBACKS

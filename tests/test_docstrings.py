@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
+from sklearn.linear_model import LogisticRegression
 
 import sklearn_convexnet
 import sklearn_convexnet.autoencoder
@@ -25,6 +26,7 @@ from sklearn_convexnet import (
     RobustConvexReLUClassifier,
     SignAwareGatedSparseAutoencoder,
 )
+from sklearn_convexnet._version import DOCUMENTATION_URL
 
 MODULES = [
     sklearn_convexnet,
@@ -164,6 +166,17 @@ def test_fitted_attributes_are_those_documented(cls):
     fitted = {name for name in names if name.endswith("_") and not name.startswith("_")}
     # what only a fit on Dask collections sets
     assert documented(cls, "Attributes") - {"communication_"} == fitted
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_diagram_links_to_the_page_of_an_estimator_and_explains_its_parameters(cls):
+    page = f"{DOCUMENTATION_URL}/generated/sklearn_convexnet.{cls.__name__}.html"
+    diagram = cls()._repr_html_()
+    assert f'href="{page}"' in diagram
+    # a class of somebody else has no page there
+    assert DOCUMENTATION_URL not in type("Other", (cls,), {"__module__": "other"})()._repr_html_()
+    if "param-doc-link" in LogisticRegression()._repr_html_():  # scikit-learn 1.8
+        assert diagram.count('class="param-doc-link"') == len(cls().get_params())
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -38,7 +38,7 @@ LAYERS = {
     "_version": (set(), set()),
     "_typing": (set(), NUMERIC),
     "_show_versions": ({"_version"}, {"sklearn"}),
-    "_compat": (set(), LEARN),
+    "_compat": ({"_version"}, LEARN),
     "_persistence": ({"_version"}, set()),
     "core": (set(), NUMERIC | {"threadpoolctl"}),
     "program": ({"core"}, NUMERIC),

@@ -17,6 +17,7 @@ from .._compat import (
     FIT_WRAPPERS,
     HAS_CALLBACKS,
     CallbackSupportMixin,
+    DocumentationLinkMixin,
     Interval,
     StrOptions,
     fit_context,
@@ -38,6 +39,7 @@ class BaseGatedAutoencoder(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    DocumentationLinkMixin,
     VersionedPickle,
     BaseEstimator,
 ):

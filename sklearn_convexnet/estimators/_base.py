@@ -16,6 +16,7 @@ from .._compat import (
     FIT_WRAPPERS,
     HAS_CALLBACKS,
     CallbackSupportMixin,
+    DocumentationLinkMixin,
     Interval,
     StrOptions,
     validate_data,
@@ -43,7 +44,7 @@ from ._reporter import Reporter
 _OCCASIONAL = ("lower_bound_", "dual_gap_", "patterns_", "pattern_factors_", "communication_")
 
 
-class BaseConvexReLU(CallbackSupportMixin, VersionedPickle, BaseEstimator):
+class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPickle, BaseEstimator):
     """Parameters, fit and fitted attributes common to all convex ReLU estimators."""
 
     _parameter_constraints = {
