@@ -11,38 +11,44 @@ PACKAGE = "sklearn_convexnet"
 API = [
     (
         "Estimators",
-        "Fit, predict and certify. Both follow scikit-learn's conventions; `score`, `get_params`, "
-        "`set_params` and the metadata routing are scikit-learn's own.",
-        ["ConvexReLUClassifier", "ConvexReLURegressor"],
-    ),
-    (
-        "Choosing the penalty",
-        "Cross-validation along the regularisation path, and the path itself.",
+        "Fit, predict and certify, in scikit-learn's conventions; `score`, `get_params`, "
+        "`set_params` and the metadata routing are scikit-learn's own. Then those that choose the "
+        "penalty by cross-validation, that keep their decisions when features are perturbed, and "
+        "that train the same networks by the usual means; and two transformers that write a sample "
+        "as a sparse sum of directions.",
         [
+            "ConvexReLUClassifier",
+            "ConvexReLURegressor",
             "ConvexReLUClassifierCV",
             "ConvexReLURegressorCV",
-            "convex_relu_path",
-            "RegularizationPath",
-            "alpha_max",
+            "RobustConvexReLUClassifier",
+            "GradientDescentReLUClassifier",
+            "GatedSparseAutoencoder",
+            "SignAwareGatedSparseAutoencoder",
         ],
     ),
     (
-        "Gradient descent",
-        "The same networks by the usual means, to compare with and for what is known about them, "
-        "and the data on which it is known.",
-        ["GradientDescentReLUClassifier", "datasets.make_xor_clusters"],
+        "Networks and certificates",
+        "What a fit returns: `network_` and `certificate_`.",
+        ["TwoLayerReLU", "Certificate"],
     ),
     (
-        "Robust training",
-        "A classifier that keeps its decisions when features are perturbed, and the convex "
-        "programs and solvers behind two of its formulations.",
+        "The penalty",
+        "The networks of a decreasing sequence of penalties, and the largest useful one.",
+        ["convex_relu_path", "RegularizationPath", "alpha_max"],
+    ),
+    (
+        "Losses",
+        "Pass one as `loss` where a name does not say enough: `Quantile(0.9)`.",
         [
-            "RobustConvexReLUClassifier",
-            "Perturbation",
-            "RobustProgram",
-            "solve_robust_cone",
-            "RobustResult",
-            "solve_robust_scp",
+            "Loss",
+            "SquaredError",
+            "AbsoluteError",
+            "Huber",
+            "Quantile",
+            "LogLoss",
+            "Hinge",
+            "SquaredHinge",
         ],
     ),
     (
@@ -61,12 +67,9 @@ API = [
         ],
     ),
     (
-        "Sparse autoencoders",
-        "Transformers that write a sample as a sparse sum of directions, with codes that are not "
-        "negative or signed, and what to judge them by.",
+        "Metrics of sparse autoencoders",
+        "What to judge codes and reconstructions by.",
         [
-            "GatedSparseAutoencoder",
-            "SignAwareGatedSparseAutoencoder",
             "autoencoder.l0",
             "autoencoder.r2",
             "autoencoder.dead_fraction",
@@ -74,11 +77,6 @@ API = [
             "autoencoder.relative_reconstruction_bias",
             "autoencoder.recovered_fraction",
         ],
-    ),
-    (
-        "Data",
-        "Synthetic data on which a claim can be tested.",
-        ["datasets.make_antipodal_features"],
     ),
     (
         "Plots",
@@ -92,34 +90,29 @@ API = [
         ],
     ),
     (
-        "Networks and certificates",
-        "What a fit returns: `network_` and `certificate_`.",
-        ["TwoLayerReLU", "Certificate"],
+        "Export",
+        "Fitted networks for use elsewhere; ONNX needs the extra `onnx`.",
+        ["export.to_mlp", "export.to_onnx", "export.register_converters", "export.to_dict"],
+    ),
+    (
+        "Data",
+        "Synthetic data on which a claim can be tested.",
+        ["datasets.make_antipodal_features", "datasets.make_xor_clusters"],
     ),
     (
         "Convex programs and solvers",
         "The level below the estimators: build a program over given activation patterns, and "
-        "compare solvers on it.",
-        ["PatternProgram", "solve", "Result"],
-    ),
-    (
-        "Losses",
-        "Pass one as `loss` where a name does not say enough: `Quantile(0.9)`.",
+        "compare solvers on it; then the programs of training against perturbations.",
         [
-            "Loss",
-            "SquaredError",
-            "AbsoluteError",
-            "Huber",
-            "Quantile",
-            "LogLoss",
-            "Hinge",
-            "SquaredHinge",
+            "PatternProgram",
+            "solve",
+            "Result",
+            "Perturbation",
+            "RobustProgram",
+            "solve_robust_cone",
+            "solve_robust_scp",
+            "RobustResult",
         ],
-    ),
-    (
-        "Export",
-        "Fitted networks for use elsewhere; ONNX needs the extra `onnx`.",
-        ["export.to_mlp", "export.to_onnx", "export.register_converters", "export.to_dict"],
     ),
     (
         "Environment",

@@ -7,6 +7,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import api_reference  # noqa: E402
+import inventory  # noqa: E402
 import layers  # noqa: E402
 
 import sklearn_convexnet  # noqa: E402
@@ -14,6 +15,7 @@ import sklearn_convexnet  # noqa: E402
 # what is written before Sphinx looks for pages
 (HERE / "generated").mkdir(exist_ok=True)
 api_reference.write(HERE / "generated" / "api.rst")
+inventory.write(HERE / "generated" / "scikit-learn.inv")
 layers.draw(HERE / "generated" / "layers.svg")
 
 project = "sklearn_convexnet"
@@ -25,7 +27,11 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    # formulas without a network
+    "sphinx-mathjax-offline",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
@@ -37,6 +43,7 @@ myst_heading_anchors = 3
 numpydoc_show_class_members = False
 # the docstrings have the types, with shapes
 autodoc_typehints = "none"
+intersphinx_mapping = {"sklearn": (inventory.URL, "generated/scikit-learn.inv")}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 import runpy
+import zlib
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,25 @@ def test_api_reference_makes_a_page_of_every_row(tmp_path):
     assert "New section\n-----------\n\nNew text.\n" in page
     for _, _, names in namespace["API"]:
         assert all(f"\n   {name}\n" in page for name in names)
+
+
+def test_names_of_scikit_learn_have_pages(tmp_path):
+    runpy.run_path(str(ROOT / "doc" / "inventory.py"))["write"](tmp_path / "names.inv")
+    *header, packed = (tmp_path / "names.inv").read_bytes().split(b"\n", 4)
+    assert all(line.startswith(b"#") for line in header)
+    known = {line.split()[0] for line in zlib.decompress(packed).decode().splitlines()}
+    sources = [*PAGES, *(ROOT / "sklearn_convexnet").rglob("*.py")]
+    # roles in pages, and "See Also" in docstrings
+    linked = {
+        name
+        for path in sources
+        for name in re.findall(
+            r"`~?(sklearn\.[\w.]+)`|^ +(sklearn\.[\w.]+) :", path.read_text("utf-8"), re.MULTILINE
+        )
+    }
+    linked = {one or other for one, other in linked}
+    assert len(linked) > 10
+    assert linked - known == set()
 
 
 def test_gallery_orders_the_examples_that_exist():
