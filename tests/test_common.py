@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from functools import partial
 
 import numpy as np
@@ -46,6 +47,7 @@ SMALL = [
     GatedSparseAutoencoder(max_iter=20),
     SignAwareGatedSparseAutoencoder(max_iter=20),
 ]
+KINKED = {"classifier": "hinge", "regressor": "absolute_error"}
 NAMES = {Regressor: "regressor", Classifier: "classifier"}
 BOTH = pytest.mark.parametrize("make", NAMES, ids=NAMES.get)
 # where it does not matter what is fitted
@@ -333,6 +335,47 @@ def test_warm_start_after_a_change_of_alpha(make, factor):
     # both enclose the optimum of one program
     assert model.lower_bound_ <= cold.lower_bound_ / (1 - 2 * 0.05)
     assert cold.lower_bound_ <= model.lower_bound_ / (1 - 2 * 0.05)
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    halved(
+        [*NAMES],
+        [
+            {},
+            {"loss": KINKED},
+            {"patterns": "random"},
+            {"patterns": "random", "solver": "scp"},
+            {"patterns": "random", "solver": "admm-rbcd", "tol": 0.2},
+            {"solver": "scp"},
+        ],
+    )
+    + [
+        (Regressor, {"patterns": "random", "solver": "admm-cholesky"}),
+        (Classifier, {"hidden_layer": "shared"}),
+        (Classifier, {"hidden_layer": "shared", "patterns": "random", "solver": "scp"}),
+        (RobustConvexReLUClassifier, {}),
+    ],
+)
+def test_short_fits_in_a_row_go_on_like_a_long_one(make, options):
+    X, y = data(Classifier if make is RobustConvexReLUClassifier else make, n=40)
+    if "hidden_layer" in options:
+        y = np.searchsorted(np.quantile(X[:, 0], [0.3, 0.7]), X[:, 0])
+    if "loss" in options:
+        options = {"loss": options["loss"][NAMES[make]]}
+    options = {"alpha": 0.02, "n_patterns": 10, "random_state": 0, **options}
+    whole = make(**options).fit(X, y)
+    few = max(whole.n_iter_ // 20, 1)
+    model = make(**options, warm_start=True, max_iter=few)
+    objectives = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for _ in range(min(whole.n_iter_, 20) + 5):
+            objectives.append(model.fit(X, y).objective_)
+            assert 1 <= model.n_iter_ <= few
+    assert np.all(np.diff(objectives) <= 1e-12)
+    # both end within the tolerance of an optimum
+    assert objectives[-1] <= 1.05 * whole.objective_
 
 
 @BOTH

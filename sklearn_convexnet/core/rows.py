@@ -182,8 +182,8 @@ def with_constant(rows, dtype=np.float64):
     return np.concatenate([rows, column], axis=1, dtype=dtype)
 
 
-def digest(rows):
-    """Digest of shape and entries, the same for a dense and a sparse matrix."""
+def digest(rows, *arrays):
+    """Digest of shape and entries, the same for a dense and a sparse matrix; and of arrays."""
     found = hashlib.sha256(repr(rows.shape).encode())
     step = max(1, _FEW_ENTRIES // max(rows.shape[1], 1))
     for start in range(0, rows.shape[0], step):
@@ -196,6 +196,9 @@ def digest(rows):
             entries = block.ravel()[places]
         found.update(places.astype(np.int64).tobytes())
         found.update(entries.astype(np.float64).tobytes())
+    for array in arrays:
+        found.update(repr(array.shape).encode())
+        found.update(np.ascontiguousarray(array).tobytes())
     return found.digest()
 
 

@@ -53,11 +53,8 @@ class CanonicalProblem:
         options = self.options
         losses = [loss for loss, _ in self.targets]
         defined = repr((losses, options.fit_intercept)).encode()
-        found = hashlib.sha256(defined + digest(self.rows))
-        for array in (self.outputs, self.weights, self.alphas):
-            found.update(repr(array.shape).encode())
-            found.update(np.ascontiguousarray(array).tobytes())
-        return found.hexdigest()
+        numbers = digest(self.rows, self.outputs, self.weights, self.alphas)
+        return hashlib.sha256(defined + numbers).hexdigest()
 
     @serial_blas()
     def judged(self, seed, n_jobs=None):
@@ -240,13 +237,13 @@ class LastFit:
         else:
             fits = (
                 self.kind != "adaptive"
-                # where outputs share a fixed layer, its weights are found anew
-                and solution.v is not None
                 and len(solution.slopes) == program.n_samples
                 and np.array_equal(self.gates, prepared.gates)
                 and np.array_equal(self.kept, program.kept)
-                # "scp" has a neuron for every direction, also where patterns are the same
-                and solution.v.shape[1] == program.n_patterns
+                # "scp" has a neuron for every direction, also where patterns are the same; where
+                # outputs share a fixed layer, its weights are found anew
+                and (solution.v is None) == program.problem.is_shared
+                and (solution.v is None or solution.v.shape[1] == program.n_patterns)
             )
         programs = prepared.programs
         fits = fits and len(self.results) == len(programs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
@@ -11,7 +12,7 @@ import numpy as np
 from .._typing import ArrayLike, BoolArray, ClassificationLoss, FloatArray, RegressionLoss
 from ..core.losses import Loss
 from ..core.network import TwoLayerReLU, column_norms
-from ..core.rows import blocks, by_row, row_maxima, times
+from ..core.rows import blocks, by_row, digest, row_maxima, times
 from .cones import project_on_cone
 from .patterns import activation_patterns, check_patterns, distinct_patterns, realizing_gates
 from .problem import TrainingProblem, finite_array, unit_weights
@@ -159,6 +160,12 @@ class PatternProgram:
     def dense(self) -> PatternProgram:
         """The same program with dense rows; a ValueError where they are too large for that."""
         return replace(self, problem=replace(self.problem, design=self.problem.design.dense()))
+
+    def digest(self) -> bytes:
+        """Digest of all that defines the program."""
+        defined = repr((self.loss, self.alpha, self.fit_intercept)).encode()
+        numbers = digest(self.rows, self.y, self.weights, self.patterns, self.directions)
+        return hashlib.sha256(defined + numbers).digest()
 
     @cached_property
     def normalised(self) -> PatternProgram:

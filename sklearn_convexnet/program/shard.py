@@ -443,7 +443,7 @@ class Shards(Reductions):
     """
 
     def __init__(self, shards, *, intercept, workers=ALONE):
-        self.shards, self.intercept, self._workers = shards, intercept, workers
+        self.shards, self.intercept, self.workers = shards, intercept, workers
 
     @classmethod
     def of(cls, program, *, workers, splits_loss, dtype):
@@ -469,7 +469,7 @@ class Shards(Reductions):
     def map(self, method, *arguments):
         """What a method of the shards returns, for each of them."""
         calls = [getattr(shard, method) for shard in self.shards]
-        return self._workers.map(lambda call: call(*arguments), calls)
+        return self.workers.map(lambda call: call(*arguments), calls)
 
     def map_each(self, method, each, *arguments):
         """As `map`, with a first argument that is the shard's own."""

@@ -1,6 +1,7 @@
 """Points of a problem, and the units in which rows and targets are of size one."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from .._typing import FloatArray
 
@@ -18,12 +19,15 @@ class Solution:
     slopes : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Dual variables, subgradients of the loss at the predictions; the multipliers of
         the predictions are ``-weights * slopes``.
+    paused : object, default=None
+        What a solver that ran out of iterations goes on from.
     """
 
     v: FloatArray | None
     w: FloatArray | None
     bias: float | FloatArray
     slopes: FloatArray
+    paused: Any = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ absolute values in the norms are rounded off, upwards, over a shrinking width.
 """
 
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from ..core.parallel import one_blas_pool
 from ..program.neuron_shard import smooth_loss
 from ..program.relaxation import Relaxation, lines
 from ..program.units import Solution
-from ..solvers.base import Record, Result, check_options, generator
+from ..solvers.base import Paused, Record, Result, check_options, generator, pausing
 from ..solvers.descent import balanced, constant_network, minimise
 
 # hidden and output weights at the start, in normalised units
@@ -72,7 +73,8 @@ def solve_relaxed(
         Signs of the first neurons.
     warm_start : Result, default=None
         Result on the same features, whose network is to start from. The objective of the new
-        network is never larger than the one that this network has now.
+        network is never larger than the one that this network has now. Where its iterations had
+        run out on this very problem, the descent goes on.
     on_check : callable, default=None
         Called with every new entry of the history.
 
@@ -87,22 +89,32 @@ def solve_relaxed(
     record = Record(1.0, on_check)
     with one_blas_pool(large=False):
         search = _Search(program, perturbation, max_iter, record)
-        stages = _DESCENT
+        moved = perturbation.epsilon, *(perturbation.bounds or ())
+        name = "relaxed", perturbation.norm, *(each.tobytes() for each in moved)
+        paused = Paused.of(warm_start, name, program)
+        first, again = 0, 0
         if warm_start is None:
             search.draw(rng)
         else:
             search.take(warm_start.network)
-            stages = ()
-        for stage, iterations in stages:
-            search.descend(stage, iterations)
+            first = len(_DESCENT)
+        if paused is not None and paused.state is not None:
+            first, search.now, again = paused.state
         converged = False
-        while search.left > 0 and not converged:
+        for k in count(first):
             # of the neurons as they are: the best so far may be the constant that they are nearing
-            before = search.now.upper_bound
-            search.descend(_CERTIFIED, _ITERATIONS)
-            converged = search.now.upper_bound >= before * (1.0 - tol)
-    status = "stopped" if record.stopped else "max_iter"
-    return search.result("converged" if converged else status)
+            before = search.now
+            stage, most = _DESCENT[k] if k < len(_DESCENT) else (_CERTIFIED, _ITERATIONS)
+            done = search.descend(stage, most, again)
+            fell = search.now.upper_bound < before.upper_bound * (1.0 - tol)
+            ended = search.left > 0 or done == most
+            converged = ended and k >= len(_DESCENT) and not fell
+            if search.left <= 0 or converged:
+                break
+            again = 0
+    status = "converged" if converged else "stopped" if record.stopped else "max_iter"
+    state = (k, before, done) if status == "max_iter" else None
+    return pausing(search.result(status), Paused(name, program.digest(), state))
 
 
 @dataclass(frozen=True)
@@ -160,19 +172,21 @@ class _Search:
         self._move(hidden, outputs, bias)
         self.record("start", self.n_iter, self.best)
 
-    def descend(self, stage, iterations):
-        """L-BFGS on the objective of a stage."""
-        if self.left <= 0:
-            return
+    def descend(self, stage, iterations, again=0):
+        """L-BFGS on the objective of a stage; returns the iterations.
+
+        It does not remember its steps: those that an earlier search has made, `again`, are made
+        again, and not counted.
+        """
         objective = RelaxedObjective(
             self.relaxation, self.program, self.alpha, stage, self.now.outputs.size
         )
         start = np.concatenate([self.now.directions.ravel(), self.now.outputs, [self.now.bias]])
-        iterations = min(iterations, self.left)
-        end = minimise(objective, start, iterations)
-        self.n_iter += max(int(end.nit), 1)
+        end = minimise(objective, start, min(iterations, again + self.left))
+        self.n_iter += max(int(end.nit) - again, 1)
         self._move(*objective.split(end.x))
         self.record("descent", self.n_iter, self.best)
+        return int(end.nit)
 
     def _move(self, directions, outputs, bias):
         """Balance and prune the neurons; remember them if they are the best."""

@@ -15,6 +15,7 @@ the optimum. Where rows are few and the program is cheap, its own dual variables
 """
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from ..core.rows import check_dense, fits_dense
 from ..program.neuron_shard import NeuronRows
 from ..program.patterns import activation_patterns, few_gates, strict_gates
 from ..program.units import Solution
-from .base import Record, Result, check_options, generator
+from .base import Paused, Record, Result, check_options, generator, no_worse, pausing
 from .neurons import DEFAULT_GAP, MOST_ROUNDS, SHARPENING, STARTS, NeuronSearch, pattern_keys
 from .shared import SharedSearch
 from .solve import as_solver, solve
@@ -67,7 +68,8 @@ def solve_adaptive(
     random_state : int or RandomState, default=None
         Signs of the first neurons and starts of the search for new ones.
     warm_start : Result, default=None
-        Result on the same features, whose network is to start from.
+        Result on the same features, whose network is to start from. Where its iterations had run
+        out on this very program, the search goes on.
     on_check : callable, default=None
         Called with every new entry of the history; the solver stops when it returns a true value.
 
@@ -83,17 +85,42 @@ def solve_adaptive(
     if solver.needs_dense_rows and not solver.refines:
         check_dense(program.rows, f"solver={solver.name!r}")
     rng = generator(random_state)
+    name = f"adaptive, {solver.name}"
+    paused = Paused.of(warm_start, name, program)
+    found, result = _solve(program, solver, tol, max_iter, rng, warm_start, paused, on_check)
+    if paused is not None:
+        result = no_worse(result, warm_start)
+    state = result.solution.paused if result.status == "max_iter" else None
+    return found, pausing(result, Paused(name, program.digest(), state))
+
+
+class PausedSearch(NamedTuple):
+    """A search that ran out of iterations."""
+
+    saved: dict[str, Any]
+    n_iter: int
+    # the result of the solver, where that had its turn
+    final: Result | None
+
+
+def _solve(program, solver, tol, max_iter, rng, warm_start, paused, on_check):
+    """As `solve_adaptive`; `paused` is where it ended with the same program."""
+    state = None if paused is None else paused.state
     record = Record(program.problem.natural_units.objective, on_check)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         rows = NeuronRows(program.problem.normalised, workers)
         make = SharedSearch if program.problem.is_shared else _PatternSearch
         search = make(program, rows, tol, max_iter, rng, record)
+        if state is not None:
+            search.resume(state.saved, state.n_iter)
         search.find(warm_start)
         tol = search.tol
         if program.problem.is_shared:
             found, result = search.solve()
         else:
             found, certified = search.certify()
+    # what was the last word of the solver, and is now
+    last, final = None if state is None else state.final, None
 
     def solve_on(found, start, done):
         final = solve(
@@ -101,7 +128,7 @@ def solve_adaptive(
             solver,
             tol=tol,
             max_iter=max(max_iter - done, 1),
-            random_state=rng,
+            random_state=search.rng,
             warm_start=start,
             on_check=lambda entry: record.append(
                 {
@@ -115,8 +142,9 @@ def solve_adaptive(
 
     if program.problem.is_shared:
         if solver.bounds_of == "scp" and not record.stopped and search.n_iter < max_iter:
-            result = _best_of(result, solve_on(found, None, search.n_iter), tol)
-        return found, result
+            final = solve_on(found, last, search.n_iter)
+            result = _best_of(result, final, tol)
+        return found, pausing(result, PausedSearch(search.saved, search.descent.n_iter, final))
     # no neuron lowers the objective: whatever the patterns, the constant network is optimal
     result = None if found is None else _result(found, search, certified, tol)
     found = program if found is None else found
@@ -130,15 +158,16 @@ def solve_adaptive(
     if refined and not done and not search.strict and not _is_cheap(found, search):
         result = replace(result, status=record.status(result.gap, tol, search.exhausted))
     elif result is None or (search.n_iter < max_iter and not done and not record.stopped):
-        final = solve_on(found, result if solver.refines else None, search.n_iter)
+        start = result if solver.refines and last is None else last
+        final = solve_on(found, start, search.n_iter)
         result = final if result is None else _best_of(result, final, tol)
     if solver.refines:
-        found, result = _grow(found, result, solve_on, tol=tol, max_iter=max_iter, rng=rng)
-    last = record.history[-1]
-    if result.gap != last["gap"]:
+        found, result = _grow(found, result, solve_on, tol=tol, max_iter=max_iter, rng=search.rng)
+    check = record.history[-1]
+    if result.gap != check["gap"]:
         record.append(
             {
-                **last,
+                **check,
                 "phase": "combined",
                 "upper_bound": result.upper_bound,
                 "lower_bound": result.lower_bound,
@@ -146,7 +175,9 @@ def solve_adaptive(
                 "time": record.elapsed,
             }
         )
-    return found, result
+    # of a search that is not through, the solver has seen other patterns
+    final = final if search.n_iter < max_iter else None
+    return found, pausing(result, PausedSearch(search.saved, search.descent.n_iter, final))
 
 
 def _is_cheap(program, search):
@@ -191,6 +222,9 @@ def _grow(program, result, solve_on, *, tol, max_iter, rng):
 class _PatternSearch(NeuronSearch):
     """The neurons of one output, and the program over their patterns."""
 
+    # the program and what is certified of it, and whether more would not pay
+    certified, certain = None, False
+
     def certify(self):
         """Sharpen the best network until it is certified on its own patterns.
 
@@ -200,16 +234,22 @@ class _PatternSearch(NeuronSearch):
             Over these patterns; None when the network is a constant.
         certified : Certified or None
         """
-        best = None
-        for stage in (*SHARPENING, None):
-            found, certified = self._certify_best()
+        if not self.certain:
+            self._sharpen()
+            self.certain = True
+            self.save()
+        return self.certified
+
+    def _sharpen(self):
+        for stage in self.steps("sharpening", (*SHARPENING, None)):
+            best, (found, certified) = self.certified, self._certify_best()
             hopeful = best is None or certified is None or certified.gap <= _HOPE * best[1].gap
             if best is None or certified is None or certified.gap <= best[1].gap:
-                best = found, certified
+                self.certified = found, certified
             if found is None or certified.gap <= self.tol or self.left <= 0 or stage is None:
-                return best
+                return
             if not (hopeful or self.strict):
-                return best
+                return
             self.descend(*stage)
 
     def _certify_best(self):

@@ -156,7 +156,7 @@ def kronecker_admm(shards, alpha):
     return ADMM(shards, KroneckerStep(system, shards.intercept), alpha, shape), spectra
 
 
-def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
+def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None, begun=0):
     """Iterate until the relative gap is at most `tol`.
 
     Parameters
@@ -172,6 +172,8 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
         What is known before.
     spectra : tuple, default=None
         Those of `kronecker_admm`; without it no pattern leaves.
+    begun : int, default=0
+        Iterations of earlier runs, which do not count.
 
     Returns
     -------
@@ -188,11 +190,11 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
             if lost:
                 admm.resume()
                 lost = False
-            admm.run(max(min(check, max_iter) - admm.n_iter, 0))
+            admm.run(max(min(check, begun + max_iter) - admm.n_iter, 0))
             admm.hand_over_slopes()
             pulled = shards.total("multipliers", admm.rho_cones)
             reach[:, :, admm.columns] = np.stack(np.split(pulled, 2, axis=1))
-            out_of_time = admm.n_iter >= max_iter
+            out_of_time = admm.n_iter >= begun + max_iter
             certified, norms = certify_shards(
                 admm,
                 gates,
@@ -202,9 +204,9 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None):
                 thorough=thorough or out_of_time,
             )
             best = tighter(best, certified)
-            stop = record("admm", admm.n_iter, best)
+            stop = record("admm", admm.n_iter - begun, best)
             if stop or best.gap <= tol or out_of_time:
-                return best, admm.n_iter
+                return best, admm.n_iter - begun
             if spectra is not None:
                 _choose(admm, spectra, norms.max(axis=0) <= admm.alpha)
         except ShardsLostError:

@@ -1,12 +1,13 @@
 """What all solvers share: options, result, and what is recorded on the way."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
+from ..bounds.dual import relative_gap
 from ..core.network import TwoLayerReLU
 from ..program.units import Solution
 
@@ -49,7 +50,7 @@ class BaseSolver:
         max_iter : int
         rng : RandomState
         start : Solution or None
-            To start from.
+            To start from; its `paused` is what the last run left, if that was of this program.
         record : Record
             To be called with (phase, n_iter, Certified) at every check; returns whether to stop.
         workers : Workers
@@ -57,7 +58,8 @@ class BaseSolver:
         Returns
         -------
         certified : Certified
-            The best feasible point, and what is proved of it.
+            The best feasible point, and what is proved of it. Its `paused` may be what another run
+            needs to go on where the iterations of this one ended.
         n_iter : int
         """
         raise NotImplementedError
@@ -166,6 +168,51 @@ class Record:
         if gap <= tol:
             return "optimal"
         return "stopped" if self.stopped else otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Paused:
+    """Where a solver ended: with the same program it goes on from there.
+
+    Attributes
+    ----------
+    solver : object
+        What tells it from others.
+    program : bytes
+        Its digest.
+    state : object
+        What the solver left when its iterations ran out.
+    """
+
+    solver: Any
+    program: bytes
+    state: Any
+
+    @classmethod
+    def of(cls, warm_start, solver, program):
+        """Where the solver ended on this program; None where it was another."""
+        paused = None if warm_start is None else warm_start.solution.paused
+        same = paused is not None and paused.solver == solver
+        return paused if same and paused.program == program.digest() else None
+
+
+def pausing(point, state):
+    """A certified point, or a result, with what another run goes on from."""
+    return replace(point, solution=replace(point.solution, paused=state))
+
+
+def no_worse(result, before):
+    """The result with the network of another one of the same program, where that is better."""
+    if result.objective <= before.objective:
+        return result
+    result = replace(result, network=before.network, objective=before.objective)
+    if result.bounds_of != "searched":
+        return result
+    # there the objective is its own upper bound; the last entry says what is known at the end
+    gap = relative_gap(result.objective, result.lower_bound)
+    known = {"upper_bound": result.objective, "gap": gap}
+    history = [*result.history[:-1], {**result.history[-1], **known}]
+    return replace(result, history=history, **known)
 
 
 def check_options(tol, max_iter, warm_start=None):

@@ -14,6 +14,8 @@ Several outputs share the layer: with :math:`a_i \in \mathbb{R}^K` the penalty i
 (s^2 + \|b\|_2^2) / 2`, L-BFGS solves it in the smooth variables (s, b); the gap tells how well.
 """
 
+import copy
+
 import numpy as np
 
 from ..bounds.dual import (
@@ -24,9 +26,10 @@ from ..bounds.dual import (
     resolution,
     tighter,
 )
+from ..core.parallel import ALONE
 from ..core.rows import times
 from ..program.units import Solution
-from .base import BaseSolver
+from .base import BaseSolver, pausing
 from .descent import constant_network, minimise
 from .interior import GatedBlocks, InteriorPoint
 
@@ -45,12 +48,13 @@ class FixedLayer(BaseSolver):
     needs_dense_rows = False
 
     def run(self, program, *, tol, max_iter, rng, start, record, workers):  # noqa: D102
-        certified, n_iter = _solve_scp(program, tol, max_iter, workers)
+        paused = None if start is None else start.paused
+        certified, n_iter = _solve_scp(program, tol, max_iter, workers, paused)
         record("interior", n_iter, certified)
         return certified, n_iter
 
 
-def _solve_scp(program, tol, max_iter, workers):
+def _solve_scp(program, tol, max_iter, workers, paused):
     """Solve the sampled convex program over the given gates of a program, of norm one.
 
     Returns
@@ -80,6 +84,9 @@ def _solve_scp(program, tol, max_iter, workers):
         ),
         workers=workers,
     )
+    if paused is not None:
+        method = copy.copy(paused)
+        method.workers, method.n_iter = workers, 0
     method.run(0.3 * tol, max_iter)
     slopes = admissible_slopes(program, method.slopes)
     lower = dual_value(program, slopes, np.abs(features.T @ (program.weights * slopes)).max())
@@ -97,11 +104,14 @@ def _solve_scp(program, tol, max_iter, workers):
             certified = Certified(
                 Solution(v, w, method.bias, slopes), upper, lower, resolution(program)
             )
+    if method.n_iter >= max_iter:
+        method.workers = ALONE
+        certified = pausing(certified, method)
     return certified, method.n_iter
 
 
 def solve_shared_layer(
-    rows, directions, *, tol, max_iter, record, start=None, bias=None, width=None
+    rows, directions, *, tol, max_iter, record, start=None, bias=None, width=None, paused=None
 ):
     """Solve the sampled convex program of several outputs over directions.
 
@@ -121,6 +131,8 @@ def solve_shared_layer(
     bias : ndarray of shape (n_outputs,), default=None
     width : float, default=None
         Smoothing of the kinks of the loss that the tolerance allows; by default ever less.
+    paused : tuple, default=None
+        What the solution of a run left that ran out of iterations, to go on there.
 
     Returns
     -------
@@ -145,12 +157,16 @@ def solve_shared_layer(
     stages = [
         (width, progress) for width in widths for progress in _PROGRESS[: None if smooth else 3]
     ]
-    for layer.width, progress in stages:
+    # L-BFGS does not remember its steps: it makes those of its last run again
+    first, layer.point, again = (0, layer.point, 0) if paused is None else paused
+    for k, (layer.width, progress) in list(enumerate(stages))[first:]:
         left = max_iter - n_iter
         if left <= 0:
             break
-        found = minimise(layer, layer.point, left, progress=progress)
-        n_iter += int(found.nit)
+        begin = layer.point
+        found = minimise(layer, begin, left + again, progress=progress)
+        last = k, begin, int(found.nit)
+        n_iter, again = n_iter + max(int(found.nit) - again, 0), 0
         layer.point = found.x
         outputs, bounds, here = layer.certify()
         if best is None:
@@ -163,6 +179,8 @@ def solve_shared_layer(
         if stop or best[1].gap <= tol:
             break
     rows.tell("set_layer", directions[:, :0])
+    if n_iter >= max_iter:
+        best = best[0], pausing(best[1], last)
     return *best, at, n_iter
 
 

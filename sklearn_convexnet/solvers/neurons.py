@@ -37,6 +37,8 @@ _LAXER = 3.0
 # a share of those that are there, so that a network that has to grow does so in few rounds
 STARTS, _JOINING, _GROWTH = 64, 15, 0.25
 MOST_ROUNDS = 15
+# what another search that goes on has of its own
+_OWN = {"program", "rows", "problem", "strict", "tol", "max_iter", "record", "before", "saved"}
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,11 @@ class NeuronSearch:
         self.program, self.rows, self.problem = program, rows, rows.problem
         self.strict, self.tol = tol is not None, DEFAULT_GAP if tol is None else tol
         self.max_iter, self.rng, self.record = max_iter, rng, record
-        self.best = None
-        # iterations that found the network
-        self.finding = None
+        self.best = self.descent = None
+        # iterations that found the network, and those of earlier searches that this one goes on
+        self.finding, self.before = None, 0
+        # the steps that loops have passed, and all that is needed to go on from the last one
+        self.passed, self.saved = {}, None
         n = self.problem
         # line searches on the steep envelope of a kink notice the rounding of single precision
         smooth = np.isfinite(n.loss.curvature)
@@ -99,18 +103,18 @@ class NeuronSearch:
 
     @property
     def n_iter(self):
-        """Iterations so far."""
-        return self.descent.n_iter
+        """Iterations so far, without those that earlier searches have made already."""
+        return max(self.descent.n_iter - self.before, 0)
 
     @property
     def left(self):
         """Iterations that are left."""
         if self.record.stopped:
             return 0
-        most = self.max_iter
+        most = self.before + self.max_iter
         if self.finding is not None and not self.strict:
             most = min(most, self.finding + max(self.finding, _LEAST_PROOF))
-        return most - self.n_iter
+        return most - self.descent.n_iter
 
     @property
     def exhausted(self):
@@ -119,17 +123,45 @@ class NeuronSearch:
 
     def find(self, warm_start):
         """Descend, and let neurons join as long as that is worth it."""
-        self.start(warm_start)
+        if self.finding is not None:
+            return
+        if self.descent is None:
+            self.start(warm_start)
+        for stage in self.steps("descent", self.stages):
+            if self.best is None or self.left > 0:
+                self.descend(*stage)
         self.rounds()
-        self.finding = self.n_iter
+        self.finding = self.descent.n_iter
+
+    def steps(self, name, items):
+        """The items of a loop that a search has still to pass; it is saved before each."""
+        for k in range(self.passed.get(name, 0), len(items)):
+            self.passed = {**self.passed, name: k}
+            self.save()
+            yield items[k]
+        self.passed = {**self.passed, name: len(items)}
+
+    def save(self):
+        """Save all that is needed to go on from here, unless the iterations have run out."""
+        if self.best is None or self.n_iter < self.max_iter:
+            state = vars(self).items()
+            self.saved = {name: _apart(each) for name, each in state if name not in _OWN}
+
+    def resume(self, saved, before):
+        """Go on with what a search of the same program saved, and the iterations that it made.
+
+        L-BFGS does not remember its steps: the run in which they ended is made again, longer.
+        """
+        vars(self).update({name: _apart(each, self.rows) for name, each in saved.items()})
+        self.before = before
 
     def start(self, warm_start):
-        """Descend from the program's gates, or from a network that is near already."""
+        """Begin with the program's gates, or with a network that is near already."""
+        self.stages = _DESCENT
         if warm_start is not None:
             neurons = self.problem.neurons(warm_start.network)
-            self.descent = Descent(self.rows, *neurons)
+            self.descent, self.stages = Descent(self.rows, *neurons), (_ROUND,)
             self.scale = self.descent.typical_activation
-            self.descend(*_ROUND)
             return
         n, gates = self.problem, self.problem.design.coordinates(self.program.gates)
         norms = np.sqrt(np.einsum("ji,ji->i", gates, gates))
@@ -140,9 +172,6 @@ class NeuronSearch:
         neurons = size * gates / norms, size * outputs, self.bias
         self.descent = Descent(self.rows, *neurons)
         self.scale = self.descent.typical_activation
-        for stage in _DESCENT:
-            if self.best is None or self.left > 0:
-                self.descend(*stage)
 
     def rounds(self):
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
@@ -150,7 +179,7 @@ class NeuronSearch:
         least, most = self.worth
         most *= 1.0 if self.strict else _LAXER
         worth = np.clip(_WORTH_PER_ROW * self.rows.n_rows, least, most)
-        for _ in range(MOST_ROUNDS):
+        for _ in self.steps("round", range(MOST_ROUNDS)):
             self.rows.set_slopes(*self.descent.network, self.descent.loss_width)
             priced = price_rows(self.rows, self._starts(), problem.is_shared, dtype=self.precision)
             above = problem.alpha + 0.1 * (priced.largest - problem.alpha)
@@ -172,7 +201,7 @@ class NeuronSearch:
         descent.run(width * self.scale, steps, dtype, self.loss_width)
         if self.best is None or descent.objective <= self.best.objective:
             self.best = copy.copy(descent)
-        self.record("descent", descent.n_iter, Bounds(self.best.objective))
+        self.record("descent", self.n_iter, Bounds(self.best.objective))
 
     def _constant_network(self, bias):
         """One without neurons."""
@@ -188,6 +217,16 @@ class NeuronSearch:
         return np.concatenate(
             [self.problem.design.coordinates(fresh), self.descent.directions], axis=1
         )
+
+
+def _apart(value, rows=None):
+    """A copy of what changes in place, neurons on the rows given; everything else as it is."""
+    if isinstance(value, np.random.RandomState):
+        return copy.deepcopy(value)
+    if isinstance(value, Descent):
+        value = copy.copy(value)
+        value.rows = rows
+    return value
 
 
 def _unit_outputs(rng, n_neurons, shape):

@@ -38,9 +38,10 @@ class SharedSearch(NeuronSearch):
 
     Attributes
     ----------
+    dual : Dual
+        The best lower bound of a search.
     dual_at : tuple
-        Directions, output weights, bias and smoothing of the loss at whose slopes the best lower
-        bound is.
+        Directions, output weights, bias and smoothing of the loss at whose slopes that is.
     """
 
     # rounds of fixed layers follow, which gain more
@@ -50,7 +51,7 @@ class SharedSearch(NeuronSearch):
         # multiplications of the rounds of fixed layers and of the descents between them
         self.blur, self.spent = _BLUR, 0.0
         # the best bound of a search, in normalised units
-        self.lower, self.dual_at = 0.0, None
+        self.lower, self.dual_at, self.dual = 0.0, None, None
         super().__init__(*arguments)
 
     @property
@@ -78,6 +79,32 @@ class SharedSearch(NeuronSearch):
             Over the patterns of the neurons; that of the start where there are none.
         result : Result
         """
+        if self.dual is None:
+            self._begin()
+        for stage in self.steps("sharpening", SHARPENING):
+            if self._gap(self.dual) <= self.tol or self.left <= 0:
+                break
+            self.blur *= 0.5
+            self._keep(self._fixed_layer(self.dual))
+            if self._gap(self.dual) <= self.tol or self.left <= 0:
+                break
+            before = self.descent.n_iter
+            self.descend(*stage)
+            # a product with the rows and one with the output weights, for every neuron
+            width = self.problem.rows.shape[1] + self.problem.y.shape[1]
+            products = self.rows.n_rows * width
+            self.spent += float(self.descent.n_iter - before) * products * len(self.descent.outputs)
+            self._merge()
+            self._keep(self._price(*self.best.network, self.best.loss_width))
+        self.save()
+        return self._result(self.dual)
+
+    def _keep(self, dual):
+        """Keep the better bound."""
+        self.dual = max(self.dual, dual, key=lambda one: one.lower_bound)
+
+    def _begin(self):
+        """A network without neurons that are worth nothing, and its bound."""
         # of a sample the best bias need not be that of all rows, which the descent has found
         constants = [self._constant_network(bias) for bias in (self.bias, self.best.bias)]
         constant = min(constants, key=lambda one: one.objective)
@@ -86,24 +113,7 @@ class SharedSearch(NeuronSearch):
             self.best = constant
             self.best.loss_width = self.descent.loss_width
         self._merge()
-        dual = self._price(*self.best.network, self.best.loss_width)
-        for stage in SHARPENING:
-            if self._gap(dual) <= self.tol or self.left <= 0:
-                break
-            self.blur *= 0.5
-            dual = max(dual, self._fixed_layer(dual), key=lambda one: one.lower_bound)
-            if self._gap(dual) <= self.tol or self.left <= 0:
-                break
-            before = self.n_iter
-            self.descend(*stage)
-            # a product with the rows and one with the output weights, for every neuron
-            width = self.problem.rows.shape[1] + self.problem.y.shape[1]
-            products = self.rows.n_rows * width
-            self.spent += float(self.n_iter - before) * products * len(self.descent.outputs)
-            self._merge()
-            found = self._price(*self.best.network, self.best.loss_width)
-            dual = max(dual, found, key=lambda one: one.lower_bound)
-        return self._result(dual)
+        self.dual = self._price(*self.best.network, self.best.loss_width)
 
     def _merge(self):
         """Join neurons of one pattern whose output weights are all but parallel.

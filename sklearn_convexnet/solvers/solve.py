@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -9,17 +11,26 @@ from scipy.sparse import issparse
 
 from .._typing import FloatArray, OnCheck, Seed, Solver
 from ..bounds.dual import Certified, admissible_slopes, certify, dual_norms, resolution, tighter
-from ..core.parallel import Workers, one_blas_pool
+from ..core.parallel import ALONE, Workers, one_blas_pool
 from ..program.neuron_shard import NeuronRows
 from ..program.pattern_program import PatternProgram
 from ..program.shard import Shards
 from ..program.units import Solution
 from .admm import ADMM, iterate, kronecker_admm
-from .base import BaseSolver, Record, Result, check_options, generator
+from .base import (
+    BaseSolver,
+    Paused,
+    Record,
+    Result,
+    check_options,
+    generator,
+    no_worse,
+    pausing,
+)
 from .descent import balanced, constant_network
 from .fixed_layer import FixedLayer, solve_shared_layer
 from .linear_step import CholeskyStep, CoordinateStep
-from .working_set import polish
+from .working_set import PausedPolish, polish
 
 # iterations that tell the blocks of the solution from the others
 _SCREENING = 60
@@ -63,7 +74,8 @@ def solve(
     random_state : int or RandomState, default=None
         Order of the blocks of "admm-rbcd"; the other solvers are deterministic.
     warm_start : Result, default=None
-        Result on a program with the same patterns, to start from.
+        Result on a program with the same patterns, to start from. Where its iterations had run out
+        on this very program, the solver goes on.
     on_check : callable, default=None
         Called with every new entry of the history; the solver stops when it returns a true value.
 
@@ -83,25 +95,37 @@ def solve(
     # a shared layer is solved from nothing
     if warm_start is not None and not program.problem.is_shared:
         _check_shape(program, warm_start.solution)
+    paused = Paused.of(warm_start, solver.name, program)
     units = program.problem.natural_units
     record = Record(units.objective, on_check)
+    if warm_start is not None and paused is not None and warm_start.gap <= tol:
+        record("start", 1, _known(program, warm_start))
+        return replace(warm_start, n_iter=1, status="optimal", history=record.history)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         if program.problem.is_shared:
-            return _solve_shared(program, solver, tol, max_iter, record, workers)
+            result = _solve_shared(program, solver, tol, max_iter, paused, record, workers)
+            return result if paused is None else no_worse(result, warm_start)
         best, n_iter = _optimal_constant(program.normalised, tol, record), 1
         if best is None:
             if solver.needs_dense_rows and issparse(program.rows):
                 program = program.dense()
             problem = program.problem.normalised
-            start = None if warm_start is None else problem.from_user(warm_start.solution)
+            start = None
+            if warm_start is not None:
+                state = None if paused is None else paused.state
+                start = replace(problem.from_user(warm_start.solution), paused=state)
             best, n_iter = _solve_normalised(
                 program.normalised, solver, tol, max_iter, rng, start, record, workers
             )
+            if paused is not None:
+                known = replace(_known(program, warm_start), solution=start)
+                best = pausing(tighter(known, best), best.solution.paused)
     solution = program.problem.normalised.to_user(best.solution)
     point = solution.v, solution.w, solution.bias
     network = program.network(*cast("tuple[FloatArray, FloatArray, float]", point))
     status = record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled")
-    return Result(
+    state = best.solution.paused if status == "max_iter" else None
+    result = Result(
         network=network,
         objective=program.network_objective(network),
         upper_bound=units.objective * best.upper_bound,
@@ -111,11 +135,19 @@ def solve(
         n_iter=n_iter,
         status=status,
         history=record.history,
-        solution=solution,
+        solution=replace(solution, paused=Paused(solver.name, program.digest(), state)),
     )
+    return result if paused is None else no_worse(result, warm_start)
 
 
-def _solve_shared(program, solver, tol, max_iter, record, workers):
+def _known(program, result):
+    """The bounds of a result on the same program, in normalised units, with its own point."""
+    unit = program.problem.natural_units.objective
+    bounds = result.upper_bound / unit, result.lower_bound / unit
+    return Certified(result.solution, *bounds, resolution(program.normalised))
+
+
+def _solve_shared(program, solver, tol, max_iter, paused, record, workers):
     """The sampled convex program of outputs that share the directions of a program."""
     if solver.bounds_of != FixedLayer.bounds_of:
         raise ValueError(
@@ -124,10 +156,17 @@ def _solve_shared(program, solver, tol, max_iter, record, workers):
         )
     problem, directions = program.problem.normalised, program.normalised.directions
     outputs, best, _, n_iter = solve_shared_layer(
-        NeuronRows(problem, workers), directions, tol=tol, max_iter=max_iter, record=record
+        NeuronRows(problem, workers),
+        directions,
+        tol=tol,
+        max_iter=max_iter,
+        record=record,
+        paused=None if paused is None else paused.state,
     )
     network = problem.user_network(*balanced(directions, outputs), best.solution.bias)
     units = problem.units
+    status = record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled")
+    state = best.solution.paused if status == "max_iter" else None
     return Result(
         network=network,
         objective=program.network_objective(network),
@@ -136,9 +175,15 @@ def _solve_shared(program, solver, tol, max_iter, record, workers):
         gap=best.gap,
         bounds_of=solver.bounds_of,
         n_iter=n_iter,
-        status=record.status(best.gap, tol, "max_iter" if n_iter >= max_iter else "stalled"),
+        status=status,
         history=record.history,
-        solution=Solution(None, None, network.output_biases, units.slope * best.solution.slopes),
+        solution=Solution(
+            None,
+            None,
+            network.output_biases,
+            units.slope * best.solution.slopes,
+            Paused(solver.name, program.digest(), state),
+        ),
     )
 
 
@@ -201,6 +246,7 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record, worker
         record=record,
         workers=workers,
     )
+    paused = best.solution.paused
     if solvable is not program:
         point = best.solution
         best, _ = certify(program, point.v, point.w, point.bias, point.slopes, tol=tol)
@@ -211,7 +257,7 @@ def _solve_normalised(program, solver, tol, max_iter, rng, start, record, worker
         constant, _ = certify(program, *constant, tol=tol)
         best = tighter(constant, best)
         record("constant", n_iter, best)
-    return best, n_iter
+    return pausing(best, paused), n_iter
 
 
 def _may_be_optimal(program, slopes, count=10):
@@ -260,7 +306,8 @@ class KroneckerADMM(BaseSolver):
     name, refines = "admm", True
 
     def run(self, program, *, tol, max_iter, rng, start, record, workers):  # noqa: D102
-        if program.n_patterns > _MANY_PATTERNS:
+        paused = None if start is None else start.paused
+        if program.n_patterns > _MANY_PATTERNS or isinstance(paused, PausedPolish):
             few = _spread_blocks(program) if start is None else _nonzero_blocks(start.v, start.w)
             return polish(
                 program,
@@ -271,20 +318,24 @@ class KroneckerADMM(BaseSolver):
                 on_check=lambda *a: record("polish", *a),
                 workers=workers,
             )
-        many = program.patterns.size >= _MANY_ENTRIES
-        dtype = enough_precision(program, tol) if many else np.float64
-        shards = Shards.of(program, workers=workers, splits_loss=True, dtype=dtype)
-        admm, spectra = kronecker_admm(shards, program.alpha)
-        if start is not None:
+        if paused is None:
+            many = program.patterns.size >= _MANY_ENTRIES
+            dtype = enough_precision(program, tol) if many else np.float64
+            shards = Shards.of(program, workers=workers, splits_loss=True, dtype=dtype)
+            admm, spectra = kronecker_admm(shards, program.alpha)
+        else:
+            admm, spectra = _resumed(paused, workers)
+        begun = admm.n_iter
+        if start is not None and paused is None:
             admm.start(start)
         else:
-            admm.run(min(_SCREENING, max_iter))
+            admm.run(min(max(_SCREENING - begun, 0), max_iter))
         norms = np.sqrt(np.einsum("sji,sji->si", admm.copies, admm.copies)).ravel()
         working = np.flatnonzero(norms > 1e-2 * norms.max(initial=0.0))
         if working.size == 0:
             working = np.arange(min(2 * program.n_patterns, 10))
-        if admm.n_iter < max_iter and _polish_is_worth_it(program, working.size):
-            done = admm.n_iter
+        done, whole = admm.n_iter - begun, len(admm.columns) == program.n_patterns
+        if done < max_iter and whole and _polish_is_worth_it(program, working.size):
             best, used = polish(
                 program,
                 working,
@@ -295,7 +346,7 @@ class KroneckerADMM(BaseSolver):
                 workers=workers,
             )
             return best, done + used
-        return _iterate(admm, program, tol, max_iter, record, spectra)
+        return _iterate(admm, program, tol, max_iter, record, spectra, begun)
 
 
 class PaperADMM(BaseSolver):
@@ -304,11 +355,14 @@ class PaperADMM(BaseSolver):
     step: type
 
     def run(self, program, *, tol, max_iter, rng, start, record, workers):  # noqa: D102
+        if start is not None and start.paused is not None:
+            admm, _ = _resumed(start.paused, workers)
+            return _iterate(admm, program, tol, max_iter, record, None, admm.n_iter)
         shards = Shards.of(program, workers=workers, splits_loss=False, dtype=np.float64)
         admm = ADMM(shards, self.step(program, rng), program.alpha, program.gates.shape)
         if start is not None:
             admm.start(start)
-        return _iterate(admm, program, tol, max_iter, record, None)
+        return _iterate(admm, program, tol, max_iter, record)
 
 
 class CholeskyADMM(PaperADMM):
@@ -337,8 +391,8 @@ class CoordinateADMM(PaperADMM):
             )
 
 
-def _iterate(admm, program, tol, max_iter, record, spectra):
-    return iterate(
+def _iterate(admm, program, tol, max_iter, record, spectra=None, begun=0):
+    best, n_iter = iterate(
         admm,
         program.gates,
         tol=tol,
@@ -346,7 +400,19 @@ def _iterate(admm, program, tol, max_iter, record, spectra):
         record=record,
         best=_constant_point(program),
         spectra=spectra,
+        begun=begun,
     )
+    if n_iter >= max_iter:
+        admm.shards.workers = ALONE
+        best = pausing(best, (admm, spectra))
+    return best, n_iter
+
+
+def _resumed(paused, workers):
+    """ADMM that ran out of iterations, and its spectra; what was paused stays as it is."""
+    admm, spectra = copy.deepcopy(paused)
+    admm.shards.workers = workers
+    return admm, spectra
 
 
 _SOLVERS = (KroneckerADMM(), CholeskyADMM(), CoordinateADMM(), FixedLayer())

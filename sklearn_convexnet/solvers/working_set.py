@@ -17,10 +17,15 @@ has a solution with at most n non-zero factors, a vertex of the linear program: 
 penalty that is no larger.
 """
 
+import copy
+from typing import NamedTuple
+
 import numpy as np
 from scipy.optimize import linprog
 
 from ..bounds.dual import admissible_slopes, certify, dual_norms
+from ..core.parallel import ALONE
+from .base import pausing
 from .interior import GatedBlocks, InteriorPoint
 
 # accuracy of the first look at the blocks left out
@@ -32,6 +37,14 @@ _AIM, _CLOSER, _CLOSEST = 0.3, 0.1, 1e-13
 _NEIGHBOURS = 4
 # blocks priced before asking whether enough violators were found
 _PRICED_AT_ONCE = 100
+
+
+class PausedPolish(NamedTuple):
+    """A polish that ran out of iterations."""
+
+    working: np.ndarray
+    method: InteriorPoint
+    aim: float
 
 
 def gated_blocks(program, working):
@@ -63,7 +76,8 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
     working : ndarray of int
         Blocks to start with.
     start : Solution or None
-        A point to start near, of any blocks; not used where the zero network is better.
+        A point to start near, of any blocks; not used where the zero network is better. Where it
+        is of a polish of this program that ran out of iterations, that goes on.
     tol : float
     max_iter : int
         Bound on the iterations of the interior point, over all working sets.
@@ -77,19 +91,26 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
         The best point found.
     n_iter : int
     """
-    used, best, stop, aim = 0, None, False, _AIM * tol
+    used, best, stop, aim, method = 0, None, False, _AIM * tol, None
     working = np.unique(working)
     blocks, bias = np.zeros((2 * program.n_patterns, program.rows.shape[1])), 0.0
     if start is not None and _beats_nothing(program, start):
         blocks, bias = np.concatenate([start.v, start.w], axis=1).T.copy(), start.bias
+    if start is not None and isinstance(start.paused, PausedPolish):
+        working, method, smallest = start.paused
+        aim, method = min(aim, smallest), copy.copy(method)
+        method.workers, method.n_iter = workers, 0
     while True:
-        problem = gated_blocks(program, working)
-        method = InteriorPoint(problem, blocks[working], bias, workers=workers)
+        if method is None:
+            problem = gated_blocks(program, working)
+            method = InteriorPoint(problem, blocks[working], bias, workers=workers)
         method.run(max(aim, _FIRST_LOOK), max_iter - used)
         outside = np.setdiff1d(np.arange(2 * program.n_patterns), working)
-        missing = _violators(
-            program, method, outside, slack=0.03, enough=max(_PRICED_AT_ONCE, working.size)
-        )
+        missing = outside[:0]
+        if used + method.n_iter < max_iter:
+            missing = _violators(
+                program, method, outside, slack=0.03, enough=max(_PRICED_AT_ONCE, working.size)
+            )
         arrived = True
         while missing.size == 0 and arrived:
             arrived = method.run(aim, max_iter - used - method.n_iter) and aim > _CLOSEST
@@ -109,10 +130,13 @@ def polish(program, working, start, *, tol, max_iter, on_check, workers):
         if missing.size == 0 or used >= max_iter or reached or stop:
             break
         blocks[working], bias = method.theta, method.bias
-        working = np.union1d(working, missing[: max(50, working.size)])
+        working, method = np.union1d(working, missing[: max(50, working.size)]), None
     if best is None:
         best, _ = _certify(program, method, working, tol)
         on_check(used, best)
+    if used >= max_iter:
+        method.workers = ALONE
+        best = pausing(best, PausedPolish(working, method, aim))
     return best, used
 
 
