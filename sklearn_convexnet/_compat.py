@@ -6,10 +6,11 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, TypeVar
 
 from sklearn.base import _fit_context
-from sklearn.utils import _param_validation, metaestimators
+from sklearn.utils import _param_validation
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 from sklearn.utils.validation import _check_method_params, _check_sample_weight, validate_data
@@ -54,7 +55,6 @@ __all__ = [
 
 # scikit-learn has no types: these decorators keep those of what they decorate
 _F = TypeVar("_F", bound=Callable[..., Any])
-available_if: Callable[..., Callable[[_F], _F]] = metaestimators.available_if
 validate_params: Callable[..., Callable[[_F], _F]] = _param_validation.validate_params
 check_method_params = _check_method_params
 raise_for_params = _raise_for_params
@@ -67,6 +67,30 @@ class DocumentationLinkMixin:
     _doc_link_module = __name__.split(".")[0]
     # the pages that autosummary makes for the API reference
     _doc_link_template = f"{DOCUMENTATION_URL}/generated/{_doc_link_module}.{{estimator_name}}.html"
+
+
+def available_if(check: Callable[[Any], Any]) -> Callable[[_F], _F]:
+    """Hide a method of instances for which `check` raises an error, which is the AttributeError.
+
+    That of scikit-learn replaces this error by one that does not say what to do.
+    """
+    return lambda method: _Available(method, check)  # type: ignore[return-value]
+
+
+class _Available:
+    def __init__(self, method, check):
+        functools.update_wrapper(self, method)
+        self.check = check
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self.__wrapped__
+        try:
+            self.check(instance)
+        except ValueError as error:
+            # a parameter that `fit` will refuse
+            raise AttributeError(str(error)) from error
+        return MethodType(self.__wrapped__, instance)
 
 
 # frames between a method `fit` and its caller

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn
 from grids import halved, pairwise
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -66,6 +67,8 @@ def check_fit(model, X, y, *, converged=None, **fit_params):
         str(model.certificate_)
         if hasattr(model, "predict_proba"):
             assert np.isfinite(model.predict_proba(X)).all()
+    # of units, see below
+    caught = [warning for warning in caught if "learned little" not in str(warning.message)]
     assert {warning.category for warning in caught} <= {ConvergenceWarning}
     assert np.isfinite(outputs).all()
     for array in model.coefs_ + model.intercepts_:
@@ -410,6 +413,77 @@ def test_columns_of_different_units(make, exponent):
     X, y = data(make)
     units = [10.0**exponent, 10.0**-exponent, 1.0]
     check_fit(make(), units * X, y, converged=True if exponent <= 5 else None)
+
+
+def messages_of(fit):
+    """The warnings of a fit, one at most."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit()
+    assert len(caught) <= 1
+    return [(warning.category, str(warning.message)) for warning in caught]
+
+
+SCP = {"patterns": "random", "solver": "scp", "alpha": 0.1, "tol": 0.2, "n_patterns": 5}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ConvexReLUClassifier(**SCP, random_state=0),
+        ConvexReLURegressor(**SCP, random_state=0),
+        RobustConvexReLUClassifier(0.1, n_patterns=5, tol=0.5, random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_features_of_different_units_are_warned_of(model):
+    X, y = data(Classifier, n=40)
+    for units in ([1.0, 2e4, 1.0], [1e-4, 1.0, 1.0]):
+        ((category, message),) = messages_of(lambda units=units: model.fit(units * X, y))
+        assert category is UserWarning
+        assert "differ by a factor of more than 1000" in message and "StandardScaler" in message
+    ((_, message),) = messages_of(lambda: model.fit(X + 1e5, y))
+    assert "more than 1000 times their range away from zero" in message
+    constant = np.c_[X, np.full(40, 1e9), np.zeros(40)]
+    rare = np.c_[X, np.eye(40)[:, :2], 0.01 * (np.arange(40) == 3) + 0.1]
+    for usual in (30.0 * X, X * [1.0, 100.0, 1.0], X + 100.0, constant, rare):
+        assert messages_of(lambda usual=usual: model.fit(usual, y)) == []
+
+
+def test_sparse_features_of_any_units_are_not_warned_of():
+    X, y = data(Classifier, n=40)
+    sparse = scipy.sparse.csr_array(X * [1.0, 1e4, 1.0])
+    assert messages_of(lambda: ConvexReLUClassifier(**SCP).fit(sparse, y)) == []
+
+
+@pytest.mark.parametrize("patterns", ["adaptive", "random"])
+def test_scale_is_named_where_it_keeps_a_solver_from_its_tolerance(patterns):
+    X, y = data(Regressor, n=40)
+    for options in ({}, {"max_iter": 5}):
+        model = Regressor(patterns=patterns, **options)
+        ((category, message),) = messages_of(lambda model=model: model.fit(X + 1e9, y))
+        assert category is ConvergenceWarning
+        assert "StandardScaler" in message and "max_iter or tol" not in message
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("make", [Regressor, RobustConvexReLUClassifier])
+def test_values_that_scikit_learn_was_told_not_to_look_at(make, value):
+    X, y = data(Classifier)
+    X[2, 1] = value
+    with (
+        sklearn.config_context(assume_finite=True),
+        pytest.raises(ValueError, match="X must hold finite numbers only, got NaN or infinity"),
+    ):
+        make().fit(X, y)
+
+
+def test_probabilities_that_a_loss_lacks():
+    model = ConvexReLUClassifier(loss="hinge", **SCP).fit(*data(Classifier))
+    for method in ("predict_proba", "predict_log_proba"):
+        assert not hasattr(model, method) and hasattr(ConvexReLUClassifier, method)
+        with pytest.raises(AttributeError, match="with loss='log_loss' only, got loss='hinge'"):
+            getattr(model, method)
 
 
 @pytest.mark.parametrize(("make", "size"), halved([*NAMES], [1e3, 1e12, 1e100]), ids=NAMES.get)

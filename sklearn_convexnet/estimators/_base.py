@@ -29,6 +29,7 @@ from ..core.rows import as_rows, largest
 from ..program.patterns import activation_patterns
 from ..proof.certificate import bound_output, certify_network
 from ..solvers import SOLVERS
+from ._data import scale_fault
 from ._fit import (
     LastFit,
     canonical_problem,
@@ -149,7 +150,11 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
         for name in _OCCASIONAL:
             vars(self).pop(name, None)
         vars(self).update(fitted.attributes, **attributes, _last=last)
-        for category, message in self._complaints(fitted.results):
+        fault = scale_fault(fitted.prepared.problem.rows)
+        complaints = list(self._complaints(fitted.results, fault))
+        if fault is not None and not complaints:
+            complaints = [(UserWarning, f"{type(self).__name__} may have learned little: {fault}.")]
+        for category, message in complaints:
             # the caller of fit
             warnings.warn(message, category, stacklevel=4 + FIT_WRAPPERS)
 
@@ -171,15 +176,20 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
                 reconstruction_attributes={},
             )
 
-    def _complaints(self, results):
-        """Categories and messages of warnings: what was not reached, and what to do about it."""
+    def _complaints(self, results, fault):
+        """Categories and messages of warnings: what was not reached, and what to do about it.
+
+        `fault` is what is wrong with the scale of X.
+        """
         worst = max(results, key=lambda result: result.gap)
         if worst.status in ("optimal", "stopped"):
             return
         if self.tol is None and worst.status in ("costly", "too_large"):
             # as near as is cheap is what was asked for
             return
-        if worst.status == "stalled":
+        if fault is not None:
+            advice = fault
+        elif worst.status == "stalled":
             advice = (
                 "rounding errors stopped the solver; increase tol, or scale the features (e.g. "
                 "with StandardScaler)"

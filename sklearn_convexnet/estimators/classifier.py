@@ -36,8 +36,9 @@ from ._dask import DaskFitMixin
 def _is_logistic(estimator):
     if get_loss(estimator.loss).name != "log_loss":
         raise AttributeError(
-            f"predict_proba needs loss='log_loss', got loss={estimator.loss!r}: other losses do "
-            "not estimate probabilities."
+            f"{type(estimator).__name__} has predict_proba and predict_log_proba with "
+            f"loss='log_loss' only, got loss={estimator.loss!r}: other losses do not estimate "
+            "probabilities."
         )
     return True
 

@@ -364,7 +364,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
             known["pattern_factors_"] = [result.factors for result in fitted.results]
         return known
 
-    def _complaints(self, results):
+    def _complaints(self, results, fault):
         name, cone = type(self).__name__, self.formulation == "cone"
         if cone and (left := [result for result in results if result.program is None]):
             yield (
@@ -375,10 +375,10 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
                 "formulation='relaxed', a smaller epsilon, or fit_intercept=True.",
             )
         if results[0].bounds_of != "relaxed":
-            yield from super()._complaints(results)
+            yield from super()._complaints(results, fault)
         elif left := [result for result in results if result.status == "max_iter"]:
             yield (
                 ConvergenceWarning,
                 f"{name} stopped after {left[0].n_iter} iterations while the objective was falling "
-                f"by more than tol={self.tol:.1e}: increase max_iter or tol.",
+                f"by more than tol={self.tol:.1e}: {fault or 'increase max_iter or tol'}.",
             )

@@ -7,9 +7,13 @@ from ..core.network import TwoLayerReLU
 
 def fitted_network(estimator):
     """The network of a fitted estimator and its classes, None for a regressor."""
-    network = getattr(estimator, "network_", None)
+    network, name = getattr(estimator, "network_", None), type(estimator).__name__
     if isinstance(network, TwoLayerReLU):
         return network, getattr(estimator, "classes_", None)
     if type(estimator).__module__.split(".")[0] == __package__.split(".")[0]:
         check_is_fitted(estimator, "network_")
-    raise TypeError(f"estimator must be a fitted convex ReLU network, got {estimator!r}.")
+    if hasattr(estimator, "best_estimator_"):
+        raise TypeError(f"estimator must be a network, got {name}: pass its best_estimator_.")
+    if hasattr(estimator, "steps"):
+        raise TypeError(f"estimator must be a network, got {name}: pass its last step.")
+    raise TypeError(f"estimator must be a fitted convex ReLU network, got {name}.")

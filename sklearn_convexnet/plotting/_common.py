@@ -1,5 +1,7 @@
 """What the displays share."""
 
+from ..robustness.model import Model
+
 
 def axes_or_new(ax):
     """The given axes, or those of a new figure."""
@@ -34,20 +36,42 @@ def check_choice(parameter, value, choices):
 
 
 def fitted_attributes(estimator, names, of):
-    """Attributes of a fitted estimator; an error says what is wrong with another object."""
-    name = type(estimator).__name__
+    """Attributes of a fitted estimator, or of the one that a search or a pipeline ends with.
+
+    An error says what is wrong with another object.
+    """
     if isinstance(estimator, type):
         raise TypeError(f"estimator must be a fitted instance, got the class {estimator!r}.")
-    if hasattr(estimator, "steps"):
-        raise TypeError(f"estimator must be {of}, got {name}: pass its last step.")
-    if hasattr(estimator, "best_estimator_"):
-        raise TypeError(f"estimator must be {of}, got {name}: pass its best_estimator_.")
+    while (inner := _last_step(chosen(estimator))) is not estimator:
+        estimator = inner
+    name = type(estimator).__name__
     missing = [one for one in names if not hasattr(estimator, one)]
     if missing:
         raise ValueError(
             f"estimator must be {of}; {name} has no {' and no '.join(missing)}. Is it fitted?"
         )
     return [getattr(estimator, one) for one in names]
+
+
+def chosen(estimator):
+    """The estimator that a search has chosen; any other as it is."""
+    return getattr(estimator, "best_estimator_", estimator)
+
+
+def _last_step(estimator):
+    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+
+
+def network_model(estimator, display):
+    """What a display that takes X draws: an estimator, or that of a search, and its network."""
+    estimator = chosen(estimator)
+    if hasattr(estimator, "steps"):
+        # its X is not that of the network
+        raise TypeError(
+            f"estimator must be a network, got {type(estimator).__name__}: with `model` for it, "
+            f"call {display}.from_estimator(model[-1], model[:-1].transform(X), ...)."
+        )
+    return estimator, Model.of(estimator)
 
 
 def choose_output(output, n_outputs):

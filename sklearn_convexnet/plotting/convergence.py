@@ -106,7 +106,8 @@ class ConvergenceDisplay:
         Parameters
         ----------
         estimator : object
-            Fitted convex classifier or regressor of this package.
+            Fitted convex classifier or regressor of this package; or a search for one, or a
+            pipeline that ends with one.
         output : int, default=None
             Which output; needed where several are fitted apart. Outputs that share a hidden layer
             have one history.

@@ -9,8 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..robustness.model import Model
-from ._common import axes_or_new, choose_output
+from ._common import axes_or_new, choose_output, network_model
 
 # columns up to which the numbers in the cells of the heat map can be read
 _READABLE = 12
@@ -97,7 +96,7 @@ class NeuronDisplay:
         ----------
         estimator : object
             Fitted classifier or regressor of this package, or perceptron of scikit-learn
-            with one hidden ReLU layer.
+            with one hidden ReLU layer; or a search for one.
         X : array-like of shape (n_samples, n_features)
             Samples, to count on how many a neuron is active.
         output : int, default=None
@@ -119,7 +118,7 @@ class NeuronDisplay:
         -------
         NeuronDisplay
         """
-        model = Model.of(estimator)
+        estimator, model = network_model(estimator, cls.__name__)
         network, X = model.network, model.check_rows(X)
         output = choose_output(output, len(network.output_biases))
         if isinstance(merge_angle, bool) or not (

@@ -104,7 +104,7 @@ class RegularizationPathDisplay:
         Parameters
         ----------
         estimator : ConvexReLURegressorCV or ConvexReLUClassifierCV
-            Fitted.
+            Fitted; or a search for one, or a pipeline that ends with one.
         negate_score : bool, default=False
             Whether to draw the negative scores; those of errors, such as the negative mean squared
             error, are errors again.

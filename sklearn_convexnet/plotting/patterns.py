@@ -8,8 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..robustness.model import Model
-from ._common import axes_or_new
+from ._common import axes_or_new, network_model
 
 # of the picture: lines reach so many times the spread of the data
 _REACH = 100.0
@@ -105,7 +104,7 @@ class PatternDisplay:
         ----------
         estimator : object
             Fitted classifier or regressor of this package, or perceptron of scikit-learn
-            with one hidden ReLU layer, on two features.
+            with one hidden ReLU layer, on two features; or a search for one.
         X : array-like of shape (n_samples, 2)
             Samples.
         y : array-like of shape (n_samples,), default=None
@@ -123,7 +122,7 @@ class PatternDisplay:
         -------
         PatternDisplay
         """
-        model = Model.of(estimator)
+        _, model = network_model(estimator, cls.__name__)
         network = model.network
         if network.hidden_weights.shape[0] != 2:
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._typing import ArrayLike, FloatArray, Limits, Method, Seed
 from ..robustness import certified_accuracy, robust_accuracy
-from ._common import axes_or_new, line_style
+from ._common import axes_or_new, chosen, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ class RobustnessDisplay:
         Parameters
         ----------
         estimator : object
-            Fitted classifier, see `sklearn_convexnet.robustness.certify`.
+            Fitted classifier, see `sklearn_convexnet.robustness.certify`; or a search for one.
         X : array-like of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,)
@@ -123,6 +123,7 @@ class RobustnessDisplay:
         -------
         RobustnessDisplay
         """
+        estimator = chosen(estimator)
         epsilons = np.linspace(0.0, 0.2, 11) if epsilons is None else np.asarray(epsilons, float)
         if epsilons.ndim != 1 or epsilons.size == 0 or not (epsilons >= 0).all():
             raise ValueError(f"epsilons must be a list of numbers >= 0, got {epsilons}.")

@@ -161,7 +161,7 @@ def test_only_the_logistic_loss_has_probabilities(data):
         assert not hasattr(model, "predict_proba")
         with pytest.raises(AttributeError) as caught:
             model.fit(*data).predict_proba(data[0])
-        assert "needs loss='log_loss'" in str(caught.value.__cause__)
+        assert "with loss='log_loss' only" in str(caught.value)
     # a constructor checks nothing
     assert not hasattr(Classifier(loss="hinges"), "predict_proba")
 

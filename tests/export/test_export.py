@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_convexnet import (
     ConvexReLUClassifier,
@@ -150,6 +153,13 @@ def test_what_is_no_fitted_network_is_refused(export):
     for other in (LinearRegression().fit(X, Y), 3, ConvexReLURegressor):
         with pytest.raises(TypeError, match="must be a fitted convex ReLU network"):
             export(other)
+    pipeline = make_pipeline(StandardScaler(), ConvexReLURegressor(0.1, n_patterns=5))
+    search = GridSearchCV(pipeline, {}, cv=2, refit=False)
+    search.best_estimator_ = pipeline
+    for other, remedy in ((pipeline, "pass its last step"), (search, "pass its best_estimator_")):
+        with pytest.raises(TypeError, match=remedy) as caught:
+            export(other)
+        assert "StandardScaler" not in str(caught.value)
 
 
 def test_dtype_is_checked():

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from sklearn.datasets import load_iris, make_moons
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -29,6 +30,7 @@ from sklearn_convexnet.plotting import (
     NeuronDisplay,
     PatternDisplay,
     RegularizationPathDisplay,
+    RobustnessDisplay,
 )
 
 X, y = make_moons(60, noise=0.2, random_state=0)
@@ -165,8 +167,6 @@ def test_several_outputs_need_a_choice(three):
 def test_what_is_no_fit_is_refused(moons):
     with pytest.raises(ValueError, match="no history_.*Is it fitted"):
         ConvergenceDisplay.from_estimator(ConvexReLUClassifier())
-    with pytest.raises(TypeError, match="pass its last step"):
-        ConvergenceDisplay.from_estimator(make_pipeline(StandardScaler(), moons))
     with pytest.raises(TypeError, match="got the class"):
         ConvergenceDisplay.from_estimator(ConvexReLUClassifier)
     with pytest.raises(TypeError, match="result of a solver"):
@@ -175,6 +175,35 @@ def test_what_is_no_fit_is_refused(moons):
         RegularizationPathDisplay.from_path(moons)
     with pytest.raises(ValueError, match="no alphas_ and no scores_"):
         RegularizationPathDisplay.from_estimator(moons)
+    assert plt.get_fignums() == []
+
+
+def search_for(*steps):
+    search = GridSearchCV(make_pipeline(*steps) if len(steps) > 1 else steps[0], {}, cv=2)
+    return search.fit(X, y)
+
+
+def test_searches_and_pipelines_are_looked_into():
+    network = ConvexReLUClassifier(0.02, n_patterns=10, random_state=0)
+    search = search_for(network)
+    inner = search.best_estimator_
+    assert len(NeuronDisplay.from_estimator(search, X).slopes) == inner.n_neurons_
+    assert PatternDisplay.from_estimator(search, X).hidden_weights.shape == (2, inner.n_neurons_)
+    RobustnessDisplay.from_estimator(search, X, y, epsilons=[0.0])
+    search = search_for(StandardScaler(), network)
+    pipeline = search.best_estimator_
+    n_checks = len(pipeline[-1].history_)
+    for one in (search, pipeline, pipeline[-1]):
+        assert len(ConvergenceDisplay.from_estimator(one).gaps) == n_checks
+        with pytest.raises(ValueError, match="ConvexReLUClassifier has no alphas_"):
+            RegularizationPathDisplay.from_estimator(one)
+    plt.close("all")
+    for display in (NeuronDisplay, PatternDisplay):
+        for one in (search, pipeline):
+            call = rf"{display.__name__}.from_estimator\(model\[-1\], model\[:-1\].transform"
+            with pytest.raises(TypeError, match=call) as caught:
+                display.from_estimator(one, X)
+            assert "got Pipeline" in str(caught.value) and "epsilon" not in str(caught.value)
     assert plt.get_fignums() == []
 
 

@@ -833,6 +833,7 @@ def test_kind_follows_the_gap(make):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.*may have learned little")
 @pytest.mark.parametrize("how", [{"hidden_layer": "shared"}, {}, {"patterns": "all"}])
 def test_small_rows_next_to_a_large_one_keep_their_digits(how):
     # more columns than rows: the coordinates in their span lose what tells the small ones apart
