@@ -378,6 +378,31 @@ def test_short_fits_in_a_row_go_on_like_a_long_one(make, options):
     assert objectives[-1] <= 1.05 * whole.objective_
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        ConvexReLURegressor(0.1, n_patterns=5),
+        ConvexReLURegressor(0.1, **QUICK, n_patterns=5),
+        ConvexReLUClassifier(0.1, n_patterns=5, hidden_layer="separate"),
+        ConvexReLUClassifier(0.1, n_patterns=5),
+        RobustConvexReLUClassifier(0.1, n_patterns=5, tol=0.2),
+        GradientDescentReLUClassifier(n_neurons=20, n_steps=100),
+    ],
+)
+def test_loss_curve(model):
+    X, y = data(Regressor)
+    if hasattr(model, "class_weight"):
+        y = np.digitize(y, [0, 1])
+    curve = model.set_params(random_state=0).fit(X, y).loss_curve_
+    outputs = {entry.get("output", 0) for entry in model.history_}
+    counts = [sum(entry.get("output", 0) == k for entry in model.history_) for k in outputs]
+    assert curve.shape == (max(counts),)
+    assert np.all(np.diff(curve) <= 0) and np.isfinite(curve).all()
+    # the least point of the convex program may be above its network
+    assert model.objective_ <= curve[-1] * (1 + 1e-9)
+    assert curve[-1] <= 1.1 * model.objective_
+
+
 @BOTH
 def test_warm_start_keeps_the_patterns_without_a_seed(make):
     X, y = data(make)

@@ -76,6 +76,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
     n_neurons_: int
     n_outputs_: int
     history_: list[dict[str, Any]]
+    loss_curve_: FloatArray
     communication_: dict[str, int]
     n_features_in_: int
     feature_names_in_: Array

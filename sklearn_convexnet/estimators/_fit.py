@@ -192,7 +192,19 @@ class Fitted:
                 for k, result in enumerate(self.results)
                 for entry in result.history
             ],
+            "loss_curve_": _loss_curve([result.history for result in self.results]),
         }
+
+
+def _loss_curve(histories):
+    """The least objective so far at every check, summed over outputs that take turns."""
+    length = max(map(len, histories))
+    curves = []
+    for history in histories:
+        least = np.minimum.accumulate([entry["upper_bound"] for entry in history])
+        # an output that is through stays what it is
+        curves.append(np.pad(least, (0, length - len(least)), mode="edge"))
+    return np.sum(curves, axis=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -358,6 +358,9 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     history_ : list of dict
         One entry per check in the fit on all data, as in `ConvexReLURegressor`.
 
+    loss_curve_ : ndarray of shape (n_checks,)
+        The least objective known at every check of that fit, as without cross-validation.
+
     n_features_in_ : int
         Number of features seen during `fit`.
 
@@ -625,6 +628,9 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
 
     history_ : list of dict
         One entry per check in the fit on all data, as in `ConvexReLUClassifier`.
+
+    loss_curve_ : ndarray of shape (n_checks,)
+        The least objective known at every check of that fit, as without cross-validation.
 
     n_features_in_ : int
         Number of features seen during `fit`.

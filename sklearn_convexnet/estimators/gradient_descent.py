@@ -128,6 +128,9 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         "val_loss" and "val_accuracy" where there are validation data; and "time" in seconds since
         the call began.
 
+    loss_curve_ : ndarray of shape (n_records,)
+        The objectives of `history_`.
+
     n_features_in_ : int
         Number of features seen during `fit`.
 
@@ -364,6 +367,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
             network = self._network(descent)
         vars(self).update(network_attributes(network))
         self.objective_, self.n_iter_, self.history_ = objective, iteration, history
+        self.loss_curve_ = np.array([entry["objective"] for entry in history])
         self.classes_, self.out_activation_ = classes, out_activation(self._loss())
         self._end_task(task, X, y, sample_weight)
         return self

@@ -174,6 +174,11 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
         One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"
         and "time" in seconds.
 
+    loss_curve_ : ndarray of shape (n_checks,)
+        The least objective known at every check: that of the network in a descent, of the convex
+        program afterwards. Of separate outputs their sum, check by check; one that is through
+        stays what it is.
+
     communication_ : dict
         Only after a fit on Dask collections: number of blocks of rows "n_blocks", passes over them
         "n_passes", bytes "sent" and "received", and blocks "n_lost" with their workers.

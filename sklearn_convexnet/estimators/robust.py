@@ -234,6 +234,11 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         of the best network so far or that of the convex program, "lower_bound" (zero for
         "relaxed" unless `epsilon` is), "gap", and "time" in seconds.
 
+    loss_curve_ : ndarray of shape (n_checks,)
+        The least objective known at every check: that of the network in a descent, of the convex
+        program afterwards. Of separate outputs their sum, check by check; one that is through
+        stays what it is.
+
     n_features_in_ : int
         Number of features seen during `fit`.
 
