@@ -163,6 +163,8 @@ def test_fitted_attributes_are_those_documented(cls):
     if cls is RobustConvexReLUClassifier:
         models.append(cls(n_patterns=3, random_state=0, formulation="cone"))
     names = {name for model in models for name in vars(model.fit(X, np.arange(20) % 2))}
+    computed = inspect.getmembers(cls, lambda member: isinstance(member, property))
+    names |= {name for name, _ in computed if any(hasattr(model, name) for model in models)}
     fitted = {name for name in names if name.endswith("_") and not name.startswith("_")}
     # what only a fit on Dask collections sets
     assert documented(cls, "Attributes") - {"communication_"} == fitted

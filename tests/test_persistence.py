@@ -5,13 +5,14 @@ import functools
 import pickle
 import subprocess
 import sys
+import warnings
 from functools import partial
 
 import joblib
 import numpy as np
 import pytest
 from grids import halved
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 
 from sklearn_convexnet import (
     ConvexReLUClassifier,
@@ -143,13 +144,28 @@ def test_memory_mapped_data(fitted, tmp_path):
     np.testing.assert_array_equal(other.predict(mapped["X"]), other.predict(X))
 
 
-def test_a_pickle_holds_little_more_than_patterns_and_solution():
-    rng = np.random.RandomState(0)
-    X = rng.standard_normal((400, 3))
-    model = Regressor().fit(X, X[:, 0])
-    P = model.patterns_.shape[1]
-    # patterns as bytes, one value of the dual variables a row, blocks of both signs
-    assert len(pickle.dumps(model)) < 400 * P + 8 * 400 + 2 * 8 * 4 * P + 8 * 400 + 20_000
+@pytest.mark.parametrize("name", ["regressor", "scp", "hinge", "robust", "cone", "shared"])
+def test_a_pickle_does_not_grow_with_the_rows_but_for_a_bit_a_pattern(name):
+    model = {
+        **MODELS,
+        "cone": RobustConvexReLUClassifier(**SMALL, formulation="cone", epsilon=0.01),
+        "shared": Classifier(),
+    }[name]
+    model, n_classes = clone(model), 3 if name == "shared" else 2
+    sizes, bits = [], []
+    for n in (50, 4000):
+        X = np.random.RandomState(0).standard_normal((n, 3))
+        y = np.digitize(X[:, 0], [0.0, 0.7][: n_classes - 1])
+        with warnings.catch_warnings():
+            # no neuron, or no tolerance
+            warnings.simplefilter("ignore", UserWarning)
+            model.fit(X, y)
+        patterns = getattr(model, "patterns_", np.zeros((n, 0)))
+        assert len(patterns) == n
+        sizes.append(len(pickle.dumps(model)))
+        bits.append(patterns.size / 8)
+    # networks and histories differ
+    assert sizes[1] - bits[1] < sizes[0] - bits[0] + 10_000
 
 
 def test_a_pickle_of_another_version_warns(fitted):

@@ -79,6 +79,8 @@ def test_functions_are_found_behind_their_decorators():
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_every_fitted_attribute_has_a_type(cls):
     declared = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})}
+    computed = inspect.getmembers(cls, lambda member: isinstance(member, property))
+    declared |= {name for name, member in computed if not missing(member.fget)}
     assert {entry.name for entry in ClassDoc(cls)["Attributes"]} <= declared
 
 

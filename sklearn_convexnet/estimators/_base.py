@@ -22,7 +22,7 @@ from .._compat import (
     validate_data,
 )
 from .._persistence import VersionedPickle
-from .._typing import Array, FloatArray
+from .._typing import Array, BoolArray, FloatArray
 from ..core.network import TwoLayerReLU
 from ..core.parallel import serial_blas
 from ..core.rows import as_rows, largest
@@ -42,7 +42,13 @@ from ._options import FitOptions
 from ._reporter import Reporter
 
 # attributes that some fits do not set
-_OCCASIONAL = ("lower_bound_", "dual_gap_", "patterns_", "pattern_factors_", "communication_")
+_OCCASIONAL = (
+    "lower_bound_",
+    "dual_gap_",
+    "_packed_patterns",
+    "pattern_factors_",
+    "communication_",
+)
 
 
 class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPickle, BaseEstimator):
@@ -121,7 +127,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
             report = partial(Reporter, self, n_outputs, task)
             fitted = fit_outputs(prepared, seed, report, last=last, n_jobs=self.n_jobs)
             attributes |= self._known(fitted)
-            last = LastFit.of(fitted, attributes.get("certificate_"))
+            last = LastFit.of(fitted, attributes.get("certificate_"), warm=self.warm_start)
         self._set_fitted(fitted, last, attributes)
         self._end_task(task, X, y, sample_weight)
         return self
@@ -135,16 +141,26 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
         problem = fitted.prepared.problem
         bounds, detail = fitted.bounds, fitted.detail
         gates = [program.gates for program in fitted.distinct_programs]
+        patterns = activation_patterns(
+            problem.options.seen(problem.data), np.concatenate(gates, axis=1)
+        )
         return {
             "certificate_": certify_network(
                 fitted.objectives, bounds, detail, tol=problem.options.gap
             ),
             "lower_bound_": fitted.lower_bound,
             "dual_gap_": fitted.gap,
-            "patterns_": activation_patterns(
-                problem.options.seen(problem.data), np.concatenate(gates, axis=1)
-            ),
+            # bits, and how many of them
+            "_packed_patterns": (np.packbits(patterns, axis=0), len(patterns)),
         }
+
+    @property
+    def patterns_(self) -> BoolArray:
+        """Patterns of the convex program on the training data."""
+        if not hasattr(self, "_packed_patterns"):
+            raise AttributeError(f"{type(self).__name__} has no patterns_: no fit has set them.")
+        bits, n_samples = self._packed_patterns
+        return np.unpackbits(bits, axis=0, count=n_samples).astype(bool)
 
     def _set_fitted(self, fitted, last, attributes):
         """Set all fitted attributes, and warn of what is wrong with the fit."""
@@ -276,10 +292,11 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
         if of_the_fit and time_limit is None:
             return self.certificate_
         objectives = problem.objectives(self.network_)
-        if of_the_fit:
-            slopes = [result.solution.slopes for result in last.results]
-        else:
+        solutions = [result.solution for result in last.results] if of_the_fit else [None]
+        if None in solutions:
             slopes = problem.slopes(self.network_)
+        else:
+            slopes = [solution.slopes for solution in solutions]
         programs = programs_of_network(self.network_, problem)
         bounds = [bound_output(*pair) for pair in zip(programs, slopes, strict=True)]
         # what was once proved of the fit stays proved

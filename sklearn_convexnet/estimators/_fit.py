@@ -4,7 +4,7 @@ Estimators, paths and cross-validation call it with values; nothing here knows a
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -215,18 +215,20 @@ class LastFit:
     gates: FloatArray
     # gates of distinct patterns, on the rows of the fit
     kept: IntArray
+    # of fits that do not start from the last one without what has the size of the rows
     results: list[Result]
     digest: str
     # the best one so far; None where there is none
     certificate: Certificate | None
 
     @classmethod
-    def of(cls, fitted, certificate):
-        """What is kept of a fit."""
+    def of(cls, fitted, certificate, *, warm):
+        """What is kept of a fit; with `warm` all that the next one can go on from."""
         prepared = fitted.prepared
         problem, kept = prepared.problem, prepared.programs[0].kept
         kind = problem.options.kind
-        return cls(kind, prepared.gates, kept, fitted.results, problem.digest(), certificate)
+        results = [_start(result, warm) for result in fitted.results]
+        return cls(kind, prepared.gates, kept, results, problem.digest(), certificate)
 
     def gates_for(self, options, seen):
         """The random gates, where they are as many as are wanted and fit the rows; else None."""
@@ -249,6 +251,7 @@ class LastFit:
         else:
             fits = (
                 self.kind != "adaptive"
+                and solution is not None
                 and len(solution.slopes) == program.n_samples
                 and np.array_equal(self.gates, prepared.gates)
                 and np.array_equal(self.kept, program.kept)
@@ -266,6 +269,12 @@ class LastFit:
         """Whether neurons had d inputs, with a bias among them if there is one now."""
         n_features = self.results[0].network.hidden_weights.shape[0]
         return self.gates.shape[0] == d == n_features + options.fit_intercept
+
+
+def _start(result, warm):
+    """What another fit may need of a result."""
+    kept = {field.name: getattr(result, field.name) for field in fields(Result)}
+    return Result(**kept | {"history": [], "solution": result.solution if warm else None})
 
 
 def draw_seed(rng):

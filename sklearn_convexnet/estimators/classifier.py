@@ -17,7 +17,6 @@ from .._compat import StrOptions, available_if, check_sample_weight, fit_context
 from .._typing import (
     Array,
     ArrayLike,
-    BoolArray,
     ClassificationLoss,
     FloatArray,
     HiddenLayer,
@@ -534,7 +533,6 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     lower_bound_: float
     dual_gap_: float
     certificate_: Certificate
-    patterns_: BoolArray
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

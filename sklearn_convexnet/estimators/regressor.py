@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._compat import StrOptions, fit_context
 from .._typing import (
     ArrayLike,
-    BoolArray,
     FloatArray,
     HiddenLayer,
     OutputRange,
@@ -243,7 +242,6 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
     lower_bound_: float
     dual_gap_: float
     certificate_: Certificate
-    patterns_: BoolArray
     output_range_: FloatArray
 
     def __init__(

@@ -191,7 +191,8 @@ class Paused:
     @classmethod
     def of(cls, warm_start, solver, program):
         """Where the solver ended on this program; None where it was another."""
-        paused = None if warm_start is None else warm_start.solution.paused
+        solution = None if warm_start is None else warm_start.solution
+        paused = None if solution is None else solution.paused
         same = paused is not None and paused.solver == solver
         return paused if same and paused.program == program.digest() else None
 
