@@ -54,7 +54,7 @@ print({name: round(scores[name], 3) for name in ("r2", "neg_mean_absolute_error"
 # A rule of your own
 # ------------------
 # A callback is any object with four methods. At the end of every check it is given the entry of the
-# history as `metadata`, and the fit stops when it returns True. This one is content when the
+# history in `context`, and the fit stops when it returns True. This one is content when the
 # objective has fallen by less than a thousandth since the last check.
 
 
@@ -71,11 +71,11 @@ class StopWhenFlat:
     def on_fit_task_begin(self, estimator, context):
         """Before every check, output and fit."""
 
-    def on_fit_task_end(self, estimator, context, *, metadata=None):
+    def on_fit_task_end(self, estimator, context):
         """After them: True stops the fit."""
         if context.task_name in ("fit", "output"):
             return False
-        objective, last = metadata["upper_bound"], self.last
+        objective, last = context.history_entry["upper_bound"], self.last
         self.last = objective
         return last is not None and objective > 0.999 * last
 

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexnet import (
     ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
     GradientDescentReLUClassifier,
@@ -41,8 +42,9 @@ class Recorder:
     def on_fit_task_begin(self, estimator, context):
         self.begun.append(context.task_name)
 
-    def on_fit_task_end(self, estimator, context, *, metadata=None, fitted_estimator=None):
-        self.ended.append((context.task_name, metadata, fitted_estimator))
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        entry = getattr(context, "history_entry", None)
+        self.ended.append((context.task_name, entry, fitted_estimator))
         return len([name for name, *_ in self.ended if name == "descent"]) >= self.stop_after
 
 
@@ -59,6 +61,7 @@ def test_tasks_are_the_programs_and_their_checks(hidden_layer, n_tasks):
     checks = [(name, entry) for name, entry, _ in recorder.ended if name not in ("fit", "output")]
     assert [entry["phase"] for _, entry in checks] == [entry["phase"] for entry in model.history_]
     assert [name for name, _ in checks] == [entry["phase"] for entry in model.history_]
+    assert [entry["time"] for _, entry in checks] == [entry["time"] for entry in model.history_]
     name, _, fitted = recorder.ended[-1]
     assert name == "fit"
     np.testing.assert_array_equal(fitted.predict(X), model.predict(X))
@@ -160,12 +163,50 @@ def test_an_error_in_a_callback_leaves_the_last_fit_alone():
     np.testing.assert_array_equal(model.set_callbacks().fit(X, Y).predict(X), before)
 
 
-def test_scores_are_monitored():
-    monitor = callback.ScoringMonitor(scoring="r2")
-    model = ConvexReLURegressor(n_patterns=10, random_state=0).set_callbacks(monitor)
-    model.fit(X, Y)
-    log = monitor.get_logs()
-    assert log.data[-1]["r2"] == pytest.approx(model.score(X, Y))
+@pytest.mark.parametrize(
+    "model",
+    [
+        ConvexReLURegressor(0.01, n_patterns=10, tol=1e-3),
+        ConvexReLURegressor(0.01, patterns="random", n_patterns=10),
+        ConvexReLURegressor(0.01, patterns="random", n_patterns=10, solver="scp"),
+        ConvexReLURegressor(0.01, patterns="random", n_patterns=10, solver="admm-cholesky"),
+        ConvexReLUClassifier(0.01, n_patterns=10),
+        ConvexReLUClassifier(0.01, n_patterns=10, patterns="random", solver="scp"),
+        ConvexReLUClassifierCV(alphas=[0.01], n_patterns=10, cv=2),
+        GradientDescentReLUClassifier(),
+    ],
+    ids=repr,
+)
+def test_scores_of_every_check_are_monitored(model):
+    regression = isinstance(model, ConvexReLURegressor)
+    scoring, y = ("r2", Y) if regression else ("accuracy", THREE)
+    monitor = callback.ScoringMonitor(scoring=scoring)
+    weights = np.linspace(0.5, 1.5, len(y))
+    model.set_params(random_state=0).set_callbacks(monitor).fit(X, y, sample_weight=weights)
+    rows = monitor.get_logs().data
+    scores = [row[scoring] for row in rows if row["task_name"] not in ("fit", "output")]
+    assert len(scores) == len(model.history_)
+    last = model.score(X, y, sample_weight=weights)
+    assert {row["task_name"]: row for row in rows}["fit"][scoring] == pytest.approx(last)
+    # the last check knows about the network that the fit ends with
+    assert scores[-1] == pytest.approx(last, abs=0.1)
+    model.set_callbacks()
+
+
+def test_scores_of_checks_of_a_robust_fit_are_monitored():
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    model = RobustConvexReLUClassifier(0.01, n_patterns=10, random_state=0).set_callbacks(monitor)
+    model.fit(X, Y > 1)
+    scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "descent"]
+    assert len(scores) == len(model.history_)
+    assert scores[-1] == model.score(X, Y > 1)
+
+
+def test_separate_outputs_have_a_score_at_the_end_only():
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    model = ConvexReLUClassifier(0.1, n_patterns=5, hidden_layer="separate", random_state=0)
+    model.set_callbacks(monitor).fit(X, THREE)
+    assert [row["task_name"] for row in monitor.get_logs().data] == ["fit"]
 
 
 def test_progress_bar_through_pipeline_and_grid_search(capsys):

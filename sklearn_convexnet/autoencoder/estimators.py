@@ -273,8 +273,10 @@ class BaseGatedAutoencoder(
                 numbers = "".join(f"{entry[one]:>15.4g}" for one in columns)
                 print(f"{name}{entry['iteration']:>8}{numbers}{entry['time']:>8.2f}s")
             if task is not None:
-                check = task.subcontext("check").call_on_fit_task_begin(estimator=self)
-                return check.call_on_fit_task_end(estimator=self, metadata=entry)
+                check = task.subcontext("check")
+                check.history_entry = entry
+                check.call_on_fit_task_begin(estimator=self)
+                return check.call_on_fit_task_end(estimator=self)
 
         scaled = ((batch - center) / scale for batch in batches)
         settings = self._settings(X.shape[1])

@@ -38,7 +38,7 @@ class DaskFitMixin:
             attributes |= self._limits(problem.options, data.extremes)
             problem = problem.judged(seed)
             prepared = prepare(problem, rng)
-            report = partial(Reporter, self, len(prepared.programs), task)
+            report = partial(Reporter, self, len(prepared.programs), task, None)
             fitted = _fit_outputs(data, prepared, seed, report)
             attributes["communication_"] = data.communication
         finally:

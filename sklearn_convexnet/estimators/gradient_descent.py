@@ -20,6 +20,7 @@ from ..core.rows import with_constant
 from ..solvers import FeatureForm, GradientDescent, RowForm
 from ._data import canonical_data, check_size
 from ._fit import network_attributes
+from ._reporter import show_check
 from .classifier import BaseConvexReLUClassifier, class_signs, out_activation
 
 # multiplications of a step from which threads pay off
@@ -350,6 +351,12 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         task = self._begin_task(X, y, sample_weight, None)
         # several products of an iteration have this size
         large = len(rows) * min(rows.shape) * self.n_neurons * targets.shape[1] >= _LARGE
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        known = {"classes_": classes, "out_activation_": out_activation(self._loss())}
+
+        def fitted():
+            return {**known, **network_attributes(self._network(descent))}
+
         with one_blas_pool(large=large), np.errstate(over="ignore", invalid="ignore"):
             descent = self._start(rows, targets, omega, past, X_val)
             for iteration in range(done, done + self.n_steps + 1):
@@ -360,7 +367,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
                     entry = _entry(descent, iteration, val_targets, time.perf_counter() - began)
                     self._check_finite(entry["objective"], iteration)
                     history.append(entry)
-                    if self._report(entry, task):
+                    if self._report(entry, task, fitted, X=X, y=y, metadata=metadata):
                         break
             objective = descent.objective()
             self._check_finite(objective, iteration)
@@ -368,7 +375,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         vars(self).update(network_attributes(network))
         self.objective_, self.n_iter_, self.history_ = objective, iteration, history
         self.loss_curve_ = np.array([entry["objective"] for entry in history])
-        self.classes_, self.out_activation_ = classes, out_activation(self._loss())
+        vars(self).update(known)
         self._end_task(task, X, y, sample_weight)
         return self
 
@@ -448,7 +455,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
             hidden_biases = np.zeros(hidden.shape[1])
         return TwoLayerReLU(hidden, hidden_biases, output_weights, descent.output_biases)
 
-    def _report(self, entry, task):
+    def _report(self, entry, task, fitted, **data):
         """Print an entry and show it to the callbacks; returns whether they ask to stop."""
         if self.verbose:
             words = [f"[{type(self).__name__}] step {entry['iteration']:>6}"]
@@ -458,10 +465,8 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
             print("  ".join([*words, f"{entry['time']:.2f}s"]))
         if task is None:
             return False
-        check = task.subcontext("descent", entry["iteration"]).call_on_fit_task_begin(
-            estimator=self
-        )
-        return check.call_on_fit_task_end(estimator=self, metadata=entry)
+        check = task.subcontext("descent", entry["iteration"])
+        return show_check(check, self, entry, **data, reconstruction_attributes=fitted)
 
     def _check_finite(self, objective, iteration):
         if not np.isfinite(objective):

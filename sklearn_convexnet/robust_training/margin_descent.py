@@ -13,6 +13,7 @@ absolute values in the norms are rounded off, upwards, over a shrinking width.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -170,7 +171,7 @@ class _Search:
         # with its weak neurons, so that the objective does not grow
         self.best = self._point(*balanced(hidden, outputs, negligible=0.0), bias)
         self._move(hidden, outputs, bias)
-        self.record("start", self.n_iter, self.best)
+        self.record("start", self.n_iter, self.best, partial(self.network, self.best))
 
     def descend(self, stage, iterations, again=0):
         """L-BFGS on the objective of a stage; returns the iterations.
@@ -185,7 +186,7 @@ class _Search:
         end = minimise(objective, start, min(iterations, again + self.left))
         self.n_iter += max(int(end.nit) - again, 1)
         self._move(*objective.split(end.x))
-        self.record("descent", self.n_iter, self.best)
+        self.record("descent", self.n_iter, self.best, partial(self.network, self.best))
         return int(end.nit)
 
     def _move(self, directions, outputs, bias):
@@ -202,15 +203,23 @@ class _Search:
         objective = float(program.weights @ losses + self.alpha * penalty)
         return _Point(directions, outputs, bias, objective)
 
+    def blocks(self, point):
+        """The neurons of a point in the user's units, by the sign of what they add."""
+        blocks = point.directions * (np.abs(point.outputs) / self.unit)
+        return blocks * (point.outputs > 0), blocks * (point.outputs < 0)
+
+    def network(self, point):
+        """The network of a point in the user's units."""
+        return self.program.network(*self.blocks(point), point.bias)
+
     def result(self, status):
         """The best network in the user's units."""
         program, best = self.program, self.best
-        blocks = best.directions * (np.abs(best.outputs) / self.unit)
-        v, w = blocks * (best.outputs > 0), blocks * (best.outputs < 0)
+        v, w = self.blocks(best)
         margins = self.relaxation.margins_of(best.directions, best.outputs, best.bias)
         slopes = program.y * program.loss.derivative(margins, np.ones_like(margins))
         return Result(
-            network=program.network(v, w, best.bias),
+            network=self.network(best),
             objective=best.upper_bound,
             upper_bound=best.upper_bound,
             lower_bound=best.lower_bound,

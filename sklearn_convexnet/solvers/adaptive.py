@@ -135,7 +135,8 @@ def _solve(program, solver, tol, max_iter, rng, warm_start, paused, on_check):
                     **entry,
                     "iteration": min(done + entry["iteration"], max_iter),
                     "time": record.elapsed,
-                }
+                },
+                entry.network,
             ),
         )
         return replace(final, n_iter=min(done + final.n_iter, max_iter), history=record.history)
@@ -173,7 +174,8 @@ def _solve(program, solver, tol, max_iter, rng, warm_start, paused, on_check):
                 "lower_bound": result.lower_bound,
                 "gap": result.gap,
                 "time": record.elapsed,
-            }
+            },
+            lambda: result.network,
         )
     # of a search that is not through, the solver has seen other patterns
     final = final if search.n_iter < max_iter else None
@@ -271,7 +273,7 @@ class _PatternSearch(NeuronSearch):
             a = best.outputs[j]
             blocks[int(a < 0), :, column[key]] += abs(a) * best.directions[:, j]
         certified, _ = certify(program, *blocks, best.bias, best.slopes, tol=self.tol)
-        self.record("certify", self.n_iter, certified)
+        self.record("certify", self.n_iter, certified, self.best_network)
         return found, certified
 
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -114,6 +115,20 @@ class Result:
     solution: Solution = field(repr=False)
 
 
+class Check(dict[str, Any]):
+    """An entry of the history, as `on_check` sees it.
+
+    Attributes
+    ----------
+    network : callable or None
+        Returns the network of the moment; None where it is not known.
+    """
+
+    def __init__(self, entry, network):
+        super().__init__(entry)
+        self.network = network
+
+
 class Record:
     """History of a solve, in the user's units.
 
@@ -122,7 +137,9 @@ class Record:
     objective_scale : float
         Factor from normalised objectives to the user's.
     on_check : callable or None
-        Called with every new entry; a true value asks to stop.
+        Called with every new entry, a `Check`; a true value asks to stop.
+    network_of : callable, default=None
+        Returns the network of a certified point.
 
     Attributes
     ----------
@@ -131,35 +148,38 @@ class Record:
         Whether it was asked to stop.
     """
 
-    def __init__(self, objective_scale, on_check=None):
+    def __init__(self, objective_scale, on_check=None, network_of=None):
         self.objective_scale, self.on_check = objective_scale, on_check
+        self.network_of = network_of
         self.history, self.stopped, self._begin = [], False, time.perf_counter()
 
-    def __call__(self, phase, n_iter, certified):
+    def __call__(self, phase, n_iter, certified, network=None):
         """Append what is certified in normalised units after `n_iter` iterations.
 
-        Returns whether to stop.
+        `network` returns the network of that, where it is not that of the certified point. Returns
+        whether to stop.
         """
-        return self.append(
-            {
-                "iteration": n_iter,
-                "phase": phase,
-                "upper_bound": self.objective_scale * certified.upper_bound,
-                "lower_bound": self.objective_scale * certified.lower_bound,
-                "gap": certified.gap,
-                "time": self.elapsed,
-            }
-        )
+        if network is None and self.network_of is not None:
+            network = partial(self.network_of, certified.solution)
+        entry = {
+            "iteration": n_iter,
+            "phase": phase,
+            "upper_bound": self.objective_scale * certified.upper_bound,
+            "lower_bound": self.objective_scale * certified.lower_bound,
+            "gap": certified.gap,
+            "time": self.elapsed,
+        }
+        return self.append(entry, network)
 
     @property
     def elapsed(self):
         """Seconds since the start."""
         return time.perf_counter() - self._begin
 
-    def append(self, entry):
+    def append(self, entry, network):
         """Append an entry; returns whether to stop."""
-        self.history.append(entry)
-        if self.on_check is not None and self.on_check(entry):
+        self.history.append(dict(entry))
+        if self.on_check is not None and self.on_check(Check(entry, network)):
             self.stopped = True
         return self.stopped
 

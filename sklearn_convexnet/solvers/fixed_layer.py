@@ -15,6 +15,7 @@ Several outputs share the layer: with :math:`a_i \in \mathbb{R}^K` the penalty i
 """
 
 import copy
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from ..core.parallel import ALONE
 from ..core.rows import times
 from ..program.units import Solution
 from .base import BaseSolver, pausing
-from .descent import constant_network, minimise
+from .descent import balanced, constant_network, minimise
 from .interior import GatedBlocks, InteriorPoint
 
 # shares of the largest output weight below which others are left out, the largest first, if that
@@ -125,7 +126,7 @@ def solve_shared_layer(
         Relative duality gap to reach.
     max_iter : int
     record : callable
-        Called with (phase, n_iter, Certified) at every check; returns whether to stop.
+        Called with (phase, n_iter, Certified, network) at every check; returns whether to stop.
     start : ndarray of shape (k, n_outputs), default=None
         Output weights of the first k directions to start from, and their `bias`.
     bias : ndarray of shape (n_outputs,), default=None
@@ -175,13 +176,17 @@ def solve_shared_layer(
             at = here if bounds.lower_bound >= best[1].lower_bound else at
             kept = outputs if bounds.upper_bound <= best[1].upper_bound else best[0]
             best = kept, tighter(best[1], bounds)
-        stop = record("descent", n_iter, best[1])
+        stop = record("descent", n_iter, best[1], partial(_network, problem, directions, *best))
         if stop or best[1].gap <= tol:
             break
     rows.tell("set_layer", directions[:, :0])
     if n_iter >= max_iter:
         best = best[0], pausing(best[1], last)
     return *best, at, n_iter
+
+
+def _network(problem, directions, outputs, certified):
+    return problem.user_network(*balanced(directions, outputs), certified.solution.bias)
 
 
 class _SharedLayer:

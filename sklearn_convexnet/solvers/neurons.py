@@ -6,6 +6,7 @@ them (`price`), and both repeat until a round gains nothing worth its while.
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -201,7 +202,12 @@ class NeuronSearch:
         descent.run(width * self.scale, steps, dtype, self.loss_width)
         if self.best is None or descent.objective <= self.best.objective:
             self.best = copy.copy(descent)
-        self.record("descent", self.n_iter, Bounds(self.best.objective))
+        self.record("descent", self.n_iter, Bounds(self.best.objective), self.best_network)
+
+    @property
+    def best_network(self):
+        """What returns the best network so far, in the user's units."""
+        return partial(self.problem.user_network, *self.best.network)
 
     def _constant_network(self, bias):
         """One without neurons."""

@@ -144,7 +144,7 @@ class SharedSearch(NeuronSearch):
             self.lower, self.dual_at = lower, network_and_width
         lower = min(self.lower, best.objective)
         bounds = Bounds(best.objective, lower, relative_gap(best.objective, lower))
-        self.record("search", self.n_iter, bounds)
+        self.record("search", self.n_iter, bounds, self.best_network)
         return dual
 
     def _fixed_layer(self, dual):

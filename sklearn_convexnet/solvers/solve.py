@@ -97,9 +97,14 @@ def solve(
         _check_shape(program, warm_start.solution)
     paused = Paused.of(warm_start, solver.name, program)
     units = program.problem.natural_units
-    record = Record(units.objective, on_check)
+
+    def network_of(point):
+        point = program.problem.normalised.to_user(point)
+        return program.network(point.v, point.w, point.bias)
+
+    record = Record(units.objective, on_check, network_of)
     if warm_start is not None and paused is not None and warm_start.gap <= tol:
-        record("start", 1, _known(program, warm_start))
+        record("start", 1, _known(program, warm_start), lambda: warm_start.network)
         return replace(warm_start, n_iter=1, status="optimal", history=record.history)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         if program.problem.is_shared:

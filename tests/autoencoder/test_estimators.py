@@ -208,8 +208,8 @@ def test_callbacks_see_the_checks_and_stop_the_fit():
         def on_fit_task_begin(self, estimator, context):
             pass
 
-        def on_fit_task_end(self, estimator, context, *, metadata=None):
-            self.seen += ((context.task_name, metadata),)
+        def on_fit_task_end(self, estimator, context):
+            self.seen += ((context.task_name, getattr(context, "history_entry", None)),)
             return context.task_name == "check"
 
     stop = Stop()

@@ -443,3 +443,18 @@ def test_a_fixed_layer_with_a_tiny_penalty():
     model.fit(X, y)
     assert 0 < model.lower_bound_ <= model.objective_
     assert model.dual_gap_ <= 0.05
+
+
+@pytest.mark.parametrize("solver", ["admm", "admm-cholesky", "admm-rbcd", "scp"])
+def test_a_check_knows_the_network_of_the_moment(solver):
+    program, seen = draw_program(), []
+
+    def on_check(entry):
+        objective = program.network_objective(entry.network())
+        seen.append((objective, entry["upper_bound"]))
+
+    result = solve(program, solver, tol=1e-2, random_state=0, on_check=on_check)
+    assert len(seen) == len(result.history)
+    # the neurons of a network may be better than the program allows
+    assert all(objective <= upper * (1 + 1e-9) for objective, upper in seen)
+    assert result.objective <= seen[-1][0] * (1 + 1e-9)
