@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -118,6 +118,10 @@ class TwoLayerReLU:
             return self.hidden_weights
         return np.concatenate([self.hidden_weights, self.hidden_biases[None]])
 
+    def rescaled(self, factors: FloatArray) -> TwoLayerReLU:
+        """The network of features f that sees ``factors[f]`` times each of them."""
+        return replace(self, hidden_weights=self.hidden_weights * factors[:, None])
+
     @property
     def n_neurons(self) -> int:
         """Number of hidden neurons."""
@@ -138,6 +142,28 @@ class TwoLayerReLU:
         """Outputs of the network, shape (n_samples, n_outputs)."""
         parts = [self.hidden_layer(block) @ self.output_weights for _, block in blocks(X)]
         return np.concatenate(parts) + self.output_biases
+
+    def mean_squared_slopes(self, X: FloatArray, weights: FloatArray) -> FloatArray:
+        r"""Means of :math:`\sum_c (\partial f_c / \partial x_f)^2` over rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+        weights : ndarray of shape (n_samples,)
+            Sample weights that sum to one.
+
+        Returns
+        -------
+        ndarray of shape (n_features,)
+        """
+        # how often neurons are active together
+        together = np.zeros((self.n_neurons, self.n_neurons))
+        for part, block in blocks(X):
+            active = (self.hidden_layer(block) > 0).astype(np.float64)
+            together += (weights[part] * active.T) @ active
+        together *= self.output_weights @ self.output_weights.T
+        slopes = np.sum(self.hidden_weights * (self.hidden_weights @ together), axis=1)
+        return np.maximum(slopes, 0.0)
 
     def penalty(self) -> float:
         r"""Weight decay :math:`\frac12 \sum_j (\|(u_j, b_j)\|^2 + \|a_j\|^2)`."""

@@ -56,6 +56,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
 
     _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "feature_weights": [StrOptions({"auto"}), "array-like", None],
         "patterns": [StrOptions({"adaptive", "random", "all"}), "array-like"],
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions(set(SOLVERS))],
@@ -81,6 +82,8 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
     n_iter_: int
     n_neurons_: int
     n_outputs_: int
+    feature_weights_: FloatArray
+    feature_importances_: FloatArray
     history_: list[dict[str, Any]]
     loss_curve_: FloatArray
     communication_: dict[str, int]
@@ -124,7 +127,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
             prepared = prepare(problem, rng, last)
             n_outputs = len(prepared.programs)
             task = self._begin_task(X, y, sample_weight, n_outputs)
-            known = X, y, _metadata(sample_weight), attributes.copy()
+            known = X, y, _metadata(sample_weight), attributes.copy(), problem.to_user
             report = partial(Reporter, self, n_outputs, task, known)
             fitted = fit_outputs(prepared, seed, report, last=last, n_jobs=self.n_jobs)
             attributes |= self._known(fitted)
@@ -149,6 +152,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
             "certificate_": certify_network(
                 fitted.objectives, bounds, detail, tol=problem.options.gap
             ),
+            "feature_weights_": problem.feature_weights_,
             "lower_bound_": fitted.lower_bound,
             "dual_gap_": fitted.gap,
             # bits, and how many of them
@@ -274,7 +278,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
                 "fit_intercept was set to False after the fit of a network with biases: what holds "
                 "of networks without says nothing about it. Set it to True, or fit again."
             )
-        options = self._options(alpha=self.alpha_)
+        options = self._options(alpha=self.alpha_, feature_weights=self.feature_weights_)
         if np.ndim(self.alpha_) == 1 and options.shares(targets.shape[1]):
             raise ValueError(
                 f"hidden_layer was set to {self.hidden_layer!r} after a fit with a penalty for "
@@ -292,13 +296,14 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
         of_the_fit = last is not None and last.digest == problem.digest()
         if of_the_fit and time_limit is None:
             return self.certificate_
-        objectives = problem.objectives(self.network_)
+        network = problem.of_user(self.network_)
+        objectives = problem.objectives(network)
         solutions = [result.solution for result in last.results] if of_the_fit else [None]
         if None in solutions:
-            slopes = problem.slopes(self.network_)
+            slopes = problem.slopes(network)
         else:
             slopes = [solution.slopes for solution in solutions]
-        programs = programs_of_network(self.network_, problem)
+        programs = programs_of_network(network, problem)
         bounds = [bound_output(*pair) for pair in zip(programs, slopes, strict=True)]
         # what was once proved of the fit stays proved
         known = last.certificate if of_the_fit else None

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from .._typing import FloatArray, IntArray
 from ..core.network import TwoLayerReLU
 from ..core.parallel import serial_blas
-from ..core.rows import digest, largest
+from ..core.rows import by_column, digest, largest
 from ..program.pattern_program import PatternProgram
 from ..program.patterns import (
     activation_patterns,
@@ -24,6 +24,7 @@ from ..program.patterns import (
     strict_gates,
 )
 from ..proof.certificate import Certificate
+from ..selection.feature_weights import feature_importances
 from ..solvers.base import Result
 from ._data import canonical_data, check_size
 from ._options import FitOptions
@@ -47,6 +48,10 @@ class CanonicalProblem:
     outputs: FloatArray
     weights: FloatArray
     alphas: FloatArray
+    # of how many distinct rows these are a sample
+    n_rows: int | None = None
+    # what the columns of data and rows have been multiplied by; None: nothing
+    feature_weights: FloatArray | None = None
 
     def digest(self):
         """Digest of all that defines the objective."""
@@ -58,11 +63,39 @@ class CanonicalProblem:
 
     @serial_blas()
     def judged(self, seed, n_jobs=None):
-        """The problem with the penalties that rows left out prefer, where these are chosen."""
-        alphas = self.options.judged(
-            self.alphas, self.rows, self.outputs, self.weights, seed, n_jobs
-        )
-        return replace(self, alphas=alphas)
+        """The problem with the penalties and feature weights that rows left out prefer."""
+        if not self.options.is_judged:
+            return self
+        data = self.rows, self.outputs, self.weights
+        factors, feature_weights = self.options.choose(*data, seed, n_jobs)
+        found = self.weighted(feature_weights)
+        return replace(found, alphas=found.alphas * factors)
+
+    @property
+    def feature_weights_(self):
+        """The feature weights, ones where there are none."""
+        given = self.feature_weights
+        return np.ones(self.rows.shape[1]) if given is None else given
+
+    def weighted(self, feature_weights):
+        """The problem in features times weights."""
+        if (feature_weights == 1.0).all():
+            return self
+        data, rows = (by_column(np.multiply, X, feature_weights) for X in (self.data, self.rows))
+        alphas = self.options.penalties(rows, self.outputs, self.weights, self.n_rows)
+        return replace(self, data=data, rows=rows, alphas=alphas, feature_weights=feature_weights)
+
+    def of_user(self, network):
+        """A network of the user's features as one of these, which may be weighted."""
+        if self.feature_weights is None:
+            return network
+        # what a weight of zero hides has no part in the network
+        shares = np.where(self.feature_weights > 0, self.feature_weights, np.inf)
+        return network.rescaled(1.0 / shares)
+
+    def to_user(self, network):
+        """A network of these features as one of the user's."""
+        return network if self.feature_weights is None else network.rescaled(self.feature_weights)
 
     @property
     def is_shared(self):
@@ -138,8 +171,9 @@ class Fitted:
     def of(cls, prepared, solved):
         """Join the programs, results and bounds of the outputs."""
         programs, results, bounds = map(list, zip(*solved, strict=True))
-        prepared.problem.checked([result.objective for result in results])
-        network = TwoLayerReLU.stack([result.network for result in results])
+        problem = prepared.problem
+        problem.checked([result.objective for result in results])
+        network = problem.to_user(TwoLayerReLU.stack([result.network for result in results]))
         return cls(prepared, network, programs, results, bounds)
 
     @property
@@ -181,9 +215,13 @@ class Fitted:
     @property
     def attributes(self):
         """The attributes that every fit sets."""
-        alphas = self.prepared.problem.alphas
+        problem, alphas = self.prepared.problem, self.prepared.problem.alphas
+        importances = feature_importances(
+            problem.of_user(self.network), problem.rows, problem.weights / problem.weights.sum()
+        )
         return {
             **network_attributes(self.network),
+            "feature_importances_": importances,
             "alpha_": float(alphas[0]) if np.ptp(alphas) == 0 else alphas,
             "objective_": sum(self.objectives),
             "n_iter_": max(result.n_iter for result in self.results),
@@ -217,6 +255,7 @@ class LastFit:
     kept: IntArray
     # of fits that do not start from the last one without what has the size of the rows
     results: list[Result]
+    feature_weights: FloatArray
     digest: str
     # the best one so far; None where there is none
     certificate: Certificate | None
@@ -228,7 +267,8 @@ class LastFit:
         problem, kept = prepared.problem, prepared.programs[0].kept
         kind = problem.options.kind
         results = [_start(result, warm) for result in fitted.results]
-        return cls(kind, prepared.gates, kept, results, problem.digest(), certificate)
+        weights = problem.feature_weights_
+        return cls(kind, prepared.gates, kept, results, weights, problem.digest(), certificate)
 
     def gates_for(self, options, seen):
         """The random gates, where they are as many as are wanted and fit the rows; else None."""
@@ -262,6 +302,8 @@ class LastFit:
             )
         programs = prepared.programs
         fits = fits and len(self.results) == len(programs)
+        # blocks and neurons are those of weighted features
+        fits = fits and np.array_equal(self.feature_weights, prepared.problem.feature_weights_)
         fits = fits and self.results[0].network.n_outputs == prepared.n_outputs
         return self.results if fits else [None] * len(programs)
 
@@ -297,7 +339,8 @@ def canonical_problem(X, targets, sample_weight, options, *, accept_sparse=True,
     # distinct rows count once, of all rows as of those of a sample
     n_rows = None if n_samples is None else round(len(first) * n_samples / data.shape[0])
     alphas = options.penalties(rows, outputs, weights, n_rows)
-    return CanonicalProblem(options, data, first, rows, outputs, weights, alphas)
+    problem = CanonicalProblem(options, data, first, rows, outputs, weights, alphas, n_rows)
+    return problem.weighted(options.given_weights(data.shape[1]))
 
 
 @serial_blas()

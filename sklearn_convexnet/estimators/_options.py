@@ -12,7 +12,7 @@ from ..core.vector_losses import MultinomialLogLoss, SumOverOutputs, VectorLoss
 from ..program.patterns import sample_gates
 from ..proof.certificate import bound_output
 from ..selection.formula import penalty_by_formula
-from ..selection.penalty import choose_factors
+from ..selection.penalty import choose
 from ..solvers import solve, solve_adaptive
 from ..solvers.neurons import DEFAULT_GAP
 
@@ -35,6 +35,8 @@ class FitOptions:
     n_patterns: int = 100
     solver: Solver = "admm"
     hidden_layer: HiddenLayer = "auto"
+    # of X; None: ones
+    feature_weights: ArrayLike | Literal["auto"] | None = None
     # whether outputs are classes, of which a row has one
     exclusive: bool = False
     fit_intercept: bool = True
@@ -86,17 +88,27 @@ class FitOptions:
         rules = [penalty_by_formula(rows, y, weights, loss, **how) for loss, y in targets]
         return self.auto_share * np.array(rules)
 
-    def judged(self, alphas, rows, outputs, weights, seed, n_jobs=None):
-        """The penalties that rows left out prefer, where these are to be chosen."""
-        if not (self.alpha == "auto" and self.judges_alpha):
-            return alphas
-        return alphas * choose_factors(
+    @property
+    def is_judged(self):
+        """Whether rows left out choose the penalty, and feature weights where they are "auto"."""
+        return isinstance(self.alpha, str) and self.judges_alpha
+
+    def given_weights(self, n_features):
+        """The feature weights that are given; ones where they are not."""
+        if self.feature_weights is None or isinstance(self.feature_weights, str):
+            return np.ones(n_features)
+        return checked_feature_weights(self.feature_weights, n_features)
+
+    def choose(self, rows, outputs, weights, seed, n_jobs=None):
+        """The factors on the penalties, and the feature weights, that rows left out prefer."""
+        return choose(
             rows,
             self.targets(outputs),
             weights,
             limits=self.limits,
             fit_intercept=self.fit_intercept,
             seed=seed,
+            reweights=isinstance(self.feature_weights, str),
             n_jobs=n_jobs,
         )
 
@@ -131,3 +143,20 @@ class FitOptions:
     def bound(self, program, result):
         """What a result says of the optimum over all networks; None where nothing is said."""
         return bound_output(program, result.solution.slopes)
+
+
+def checked_feature_weights(values, n_features):
+    """Given feature weights as an array; a ValueError where they are none."""
+    weights = np.asarray(values)
+    if weights.dtype.kind not in "iuf" or weights.shape != (n_features,):
+        raise ValueError(
+            f"feature_weights must be None, 'auto' or {n_features} numbers, one for each feature, "
+            f"got {values!r}."
+        )
+    weights = weights.astype(np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError(
+            "feature_weights must be finite and not negative, and some must be positive, got "
+            f"{values!r}."
+        )
+    return weights

@@ -17,7 +17,8 @@ class Reporter:
     """Tells of the checks of one output, on the terminal and to callbacks.
 
     Where its network is that of the estimator, `known` is what the network of a check needs to be
-    one: the data, their metadata, and the attributes that are set already.
+    one: the data, their metadata, the attributes that are set already, and what makes it a network of
+    the features of the data.
     """
 
     def __init__(self, estimator, n_outputs, task, known, k):
@@ -51,10 +52,10 @@ class Reporter:
     def _seen(self, entry):
         if self.known is None or entry.network is None:
             return {"entry": dict(entry)}
-        X, y, metadata, attributes = self.known
+        X, y, metadata, attributes, to_user = self.known
 
         def fitted():
-            return {**attributes, **network_attributes(entry.network())}
+            return {**attributes, **network_attributes(to_user(entry.network()))}
 
         data = {"X": X, "y": y, "metadata": metadata}
         return {"entry": dict(entry), **data, "reconstruction_attributes": fitted}

@@ -331,7 +331,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     .. math::
 
         \sum_k \omega_k \phi(y_k f(x_k))
-            + \frac{\alpha}{2} \sum_j (\|u_j\|^2 + b_j^2 + \|a_j\|^2)
+            + \frac{\alpha}{2} \sum_j \Big(\sum_f \frac{u_{jf}^2}{s_f^2} + b_j^2 + \|a_j\|^2\Big)
 
     through an equivalent convex program over activation patterns of the data (Pilanci & Ergen [1]_;
     Bai, Gautam & Sojoudi [2]_): no learning rate, and a duality gap that says how far the network
@@ -376,6 +376,13 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         of the losses of one against the rest. "separate": every output has neurons of its own and
         is fitted alone. "auto": "shared" where that is defined, for adaptive patterns with "admm"
         and for "scp"; the convex program over patterns has one output. On Dask collections, too.
+
+    feature_weights : "auto", array-like of shape (n_features,) or None, default="auto"
+        Weights :math:`s_f \ge 0` of the features in the penalty, in which the hidden weights
+        :math:`u_{jf}` are divided by them: the network is that of the features :math:`s_f x_f`, and
+        a feature of weight 0 is left out. None: ones. "auto": with ``alpha="auto"`` chosen along
+        with it, where few features matter, see Notes; ones where `alpha` is a number, and where
+        several outputs do not share their neurons.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
@@ -462,6 +469,14 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     n_outputs_ : int
         Number of outputs: 1 for two classes, else the number of classes.
 
+    feature_weights_ : ndarray of shape (n_features,)
+        Weights of the features in the penalty.
+
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of every feature in the mean squared slopes of the network times the variances of the
+        features, on the training data; of a linear network of independent features its share in the
+        variance of the outputs. Zeros for a constant network.
+
     patterns_ : ndarray of bool of shape (n_samples, n_patterns)
         Patterns of the convex program on the training data, or of the neurons that outputs share;
         with adaptive patterns of separate outputs one output after the other. Not set by a fit on
@@ -506,7 +521,18 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     output that is fitted alone. With fewer than 20 samples of distinct features, or fewer members
     of a class than folds, the formula decides. The order of samples, and whether equal ones are
     repeated or weighted, make no difference; a fit with the
-    number `alpha_` and the same seed gives the same network.
+    number `alpha_`, the weights `feature_weights_` and the same seed gives the same network.
+
+    ``feature_weights="auto"`` looks at the importances :math:`I_f`, as in `feature_importances_`,
+    to the networks that the samples left out prefer. Where their participation ratio
+    :math:`1 / (d \sum_f I_f^2)` is at most a third, networks with the weights
+    :math:`s_f^2 \propto I_f / \mathrm{Var}(x_f)` are compared with those without, on every fold
+    with the weights that its own training samples ask for (a step of a recursive feature machine
+    [3]_, and of an adaptive lasso [4]_). If they are better by more than a standard error, the
+    weights are those that all samples ask for, and those that these networks ask for if that is
+    better still. They keep :math:`\sum_f s_f^2 \mathrm{Var}(x_f)`, and no importance counts for
+    less than :math:`10^{-5}` times the largest. Objective, bounds and certificates are those of the
+    penalty with these weights.
 
     References
     ----------
@@ -515,6 +541,10 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     .. [2] Y. Bai, T. Gautam and S. Sojoudi, "Efficient Global Optimization of Two-Layer ReLU
        Networks: Quadratic-Time Algorithms and Adversarial Training", SIAM Journal on Mathematics
        of Data Science 5(2), 2023, arXiv:2201.01965.
+    .. [3] A. Radhakrishnan, D. Beaglehole, P. Pandit and M. Belkin, "Mechanism for feature learning
+       in neural networks and backpropagation-free machine learning models", Science 383, 2024.
+    .. [4] H. Zou, "The Adaptive Lasso and Its Oracle Properties", Journal of the American
+       Statistical Association 101, 2006.
 
     Examples
     --------
@@ -549,6 +579,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         n_patterns: int = 100,
         solver: Solver = "admm",
         hidden_layer: HiddenLayer = "auto",
+        feature_weights: ArrayLike | Literal["auto"] | None = "auto",
         fit_intercept: bool = True,
         tol: float | None = None,
         max_iter: int = 10_000,
@@ -564,6 +595,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         self.n_patterns = n_patterns
         self.solver = solver
         self.hidden_layer = hidden_layer
+        self.feature_weights = feature_weights
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter

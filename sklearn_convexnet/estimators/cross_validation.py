@@ -78,6 +78,7 @@ class _AlphaByCrossValidation:
             for name in (
                 "n_patterns",
                 "hidden_layer",
+                "feature_weights",
                 "fit_intercept",
                 "tol",
                 "max_iter",
@@ -104,7 +105,7 @@ class _AlphaByCrossValidation:
         )
 
     def _search(self, X, y, sample_weight, template, params):
-        """Choose the penalty; returns it, the attributes that say how, and what else was measured.
+        """Choose the penalty; returns options of the fit of all data, attributes, and `extra`.
 
         `template` is a base estimator with the fitted attributes that are no outcome of a fit;
         `params` are metadata for the splitter and the scorer.
@@ -121,8 +122,12 @@ class _AlphaByCrossValidation:
                     raise ValueError(
                         f"cv: the {name} set of fold {k} has no sample of positive weight."
                     )
+        chosen = {"feature_weights": self.feature_weights}
+        if isinstance(self.alphas, Integral) or isinstance(self.feature_weights, str):
+            fresh = np.random.RandomState(seed)
+            prepared = self._prepare(X, y, sample_weight, template, seed, fresh)
+            chosen = {"feature_weights": prepared.problem.feature_weights_}
         if isinstance(self.alphas, Integral):
-            prepared = self._prepare(X, y, sample_weight, template, np.random.RandomState(seed))
             alphas = alpha_grid(prepared.programs, self.alphas, self.eps, seed)
         else:
             alphas = check_alphas(self.alphas)
@@ -151,7 +156,7 @@ class _AlphaByCrossValidation:
             for alpha, mean, std in zip(alphas, means, scores.std(axis=1), strict=True):
                 print(f"[{type(self).__name__}] alpha {alpha:.3e}  score {mean:.6g} +- {std:.2g}")
         attributes = {"alphas_": alphas, "scores_": scores, "best_score_": float(means[best])}
-        return float(alphas[best]), attributes, extra
+        return chosen | {"alpha": float(alphas[best])}, attributes, extra
 
     def _route(self, sample_weight, params):
         """Metadata of the splitter and of the scorer."""
@@ -181,10 +186,13 @@ class _AlphaByCrossValidation:
             cv = type(cv)(cv.n_splits, shuffle=True, random_state=seed)
         return check_folds(cv.split(X, y, **params) if hasattr(cv, "split") else cv, len(y))
 
-    def _prepare(self, X, y, sample_weight, template, rng):
+    def _prepare(self, X, y, sample_weight, template, seed, rng):
         """The programs of the rows; their penalties are set on the path."""
         targets, weights = self._encode(X, y, sample_weight, template)
-        return prepare(canonical_problem(X, targets, weights, self._options(alpha=1.0)), rng)
+        # feature weights come with a penalty of their own
+        alpha = "auto" if isinstance(self.feature_weights, str) else 1.0
+        problem = canonical_problem(X, targets, weights, self._options(alpha=alpha))
+        return prepare(problem.judged(seed), rng)
 
     @serial_blas()
     def _measure_fold(self, X, y, sample_weight, train, test, model, alphas, seed, scorer):
@@ -194,7 +202,7 @@ class _AlphaByCrossValidation:
         rng = np.random.RandomState(seed)
         seed = draw_seed(rng)
         weights = None if sample_weight is None else sample_weight[train]
-        prepared = self._prepare(X[train], y[train], weights, model, rng)
+        prepared = self._prepare(X[train], y[train], weights, model, seed, rng)
         problem = prepared.problem
         vars(model).update(self._limits(problem.options, problem.outputs))
         weights = None
@@ -267,6 +275,10 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
 
     hidden_layer : {"auto", "shared", "separate"}, default="auto"
         Whether outputs share their neurons, as in `ConvexReLURegressor`.
+
+    feature_weights : "auto", array-like of shape (n_features,) or None, default=None
+        Weights of the features in the penalty, as in the base estimator. "auto": chosen as
+        there, with a penalty of their own, on every training set of `cv` and on all data.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
@@ -349,6 +361,14 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     n_outputs_ : int
         Number of outputs.
 
+    feature_weights_ : ndarray of shape (n_features,)
+        Weights of the features in the penalty.
+
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of every feature in the mean squared slopes of the network times the variances of the
+        features, on the training data; of a linear network of independent features its share in the
+        variance of the outputs. Zeros for a constant network.
+
     output_range_ : ndarray of shape (2, n_outputs)
         The least and the greatest prediction of every output, infinite where there is no limit.
 
@@ -410,6 +430,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         patterns: Patterns = "adaptive",
         n_patterns: int = 100,
         hidden_layer: HiddenLayer = "auto",
+        feature_weights: ArrayLike | Literal["auto"] | None = None,
         fit_intercept: bool = True,
         output_range: OutputRange = "training",
         tol: float | None = None,
@@ -426,6 +447,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         self.patterns = patterns
         self.n_patterns = n_patterns
         self.hidden_layer = hidden_layer
+        self.feature_weights = feature_weights
         self.fit_intercept = fit_intercept
         self.output_range = output_range
         self.tol = tol
@@ -464,13 +486,13 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
             sample_weight = check_sample_weight(sample_weight, X)
         template = self._template(ConvexReLURegressor)
         template._one_dimensional = y.ndim == 1
-        alpha, attributes, errors = self._search(X, y, sample_weight, template, params)
+        chosen, attributes, errors = self._search(X, y, sample_weight, template, params)
         return self._fit_network(
             X,
             y,
             as_columns(y),
             sample_weight,
-            self._options(alpha=alpha),
+            self._options(**chosen),
             _one_dimensional=y.ndim == 1,
             mse_path_=errors,
             **attributes,
@@ -538,6 +560,10 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
 
     hidden_layer : {"auto", "shared", "separate"}, default="auto"
         Whether outputs share their neurons, as in `ConvexReLUClassifier`.
+
+    feature_weights : "auto", array-like of shape (n_features,) or None, default=None
+        Weights of the features in the penalty, as in the base estimator. "auto": chosen as
+        there, with a penalty of their own, on every training set of `cv` and on all data.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
@@ -623,6 +649,14 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     n_outputs_ : int
         Number of outputs: 1 for two classes, else the number of classes.
 
+    feature_weights_ : ndarray of shape (n_features,)
+        Weights of the features in the penalty.
+
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of every feature in the mean squared slopes of the network times the variances of the
+        features, on the training data; of a linear network of independent features its share in the
+        variance of the outputs. Zeros for a constant network.
+
     patterns_ : ndarray of bool of shape (n_samples, n_patterns)
         Patterns of the program on the training data.
 
@@ -682,6 +716,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         patterns: Patterns = "adaptive",
         n_patterns: int = 100,
         hidden_layer: HiddenLayer = "auto",
+        feature_weights: ArrayLike | Literal["auto"] | None = None,
         fit_intercept: bool = True,
         tol: float | None = None,
         max_iter: int = 10_000,
@@ -698,6 +733,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         self.patterns = patterns
         self.n_patterns = n_patterns
         self.hidden_layer = hidden_layer
+        self.feature_weights = feature_weights
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
@@ -740,13 +776,13 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         template.out_activation_ = activation = out_activation(
             options.loss, softmax=options.shares(signs.shape[1])
         )
-        alpha, attributes, _ = self._search(X, y, sample_weight, template, params)
+        chosen, attributes, _ = self._search(X, y, sample_weight, template, params)
         return self._fit_network(
             X,
             y,
             signs,
             weights,
-            replace(options, alpha=alpha),
+            replace(options, **chosen),
             classes_=classes,
             out_activation_=activation,
             **attributes,

@@ -59,6 +59,7 @@ _COMMON = {
     "loss": [StrOptions(set(REGRESSION_LOSSES | CLASSIFICATION_LOSSES)), Loss],
     "sample_weight": ["array-like", None],
     "hidden_layer": BaseConvexReLU._parameter_constraints["hidden_layer"],
+    "feature_weights": ["array-like", None],
     "fit_intercept": ["boolean"],
     "random_state": ["random_state"],
 }
@@ -98,6 +99,7 @@ def alpha_max(
     loss: ClassificationLoss | RegressionLoss | Loss = "squared_error",
     sample_weight: ArrayLike | None = None,
     hidden_layer: HiddenLayer = "auto",
+    feature_weights: ArrayLike | None = None,
     fit_intercept: bool = True,
     random_state: Seed = None,
 ) -> float:
@@ -124,6 +126,8 @@ def alpha_max(
         Weights of the samples.
     hidden_layer : {"auto", "shared", "separate"}, default="auto"
         Whether outputs share their neurons, as in the estimators.
+    feature_weights : array-like of shape (n_features,), default=None
+        Weights of the features, as in the estimators. None: ones.
     fit_intercept : bool, default=True
         Whether neurons have biases and the output a free one.
     random_state : int, RandomState instance or None, default=None
@@ -156,6 +160,7 @@ def alpha_max(
         n_patterns=1,
         hidden_layer=hidden_layer,
         exclusive=loss.target == "sign",
+        feature_weights=feature_weights,
         fit_intercept=fit_intercept,
     )
     rng = check_random_state(random_state)
@@ -191,6 +196,7 @@ def convex_relu_path(
     hidden_layer: HiddenLayer = "auto",
     tol: float = 5e-2,
     max_iter: int = 10_000,
+    feature_weights: ArrayLike | None = None,
     fit_intercept: bool = True,
     sample_weight: ArrayLike | None = None,
     random_state: Seed = None,
@@ -230,6 +236,8 @@ def convex_relu_path(
         small penalties.
     max_iter : int, default=10000
         Bound on the iterations for one penalty.
+    feature_weights : array-like of shape (n_features,), default=None
+        Weights of the features, as in the estimators. None: ones.
     fit_intercept : bool, default=True
         Whether neurons have biases and the output a free one.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -271,6 +279,7 @@ def convex_relu_path(
         n_patterns=n_patterns,
         hidden_layer=hidden_layer,
         exclusive=loss.target == "sign",
+        feature_weights=feature_weights,
         fit_intercept=fit_intercept,
         tol=tol,
         max_iter=max_iter,
@@ -364,7 +373,8 @@ def path_networks(prepared, alphas, seed):
     if problem.options.kind != "adaptive":
         return [fit.network for fit in solve_path(prepared, alphas, seed)]
     parts = [descended_networks(program.problem, alphas, seed) for program in prepared.programs]
-    return [TwoLayerReLU.stack(list(networks)) for networks in zip(*parts, strict=True)]
+    networks = [TwoLayerReLU.stack(list(each)) for each in zip(*parts, strict=True)]
+    return [problem.to_user(network) for network in networks]
 
 
 @serial_blas()
@@ -390,8 +400,9 @@ def solve_path(prepared, alphas, seed, *, verbose=False):
     for i, alpha in enumerate(alphas):
         steps = [walk.step(alpha) for walk in walks]
         results = [result for result, _ in steps]
+        network = TwoLayerReLU.stack([result.network for result in results])
         fit = PathFit(
-            TwoLayerReLU.stack([result.network for result in results]),
+            prepared.problem.to_user(network),
             sum(result.objective for result in results),
             max(result.gap for result in results),
             max(result.n_iter for result in results),

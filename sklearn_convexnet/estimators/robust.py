@@ -229,6 +229,11 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     n_outputs_ : int
         Number of outputs: 1 for two classes, else the number of classes.
 
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of every feature in the mean squared slopes of the network times the variances of the
+        features, on the training data; of a linear network of independent features its share in the
+        variance of the outputs. Zeros for a constant network.
+
     history_ : list of dict
         One entry per check: "output", "iteration", "phase", "upper_bound", which is the objective
         of the best network so far or that of the convex program, "lower_bound" (zero for
@@ -288,7 +293,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         **{
             name: constraint
             for name, constraint in BaseConvexReLUClassifier._parameter_constraints.items()
-            if name not in ("patterns", "solver", "hidden_layer")
+            if name not in ("patterns", "solver", "hidden_layer", "feature_weights")
         },
         "epsilon": [Interval(Real, 0, None, closed="left"), "array-like"],
         "norm": [Options(Real, {np.inf, 2, 1})],
@@ -298,6 +303,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
 
     # what the base estimator would take as parameters
     patterns, solver, hidden_layer = "adaptive", "admm", "separate"
+    feature_weights = None
     _Options = RobustOptions
 
     def __init__(

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 
 from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor, ConvexReLURegressorCV
 from sklearn_convexnet.core.losses import get_loss
-from sklearn_convexnet.selection.penalty import choose_factors
+from sklearn_convexnet.selection.penalty import choose
 
 FIXED = {"patterns": "random", "n_patterns": 8, "tol": 0.2, "random_state": 0}
 Regressor = partial(ConvexReLURegressor, alpha=1e-3, **FIXED)
@@ -208,7 +208,7 @@ def test_limits_are_those_of_the_rows_that_train():
         return np.array([[-1.0], [1.0]])
 
     how = {"limits": limits, "fit_intercept": True, "seed": 0}
-    choose_factors(X, [(get_loss("squared_error"), y)], np.full(30, 1 / 30), **how)
+    choose(X, [(get_loss("squared_error"), y)], np.full(30, 1 / 30), **how)
     # every row is left out of one of five folds
     assert [outputs.shape for outputs in seen] == [(24, 1)] * 5
     np.testing.assert_array_equal(np.sort(np.ravel(seen)), np.sort(np.tile(y, 4)))

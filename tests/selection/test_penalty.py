@@ -130,5 +130,6 @@ def test_an_output_alone_is_treated_as_among_others():
     Y = np.c_[y, X[:, 0] ** 2, -y]
     cheap = {"patterns": "random", "n_patterns": 2, "tol": 1e3, "random_state": 0}
     together = ConvexReLURegressor(hidden_layer="separate", **cheap).fit(X, Y).alpha_
-    alone = [ConvexReLURegressor(**cheap).fit(X, column).alpha_ for column in Y.T]
+    alone = ConvexReLURegressor(feature_weights=None, **cheap)
+    alone = [alone.fit(X, column).alpha_ for column in Y.T]
     np.testing.assert_array_equal(together, alone)
