@@ -13,7 +13,8 @@ from sklearn.base import _fit_context
 from sklearn.utils import _param_validation
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
-from sklearn.utils.validation import _check_method_params, _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_method_params, _check_sample_weight
+from sklearn.utils.validation import validate_data as _validate_data
 
 from ._version import DOCUMENTATION_URL
 
@@ -118,6 +119,13 @@ def _all_or_nothing(fit):
             raise
 
     return wrapper
+
+
+def validate_data(estimator, X, *args, **options):
+    """That of scikit-learn, with the names of the columns of a Dask dataframe, which it loads."""
+    if hasattr(X, "__dask_graph__"):
+        X = X.compute()
+    return _validate_data(estimator, X, *args, **options)
 
 
 def check_sample_weight(sample_weight, X):

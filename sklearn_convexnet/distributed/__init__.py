@@ -12,7 +12,7 @@ goes on. ADMM converges from any state, and what is certified is computed anew a
 shared neurons the rows keep only what they were told, and that is told again.
 """
 
-from .collections import is_dask
+from .collections import is_dask, map_rows, without_rows
 from .fit import Distributed
 
-__all__ = ["Distributed", "is_dask"]
+__all__ = ["Distributed", "is_dask", "map_rows", "without_rows"]

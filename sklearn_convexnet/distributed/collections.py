@@ -73,6 +73,58 @@ def as_blocks(name, values, rows=None, *, labels=False):
     return values.rechunk(chunks) if is_dask(values) else da.from_array(values, chunks=chunks)
 
 
+def without_rows(X):
+    """What knows the number of features of a Dask collection, and their names if it has some.
+
+    Raises
+    ------
+    TypeError
+        If X is no Dask array or dataframe.
+    ValueError
+        If X is not two-dimensional.
+    """
+    # a delayed object has any attribute
+    if not isinstance(getattr(X, "ndim", None), int):
+        raise TypeError(f"X must be a Dask array or dataframe, got {type(X)}.")
+    if X.ndim != 2:
+        raise ValueError(f"X must be a 2-D array, got {X.ndim} dimensions.")
+    return X._meta if hasattr(X, "columns") else np.empty((0, X.shape[1]))
+
+
+def map_rows(function, X):
+    """What a function of rows returns, as a Dask array in the blocks of X; nothing is computed.
+
+    Parameters
+    ----------
+    function : callable
+        Called with arrays of shape (n, n_features), returns an array with n rows.
+    X : Dask array or dataframe of shape (n_samples, n_features)
+
+    Returns
+    -------
+    dask.array.Array
+    """
+    if hasattr(X, "to_dask_array"):
+        X = X.to_dask_array()
+    width = X.shape[1]
+    nothing = function(np.zeros((1, width), X.dtype))[:0]
+    columns = nothing.shape[1:]
+    return X.rechunk({1: width}).map_blocks(
+        _of_rows,
+        function,
+        nothing,
+        drop_axis=1,
+        new_axis=1 if columns else None,
+        chunks=(X.chunks[0], *columns),
+        meta=nothing,
+    )
+
+
+def _of_rows(block, function, nothing):
+    """What a function returns for a block, which may be empty."""
+    return function(block) if block.shape[0] else nothing
+
+
 def _check_numbers(name, values):
     """Raise a ValueError for what a cast to float64 would change, or fail at on a worker."""
     # columns of several types are one array of objects

@@ -1,16 +1,74 @@
-"""Fits on Dask collections, for the estimators that leave the rows on their workers."""
+"""Dask collections: predictions where the rows are, and fits that leave these there."""
 
-from functools import partial
+import copy
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any, TypeVar
 
-import numpy as np
+from sklearn.base import is_classifier
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from .._compat import validate_data
-from ..distributed import Distributed
+from .._typing import ArrayLike
+from ..distributed import Distributed, is_dask, map_rows, without_rows
 from ..proof.certificate import certificate_of_bounds
 from ..solvers.solve import enough_precision
 from ._fit import Fitted, canonical_problem, draw_seed, prepare
 from ._reporter import Reporter
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def by_blocks(method: _F) -> _F:
+    """Let a method that answers for every row answer for a Dask collection, as a Dask array."""
+
+    @wraps(method)
+    def wrapper(estimator, X):
+        if not is_dask(X):
+            return method(estimator, X)
+        check_is_fitted(estimator, "network_")
+        # names are compared here: blocks have none; the values are checked where they are
+        validate_data(estimator, without_rows(X), reset=False, skip_check_array=True)
+        blind = copy.copy(estimator)
+        for name in ("feature_names_in_", "patterns_", "_last"):
+            # nor does what has rows have to travel
+            vars(blind).pop(name, None)
+        return map_rows(partial(method, blind), X)
+
+    return wrapper  # type: ignore[return-value]
+
+
+class DaskScoreMixin:
+    """`score`, also of Dask collections; needs scikit-learn's mixin after it."""
+
+    def score(
+        self: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the accuracy of the predictions, or of a regressor their R².
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data; sparse where `fit` accepts it. Rows of a Dask collection stay where they are.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            At most 1, see `sklearn.metrics.accuracy_score` and `sklearn.metrics.r2_score`.
+        """
+        if not is_dask(X):
+            return super().score(X, y, sample_weight)  # type: ignore[misc]
+        import dask
+
+        predicted, y, weights = dask.compute(self.predict(X), y, sample_weight)
+        metric = accuracy_score if is_classifier(self) else r2_score
+        return float(metric(y, predicted, sample_weight=weights))
 
 
 class DaskFitMixin:
@@ -22,7 +80,7 @@ class DaskFitMixin:
         """Fit one program per output on Dask collections; `targets` as for `Distributed`."""
         self._check_for_dask()
         # names and number of features; the values are checked where they are
-        validate_data(self, _without_rows(X), skip_check_array=True)
+        validate_data(self, without_rows(X), skip_check_array=True)
         task = self._begin_task(X, y, sample_weight, None)
         rng = check_random_state(self.random_state)
         seed = draw_seed(rng)
@@ -102,8 +160,3 @@ def _fit_outputs(data, prepared, seed, report):
         reporter.end()
         solved.append((program, result, bound))
     return Fitted.of(prepared, solved)
-
-
-def _without_rows(X):
-    """What knows the number of features of a Dask collection, and their names if it has some."""
-    return X._meta if hasattr(X, "columns") else np.empty((0, X.shape[-1]))

@@ -29,7 +29,7 @@ from ..core.losses import CLASSIFICATION_LOSSES, Loss, get_loss
 from ..distributed import is_dask
 from ..proof.certificate import Certificate
 from ._base import BaseConvexReLU
-from ._dask import DaskFitMixin
+from ._dask import DaskFitMixin, DaskScoreMixin, by_blocks
 
 
 def _is_logistic(estimator):
@@ -42,7 +42,7 @@ def _is_logistic(estimator):
     return True
 
 
-class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
+class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
     """What classifiers share: labels, their weights, an output for each, predictions."""
 
     _parameter_constraints = {
@@ -100,13 +100,14 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             **kind,
         )
 
+    @by_blocks
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the outputs of the network.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it.
+            Data; sparse where `fit` accepts it. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------
@@ -123,13 +124,14 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         one = len(self.classes_) == 2 and not self.outputs_2d_
         return (outputs[:, 0] if one else outputs), dtype
 
+    @by_blocks
     def predict(self, X: ArrayLike) -> Array:
         """Predict class labels.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it.
+            Data; sparse where `fit` accepts it. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------
@@ -145,13 +147,14 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return self.classes_[np.argmax(scores, axis=1)]
 
     @available_if(_is_logistic)
+    @by_blocks
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Predict class probabilities; only with ``loss="log_loss"``.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it.
+            Data; sparse where `fit` accepts it. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------
@@ -164,13 +167,14 @@ class BaseConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return np.exp(logs).astype(dtype, copy=False)
 
     @available_if(_is_logistic)
+    @by_blocks
     def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Predict logarithms of class probabilities; only with ``loss="log_loss"``.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it.
+            Data; sparse where `fit` accepts it. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------

@@ -24,11 +24,13 @@ from ..core.losses import REGRESSION_LOSSES, Loss, get_loss
 from ..distributed import is_dask
 from ..proof.certificate import Certificate
 from ._base import BaseConvexReLU
-from ._dask import DaskFitMixin
+from ._dask import DaskFitMixin, DaskScoreMixin, by_blocks
 from ._output_range import RegressionOptions
 
 
-class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseConvexReLU):
+class ConvexReLURegressor(
+    DaskFitMixin, DaskScoreMixin, MultiOutputMixin, RegressorMixin, BaseConvexReLU
+):
     r"""Two-layer ReLU network for regression, trained by convex optimisation.
 
     The network :math:`f(x) = \sum_j (x^\top u_j + b_j)_+ a_j + c` minimises
@@ -345,13 +347,14 @@ class ConvexReLURegressor(DaskFitMixin, MultiOutputMixin, RegressorMixin, BaseCo
             _one_dimensional=targets.ndim == 1,
         )
 
+    @by_blocks
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predict targets.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data.
+            Data. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------

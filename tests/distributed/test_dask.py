@@ -9,15 +9,23 @@ import time
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import make_friedman1, make_moons
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_convexnet import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexnet import (
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    GatedSparseAutoencoder,
+    GradientDescentReLUClassifier,
+    RobustConvexReLUClassifier,
+)
 from sklearn_convexnet.core.losses import get_loss
 from sklearn_convexnet.distributed import Distributed
 from sklearn_convexnet.distributed.shards import DaskShards
 
+dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 distributed = pytest.importorskip("distributed")
@@ -189,6 +197,121 @@ def test_dataframes_have_names(client, friedman):
     assert model.objective_ == pytest.approx(array.objective_, rel=1e-3)
 
 
+@pytest.fixture(scope="module")
+def named(friedman):
+    """A table, and estimators fitted to it, of all kinds of answers."""
+    pd = pytest.importorskip("pandas")
+    X, y = friedman
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    options = {"alpha": 0.3, "patterns": "random", "n_patterns": 2, "tol": 0.5, "random_state": 0}
+    classifier, regressor = ConvexReLUClassifier(**options), ConvexReLURegressor(**options)
+    labels = np.array(["low", "middle", "high"])[np.digitize(y, [12, 17])]
+    models = [
+        (classifier, y > 14),
+        (clone(classifier), labels),
+        (clone(classifier), np.stack([y > 14, X[:, 0] > 0.5], axis=1).astype(int)),
+        (regressor, y),
+        (clone(regressor), np.stack([y, -y], axis=1)),
+        (RobustConvexReLUClassifier(alpha=0.3, epsilon=0.0, tol=0.5, random_state=0), labels),
+        (GradientDescentReLUClassifier(n_steps=2, random_state=0), labels),
+    ]
+    return frame, [(model.fit(frame, target), target) for model, target in models]
+
+
+def assert_equal(found, expected):
+    """Labels are the same, numbers up to rounding."""
+    if expected.dtype.kind == "f":
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+ANSWERS = "decision_function", "predict", "predict_proba", "predict_log_proba"
+
+
+def test_answers_to_a_collection_are_collections(client, named):
+    frame, models = named
+    weights = np.arange(len(frame)) % 3
+    tables = dd.from_pandas(frame, npartitions=3)
+    # of partitions whose sizes nobody knows, and one is empty
+    some = tables[tables["a"] > 0.5].repartition(npartitions=3)
+    few = frame[frame["a"] > 0.5]
+    single = frame.astype(np.float32)
+    for model, target in models:
+        for name in ANSWERS:
+            if not hasattr(model, name):
+                continue
+            ask = getattr(model, name)
+            for X, rows in [(tables, frame), (some, few), (tables.astype(np.float32), single)]:
+                answer, expected = ask(X), ask(rows)
+                assert isinstance(answer, da.Array)
+                assert answer.dtype == expected.dtype and answer.ndim == expected.ndim
+                found = answer.compute()
+                assert type(found) is np.ndarray and found.dtype == expected.dtype
+                assert_equal(found, expected)
+        expected = model.score(frame, target, sample_weight=weights)
+        score = model.score(tables, *collections(target, weights))
+        assert isinstance(score, float) and score == pytest.approx(expected, rel=1e-9)
+        assert model.score(some, target[frame["a"] > 0.5]) == pytest.approx(
+            model.score(few, target[frame["a"] > 0.5]), rel=1e-9
+        )
+
+
+def test_an_empty_block_has_no_answers(client, named):
+    frame, models = named
+    rows = da.concatenate([da.zeros((0, 5)), da.from_array(frame.to_numpy(), chunks=(40, 2))])
+    for model, _ in models:
+        with pytest.warns(UserWarning, match="X does not have valid feature names") as caught:
+            answer = model.predict(rows)
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            expected = model.predict(frame.to_numpy())
+        # once, and blocks do not say it again
+        assert len(caught) == 1
+        assert_equal(answer, expected)
+
+
+def test_names_of_a_collection_are_those_of_its_columns(client, named):
+    frame, models = named
+    for change in (
+        lambda table: table[list("bacde")],
+        lambda table: table.rename(columns={"a": "z"}),
+        lambda table: table[list("abcd")],
+    ):
+        for model, target in models:
+            for ask in (getattr(model, name) for name in ANSWERS if hasattr(model, name)):
+                with pytest.raises(ValueError) as expected:
+                    ask(change(frame))
+                with pytest.raises(ValueError) as found:
+                    ask(change(dd.from_pandas(frame, npartitions=3)))
+                assert str(found.value) == str(expected.value)
+            if hasattr(model, "certificate"):
+                with pytest.raises(ValueError) as found:
+                    model.certificate(change(dd.from_pandas(frame, npartitions=3)), target)
+                assert str(found.value) == str(expected.value)
+
+
+def test_a_loaded_collection_has_names(client, named):
+    frame, models = named
+    for model, target in models:
+        again = clone(model).fit(dd.from_pandas(frame, npartitions=2), target)
+        assert again.feature_names_in_.tolist() == list("abcde")
+    coder = GatedSparseAutoencoder(n_components=3, max_iter=2, random_state=0)
+    coder.fit(dd.from_pandas(frame, npartitions=2))
+    assert coder.feature_names_in_.tolist() == list("abcde")
+    with pytest.raises(ValueError, match="feature names should match"):
+        coder.transform(dd.from_pandas(frame[list("bacde")], npartitions=2))
+
+
+def test_what_has_no_answers(client, named):
+    model = named[1][0][0]
+    with pytest.raises(ValueError, match="X must be a 2-D array, got 1 dimensions"):
+        model.predict(da.zeros(5, chunks=5))
+    with pytest.raises(TypeError, match="X must be a Dask array or dataframe, got .*Delayed"):
+        model.predict(dask.delayed(np.zeros)((3, 5)))
+    with pytest.raises(NotFittedError):
+        clone(model).predict(da.zeros((5, 5)))
+
+
 def test_several_outputs_and_labels_that_are_strings(client, friedman):
     X, y = friedman
     targets = np.stack([y, -y], axis=1)
@@ -217,7 +340,7 @@ def test_predictions_are_limited_by_the_targets_of_all_blocks(client, friedman, 
     far = 100.0 * X
     np.testing.assert_array_equal(model.predict(far), np.clip(model.network_(far), *expected))
     (rows,) = collections(far)
-    np.testing.assert_allclose(rows.map_blocks(model.predict, dtype=float), model.predict(far))
+    np.testing.assert_allclose(model.predict(rows), model.predict(far))
     with pytest.raises(ValueError, match=r"output_range must be .* shape \(2,\)"):
         model.set_params(output_range=(1.0, 0.0)).fit(*collections(X, targets))
 
