@@ -100,8 +100,9 @@ class BaseGatedAutoencoder(
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Train by one pass over the rows, in their order, in batches of `batch_size`.
 
-        The first call, when there was no fit before, takes centre and scale from its X. The
-        learning rate does not fall in the end, as no end is known.
+        The first call, when there was no fit before, takes centre and scale from its X, whose rows
+        must not all be equal: else there is a ValueError, and so there is when `n_components` or
+        `tied` is not as it was. The learning rate does not fall in the end, as no end is known.
 
         Parameters
         ----------
@@ -118,9 +119,11 @@ class BaseGatedAutoencoder(
         first = not hasattr(self, "_state")
         X = self._validate(X, reset=first)
         batches = (X[rows] for rows in gen_batches(len(X), self.batch_size))
+        state = self._start(X) if first else self._state
+        self._check_going_on(X.shape[1], *state)
         if first:
-            return self._run(X, self._start(X), batches)
-        trainer, *units = self._state
+            return self._run(X, state, batches)
+        trainer, *units = state
         drawn = trainer.rng.get_state(legacy=False)
         try:
             # a copy: an error or Ctrl-C leaves the state of the last call to go on from
@@ -213,7 +216,7 @@ class BaseGatedAutoencoder(
         """A new autoencoder in training, and the centre and the scale of its units.
 
         In these the data has mean zero and rows of mean squared length one, so that `alpha` and
-        `learning_rate` mean the same for all data.
+        `learning_rate` mean the same for all data. The scale of rows that are all equal is zero.
         """
         center = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -230,7 +233,7 @@ class BaseGatedAutoencoder(
         rng = check_random_state(self.random_state)
         two_sided, tied, _ = self._gates()
         model = Autoencoder.start(
-            2 * X.shape[1] if self.n_components is None else self.n_components,
+            self._structure(X.shape[1])["n_components"],
             X.shape[1],
             rng,
             threshold=self._threshold(X.shape[1]),
@@ -238,7 +241,28 @@ class BaseGatedAutoencoder(
             tied=tied,
             dtype=X.dtype,
         )
-        return Trainer(model, rng), center, scale if scale > np.finfo(X.dtype).tiny else 1.0
+        differ = scale > np.finfo(X.dtype).tiny and bool((X != X[0]).any())
+        return Trainer(model, rng), center, scale if differ else 0.0
+
+    def _structure(self, n_features):
+        """The parameters that the shapes of the weights depend on, a dict."""
+        return {"n_components": self.n_components or 2 * n_features}
+
+    def _check_going_on(self, n_features, trainer, center, scale):
+        """Raise a ValueError where `partial_fit` cannot train what there is any further."""
+        if scale == 0.0:
+            raise ValueError(
+                "X must have rows that differ where a training that partial_fit goes on with begins"
+                ", as they are the scale of all that follow: it had equal ones, or 1 sample."
+            )
+        model = trainer.model
+        known = {"n_components": len(model.encoder), "tied": len(model.gate_bias) == 1}
+        for name, value in self._structure(n_features).items():
+            if value != known[name]:
+                raise ValueError(
+                    f"{name} must be {known[name]}, as it was when training began, got "
+                    f"{getattr(self, name)!r}. Use fit to begin anew."
+                )
 
     def _threshold(self, n_features):
         """The first threshold, in the units of the training."""
@@ -259,6 +283,7 @@ class BaseGatedAutoencoder(
     def _run(self, X, state, batches, *, n_steps=None, history=()):
         """Train on batches in the units of X, then set the fitted attributes."""
         trainer, center, scale = state
+        scale = scale or 1.0
         task = None
         if HAS_CALLBACKS:
             task = self._init_callback_context(max_subtasks=None)
@@ -643,3 +668,6 @@ class SignAwareGatedSparseAutoencoder(BaseGatedAutoencoder):
 
     def _gates(self):
         return True, self.tied, float(self.threshold)
+
+    def _structure(self, n_features):
+        return super()._structure(n_features) | {"tied": self.tied}

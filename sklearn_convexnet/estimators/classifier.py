@@ -264,8 +264,7 @@ class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
         totals = np.concatenate([each for _, each in found])
         classes, places = np.unique(labels, return_inverse=True)
         assert_all_finite(classes, input_name="y")
-        # every label thrice: a label to every row would look like a regression
-        check_classification_targets(np.repeat(classes, 3))
+        check_labels(classes)
         self._check_class_weight(classes)
         totals = np.bincount(places, weights=totals)
         factors = self._class_factors(classes[totals > 0], totals[totals > 0])
@@ -658,6 +657,12 @@ def out_activation(loss, *, softmax=False):
     if loss.name != "log_loss":
         return "identity"
     return "softmax" if softmax else "logistic"
+
+
+def check_labels(labels):
+    """Raise a ValueError for what are no labels of classes, however few rows have each of them."""
+    # thrice: a label to every row would look like a regression
+    check_classification_targets(np.repeat(labels, 3))
 
 
 def class_signs(y, classes):

@@ -8,7 +8,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .._compat import Interval, StrOptions, fit_context, validate_data
@@ -21,7 +20,7 @@ from ..solvers import FeatureForm, GradientDescent, RowForm
 from ._data import canonical_data, check_size
 from ._fit import network_attributes
 from ._reporter import show_check
-from .classifier import BaseConvexReLUClassifier, class_signs, out_activation
+from .classifier import BaseConvexReLUClassifier, check_labels, class_signs, out_activation
 
 # multiplications of a step from which threads pay off
 _LARGE = 10_000_000
@@ -320,7 +319,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         if classes is None:
             return super()._validate(X, y, sample_weight)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=reset)
-        check_classification_targets(y)
+        check_labels(np.unique(y))
         self._check_class_weight(classes)
         weights = self._weights(sample_weight, X, y)
         _check_known(y[weights > 0], classes, "y")

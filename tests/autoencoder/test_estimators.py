@@ -16,8 +16,12 @@ from sklearn_convexnet import GatedSparseAutoencoder, SignAwareGatedSparseAutoen
 from sklearn_convexnet.autoencoder import bipolar_fraction, l0, r2, recovered_fraction
 from sklearn_convexnet.datasets import make_antipodal_features
 
-Gated = partial(GatedSparseAutoencoder, 12, max_iter=150, alpha_warmup=50, random_state=0)
-Signed = partial(SignAwareGatedSparseAutoencoder, 6, max_iter=150, alpha_warmup=50, random_state=0)
+Gated = partial(
+    GatedSparseAutoencoder, n_components=12, max_iter=150, alpha_warmup=50, random_state=0
+)
+Signed = partial(
+    SignAwareGatedSparseAutoencoder, n_components=6, max_iter=150, alpha_warmup=50, random_state=0
+)
 BOTH = pytest.mark.parametrize("make", [Gated, Signed], ids=["gated", "signed"])
 FITTED = ("components_", "encoder_", "intercept_", "thresholds_", "gains_", "offsets_")
 
@@ -176,7 +180,38 @@ def test_constant_data_and_single_rows(make):
         model = make(max_iter=20).fit(X)
         rebuilt = model.inverse_transform(model.transform(X))
         np.testing.assert_allclose(rebuilt, X, atol=0.1)
-        assert make().partial_fit(X).transform(X).shape == (len(X), model.n_components)
+        # what follows would not have their scale
+        for estimator in (make(), model):
+            before = vars(estimator).copy()
+            with pytest.raises(ValueError, match="X must have rows that differ"):
+                estimator.partial_fit(X)
+            assert vars(estimator) == before
+    # 0.1 times three, divided by three, is not 0.1
+    with pytest.raises(ValueError, match="X must have rows that differ"):
+        make().partial_fit(np.full((3, 8), 0.1))
+
+
+@BOTH
+def test_partial_fit_refuses_what_changes_the_shape_of_the_weights(make):
+    X = data(64)
+    model = make().partial_fit(X)
+    components = model.components_
+    changes = [{"n_components": 5}, {"n_components": None}]
+    if make is Signed:
+        changes.append({"tied": False})
+    for change in changes:
+        name, value = next(iter(change.items()))
+        known = model.get_params()[name]
+        with pytest.raises(ValueError, match=f"{name} must be {known}, .* got {value}"):
+            model.set_params(**change).partial_fit(X)
+        assert model.components_ is components
+        model.set_params(**{name: known})
+    model.set_params(alpha=0.1, batch_size=32).partial_fit(X)
+    assert model.n_iter_ == 3
+    # the default by its number
+    model = make().set_params(n_components=None).partial_fit(X)
+    model.set_params(n_components=16).partial_fit(X)
+    assert model.components_.shape == (16, 8)
 
 
 @BOTH

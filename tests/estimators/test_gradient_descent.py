@@ -168,6 +168,13 @@ def test_partial_fit_on_other_rows():
         model.partial_fit(X[start : start + 20], y[start : start + 20])
     assert model.n_iter_ == 20
     assert model.predict(X).shape == (60,)
+    # a few rows of many classes, where these are known
+    classes = np.arange(30)
+    for labels in (classes, classes.astype(float), classes.astype(str)):
+        model = Descent(n_steps=2).partial_fit(X[:25], labels[:25], classes=labels)
+        assert model.partial_fit(X[30:], labels).n_outputs_ == 30
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        Descent().partial_fit(X[:25], X[:25, 0], classes=X[:, 0])
 
 
 def test_what_partial_fit_refuses():
