@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLURegressor,
-    GradientDescentReLUClassifier,
-    RobustConvexReLUClassifier,
+    GatedSparseAutoencoder,
+    SignAwareGatedSparseAutoencoder,
 )
 
 Regressor = partial(ConvexReLURegressor, alpha=1e-2, tol=1e-3, n_patterns=10, random_state=0)
@@ -242,14 +242,14 @@ def test_impossible_weights(make, weights, message):
 
 @pytest.mark.parametrize(
     "model",
-    [RobustConvexReLUClassifier(n_patterns=2, tol=0.5), GradientDescentReLUClassifier(n_steps=1)],
+    [GatedSparseAutoencoder(max_iter=1), SignAwareGatedSparseAutoencoder(max_iter=1)],
     ids=lambda model: type(model).__name__,
 )
 def test_sparse_data_is_refused_where_it_is_not_understood(model):
     X, y = data(Classifier)
     model = clone(model).fit(X, y)
     for container in (scipy.sparse.csr_matrix, scipy.sparse.csc_array):
-        for refusing in (lambda Z: model.predict(Z), lambda Z: clone(model).fit(Z, y)):
+        for refusing in (lambda Z: model.transform(Z), lambda Z: clone(model).fit(Z, y)):
             with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is"):
                 refusing(container(X))
 

@@ -4,9 +4,12 @@ import tracemalloc
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from grids import pairwise
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import cross_val_score
@@ -18,6 +21,8 @@ from sklearn_convexnet import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    GradientDescentReLUClassifier,
+    RobustConvexReLUClassifier,
     alpha_max,
     convex_relu_path,
 )
@@ -90,6 +95,84 @@ def test_sparse_and_dense_fits_agree(make, fit_intercept, how):
 def test_more_columns_than_rows(make):
     X, y = data(make, n=30, d=80)
     assert_same_fit(make().fit(X, y), make().fit(scipy.sparse.csr_matrix(X), y))
+
+
+# of classifiers that have no certificate: options, and numbers of rows and columns
+OTHERS = [
+    (RobustConvexReLUClassifier(epsilon=[0.1, 0.2, 0.0, 0.3, 0.1], n_patterns=8), 60, 5),
+    (RobustConvexReLUClassifier(norm=2, formulation="scp", n_patterns=8, tol=0.3), 60, 5),
+    (RobustConvexReLUClassifier(epsilon=0.01, formulation="cone", n_patterns=8, tol=0.3), 30, 3),
+    (GradientDescentReLUClassifier(n_steps=40, alpha=0.01, train_output=True), 60, 5),
+    (GradientDescentReLUClassifier(n_steps=40, fit_intercept=False), 20, 30),
+]
+
+
+def assert_same_answers(sparse, dense, X, *, tol=0.0):
+    """Of the networks of two fits, equal to the last bit, on both forms of the rows."""
+    arrays = [model.coefs_ + model.intercepts_ for model in (sparse, dense)]
+    for a, b in zip(*arrays, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sparse.objective_ == dense.objective_
+    for container in (scipy.sparse.csr_array, scipy.sparse.coo_matrix):
+        for name in ("decision_function", "predict", "predict_proba"):
+            answer = getattr(sparse, name)(container(X))
+            np.testing.assert_allclose(answer, getattr(dense, name)(X), rtol=tol, atol=tol)
+
+
+@pytest.mark.parametrize(("model", "n", "d"), OTHERS)
+def test_other_classifiers(model, n, d):
+    X, y = data(Classifier, n, d)
+    # so that the parts of an entry sum up without rounding
+    X, y = np.ldexp(np.round(16 * X), -4).astype(np.float32), y + (X[:, 1] > 1.0)
+    weights, model = np.arange(n) % 3 + 1.0, clone(model).set_params(random_state=0)
+    dense = clone(model).fit(X, y, weights)
+    for container in (scipy.sparse.csr_matrix, scipy.sparse.csc_array, awkward):
+        assert_same_answers(clone(model).fit(container(X), y, weights), dense, X)
+    if hasattr(model, "partial_fit"):
+        sparse, rest = scipy.sparse.csc_array(X), {"X_val": X[:7], "y_val": y[:7]}
+        dense.partial_fit(X, y, **rest)
+        again = clone(model).fit(sparse, y, weights)
+        assert_same_answers(again.partial_fit(sparse, y, X_val=sparse[:7], y_val=y[:7]), dense, X)
+        records = [
+            [{key: value for key, value in entry.items() if key != "time"} for entry in history]
+            for history in (again.history_, dense.history_)
+        ]
+        assert records[0] == records[1]
+    else:
+        assert clone(model).fit(scipy.sparse.csr_array(X), y).certified_accuracy_ == (
+            clone(model).fit(X, y).certified_accuracy_
+        )
+
+
+@pytest.mark.parametrize(
+    "model", [RobustConvexReLUClassifier(n_patterns=4, tol=0.3), GradientDescentReLUClassifier()]
+)
+def test_a_table_with_one_hot_columns(model):
+    X, y = data(Classifier, 60)
+    frame = pd.DataFrame({"x": X[:, 0], "place": np.array(list("abcdefgh"))[np.arange(60) % 8]})
+    forms = [
+        make_pipeline(
+            make_column_transformer(
+                (OneHotEncoder(sparse_output=sparse), ["place"]),
+                remainder="passthrough",
+                sparse_threshold=0.5,
+            ),
+            clone(model).set_params(random_state=0),
+        ).fit(frame, y)
+        for sparse in (True, False)
+    ]
+    assert scipy.sparse.issparse(forms[0][0].transform(frame))
+    np.testing.assert_array_equal(forms[0].predict_proba(frame), forms[1].predict_proba(frame))
+
+
+def test_robust_training_of_too_large_rows(monkeypatch):
+    X, y = data(Classifier)
+    model = RobustConvexReLUClassifier(n_patterns=2, tol=0.5, random_state=0).fit(X, y)
+    monkeypatch.setattr(rows, "MOST_DENSE_ENTRIES", X.size - 1)
+    sparse = scipy.sparse.csr_array(X)
+    with pytest.raises(ValueError, match=r"perturbations needs dense rows.*\(40, 5\) is too"):
+        clone(model).fit(sparse, y)
+    np.testing.assert_array_equal(model.predict(sparse), model.predict(X))
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +387,26 @@ def test_wide_rows_with_a_fixed_first_layer(never_dense):
     X, y = wide_data()
     model = Regressor(alpha=1e-3, patterns="random", solver="scp").fit(X, y)
     assert model.dual_gap_ <= 0.05
+
+
+@pytest.mark.parametrize(("n", "d"), [(20, 1200), (60, 40)])
+def test_gradient_descent_on_wide_rows(monkeypatch, n, d):
+    X, y = wide_data(n, d, density=0.04)
+    model = GradientDescentReLUClassifier(alpha=0.01, n_steps=50, learning_rate=0.5, random_state=0)
+    validation = {"X_val": X[:7].toarray(), "y_val": y[:7] > 0}
+    dense = clone(model).fit(X.toarray(), y > 0, **validation)
+    monkeypatch.setattr(rows, "_FEW_COLUMNS", 30)
+    monkeypatch.setattr(rows, "_FEW_ENTRIES", 0)
+    full = X.toarray()
+    # predictions have the arithmetic of the form that the rows come in
+    assert_same_answers(model.fit(X, y > 0), clone(model).fit(full, y > 0), full, tol=1e-12)
+    np.testing.assert_allclose(model.decision_function(X), dense.decision_function(X), atol=1e-9)
+    model.fit(X, y > 0, X_val=X[:7], y_val=y[:7] > 0)
+    assert model.history_[-1]["val_loss"] == pytest.approx(dense.history_[-1]["val_loss"])
+    # of wide rows the bound on the curvature may be larger
+    model.set_params(learning_rate="auto").fit(X, y > 0)
+    objectives = [entry["objective"] for entry in model.history_]
+    assert np.all(np.diff(objectives) < 0)
 
 
 def test_memory_is_that_of_the_entries():

@@ -64,20 +64,25 @@ def fits_dense(rows):
     return not sparse.issparse(rows) or rows.shape[0] * rows.shape[1] <= MOST_DENSE_ENTRIES
 
 
-def check_dense(rows, what):
+# what to do where they are not few enough
+_INSTEAD = (
+    "patterns='adaptive' with solver='admm' or 'scp', or fewer columns (e.g. with TruncatedSVD)"
+)
+
+
+def check_dense(rows, what, instead=_INSTEAD):
     """Raise a ValueError that says `what` needs dense rows where they would be too large."""
     if not fits_dense(rows):
         n, d = rows.shape
         raise ValueError(
             f"{what} needs dense rows, and a sparse X of shape ({n}, {d}) is too large for that: "
-            f"at most {MOST_DENSE_ENTRIES} entries with its zeros. Use patterns='adaptive' with "
-            "solver='admm' or 'scp', or fewer columns (e.g. with TruncatedSVD)."
+            f"at most {MOST_DENSE_ENTRIES} entries with its zeros. Use {instead}."
         )
 
 
-def dense(rows, what):
+def dense(rows, what, instead=_INSTEAD):
     """The rows as an array; a ValueError where that would be too large, see `check_dense`."""
-    check_dense(rows, what)
+    check_dense(rows, what, instead)
     return rows.toarray() if sparse.issparse(rows) else rows
 
 
@@ -180,6 +185,12 @@ def with_constant(rows, dtype=np.float64):
     if sparse.issparse(rows):
         return sparse.hstack([rows, sparse.csr_array(column)], format="csr", dtype=dtype)
     return np.concatenate([rows, column], axis=1, dtype=dtype)
+
+
+def gram(rows, others):
+    """``rows @ others.T`` as an array."""
+    products = rows @ others.T
+    return products.toarray() if sparse.issparse(products) else products
 
 
 def digest(rows, *arrays):

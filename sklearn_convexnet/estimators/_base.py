@@ -96,12 +96,12 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
     _last: LastFit | None = None
     # whether outputs are classes, of which a sample has one
     _exclusive = False
-    # what `validate_data` accepts of sparse matrices; a subclass that is fitted to them says so
-    _accept_sparse: bool | str = False
+    # whether the programs take sparse rows as they are; else they get dense ones
+    _keeps_sparse = True
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = bool(self._accept_sparse)
+        tags.input_tags.sparse = True
         return tags
 
     def _options(self, **changes):
@@ -118,7 +118,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
         last = self._last if self.warm_start else None
         with serial_blas():
             problem = canonical_problem(
-                X, targets, sample_weight, options, accept_sparse=self._accept_sparse
+                X, targets, sample_weight, options, accept_sparse=self._keeps_sparse
             )
             attributes |= self._limits(problem.options, problem.outputs)
             rng = check_random_state(self.random_state)
@@ -237,7 +237,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
     def _validate_data(self, X, y="no_validation", **options):
         """X, or X and y, checked by scikit-learn."""
         return validate_data(
-            self, X, y, dtype=[np.float64, np.float32], accept_sparse=self._accept_sparse, **options
+            self, X, y, dtype=[np.float64, np.float32], accept_sparse="csr", **options
         )
 
     def _outputs(self, X):
@@ -285,13 +285,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
                 "every output: of outputs that share neurons there is one. Set it to 'separate', "
                 "or fit again."
             )
-        problem = canonical_problem(
-            X,
-            targets,
-            sample_weight,
-            options,
-            accept_sparse=self._accept_sparse,
-        )
+        problem = canonical_problem(X, targets, sample_weight, options)
         last = self._last
         of_the_fit = last is not None and last.digest == problem.digest()
         if of_the_fit and time_limit is None:

@@ -51,7 +51,7 @@ class DaskScoreMixin:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it. Rows of a Dask collection stay where they are.
+            Data. Rows of a Dask collection stay where they are.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, or targets.
         sample_weight : array-like of shape (n_samples,), default=None

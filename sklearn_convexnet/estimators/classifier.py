@@ -69,8 +69,9 @@ class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data; sparse for `ConvexReLUClassifier` and `ConvexReLUClassifierCV` only. The
-            first of them leaves the rows of a Dask array or dataframe on the workers of its client.
+            Training data; `RobustConvexReLUClassifier` makes a dense copy of sparse ones.
+            `ConvexReLUClassifier` leaves the rows of a Dask array or dataframe on the workers of
+            its client.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Class labels; for `ConvexReLUClassifier` also several labels of 0 and 1, a column each.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -107,7 +108,7 @@ class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it. Of a Dask collection the answer is a Dask array.
+            Data. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------
@@ -131,7 +132,7 @@ class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it. Of a Dask collection the answer is a Dask array.
+            Data. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------
@@ -154,7 +155,7 @@ class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it. Of a Dask collection the answer is a Dask array.
+            Data. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------
@@ -174,7 +175,7 @@ class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data; sparse where `fit` accepts it. Of a Dask collection the answer is a Dask array.
+            Data. Of a Dask collection the answer is a Dask array.
 
         Returns
         -------
@@ -561,7 +562,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     array([0, 1])
     """
 
-    _accept_sparse, _accepts_multilabel = "csr", True
+    _accepts_multilabel = True
 
     lower_bound_: float
     dual_gap_: float

@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from .._compat import Interval, StrOptions, fit_context, validate_data
+from .._compat import Interval, StrOptions, fit_context
 from .._typing import ArrayLike, ClassificationLoss, Seed
 from ..core.losses import Loss
 from ..core.network import TwoLayerReLU
 from ..core.parallel import one_blas_pool
-from ..core.rows import with_constant
+from ..core.rows import as_rows, with_constant
 from ..solvers import FeatureForm, GradientDescent, RowForm
 from ._data import canonical_data, check_size
 from ._fit import network_attributes
@@ -229,13 +229,13 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data.
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the samples; a weight of two is a sample that occurs twice.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Data that `history_` is to tell about, too; they do not influence the fit.
         y_val : array-like of shape (n_val,), default=None
             Their class labels.
@@ -268,7 +268,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data.
         y : array-like of shape (n_samples,)
             Class labels.
@@ -277,7 +277,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
             later ones.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the samples; a weight of two is a sample that occurs twice.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Data that `history_` is to tell about, too; they do not influence the fit.
         y_val : array-like of shape (n_val,), default=None
             Their class labels.
@@ -318,7 +318,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
             )
         if classes is None:
             return super()._validate(X, y, sample_weight)
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=reset)
+        X, y = self._validate_data(X, y, reset=reset)
         check_labels(np.unique(y))
         self._check_class_weight(classes)
         weights = self._weights(sample_weight, X, y)
@@ -343,13 +343,13 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
         done = 0 if past is None else self.n_iter_
         marks = self._marks(done)
         X_val, val_targets = self._validate_val(X_val, y_val, classes)
-        data, first, omega = canonical_data(X, class_signs(y, classes), weights)
+        data, first, omega = canonical_data(X, class_signs(y, classes), weights, accept_sparse=True)
         rows, targets = self._rows(data[first]), class_signs(y[first], classes)
         check_size("X", rows)
         history = [] if past is None else list(self.history_)
         task = self._begin_task(X, y, sample_weight, None)
         # several products of an iteration have this size
-        large = len(rows) * min(rows.shape) * self.n_neurons * targets.shape[1] >= _LARGE
+        large = rows.shape[0] * min(rows.shape) * self.n_neurons * targets.shape[1] >= _LARGE
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         known = {"classes_": classes, "out_activation_": out_activation(self._loss())}
 
@@ -406,7 +406,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
             raise ValueError(f"{given} is given and {missing} is not: give both or none.")
         if X_val is None:
             return None, None
-        X_val = validate_data(self, X_val, dtype=np.float64, reset=False)
+        X_val = as_rows(self._validate_data(X_val, reset=False))
         y_val = column_or_1d(y_val)
         check_consistent_length(X_val, y_val)
         _check_known(y_val, classes, "y_val")
@@ -429,7 +429,7 @@ class GradientDescentReLUClassifier(BaseConvexReLUClassifier):
                 hidden = np.concatenate([hidden, past.hidden_biases[None]])
             output_weights = past.output_weights[_own_neurons(n_outputs, m)].reshape(n_outputs, m)
             output_biases = past.output_biases
-        form = RowForm if rows.shape[1] > len(rows) else FeatureForm
+        form = RowForm if rows.shape[1] > rows.shape[0] else FeatureForm
         return GradientDescent(
             form(rows, hidden, X_val),
             output_weights,

@@ -268,7 +268,6 @@ class ConvexReLURegressor(
         "output_range": [StrOptions({"training"}), "array-like", None],
     }
 
-    _accept_sparse = "csr"
     _Options = RegressionOptions
 
     lower_bound_: float

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .._compat import Interval, Options, StrOptions
 from .._typing import ArrayLike, ClassificationLoss, FloatArray, Limits, Seed
 from ..core.losses import Loss
+from ..core.rows import dense
 from ..program.patterns import activation_patterns, sample_gates, strict_gates
 from ..program.perturbation import Perturbation
 from ..program.relaxation import Relaxation
@@ -305,6 +306,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
     patterns, solver, hidden_layer = "adaptive", "admm", "separate"
     feature_weights = None
     _Options = RobustOptions
+    _keeps_sparse = False
 
     def __init__(
         self,
@@ -347,11 +349,13 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         )
 
     def _validate(self, X, y, sample_weight):
-        validated = super()._validate(X, y, sample_weight)
+        X, *others = super()._validate(X, y, sample_weight)
+        # perturbations move zeros, too
+        X = dense(X, "training against perturbations", "fewer columns")
         perturbation = self._options().perturbation
         check_size("epsilon", perturbation.epsilon)
-        perturbation.balls(validated[0][:1])
-        return validated
+        perturbation.balls(X[:1])
+        return X, *others
 
     def _loss(self):
         loss = super()._loss()

@@ -8,6 +8,9 @@ than rows the descent therefore moves C, and sees the network through
 """
 
 import numpy as np
+from scipy.sparse import issparse
+
+from ..core.rows import by_row, gram, is_wide, largest_singular_value, times, transposed_times
 
 # entries of the hidden weights at a time where they are put together
 _BLOCK = 4_000_000
@@ -18,10 +21,10 @@ class FeatureForm:
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
+    rows : ndarray or CSR array of shape (n, d)
     start : ndarray of shape (d, m)
         Hidden weights at the start; overwritten.
-    others : ndarray of shape (n_others, d) or None
+    others : ndarray or CSR array of shape (n_others, d), default=None
         Rows that are looked at and not learnt from.
     """
 
@@ -30,16 +33,16 @@ class FeatureForm:
 
     def activations(self):
         """Pre-activations of the rows, shape (n, m)."""
-        return self._rows @ self._weights
+        return times(self._rows, self._weights)
 
     def activations_of_others(self):
         """Pre-activations of the other rows, shape (n_others, m)."""
-        return self._others @ self._weights
+        return times(self._others, self._weights)
 
     def step(self, decay, slopes):
         r"""Move to :math:`decay \, W - X^\top slopes`."""
         self._weights *= decay
-        self._weights -= self._rows.T @ slopes
+        self._weights -= transposed_times(self._rows, slopes)
 
     def squared_norm(self):
         """Sum of the squared weights."""
@@ -47,8 +50,7 @@ class FeatureForm:
 
     def largest_curvature(self, weights):
         r"""Largest eigenvalue of :math:`X^\top \Omega X`."""
-        scaled = np.sqrt(weights)[:, None] * self._rows
-        return float(np.linalg.eigvalsh(scaled.T @ scaled)[-1])
+        return largest_singular_value(by_row(np.multiply, self._rows, np.sqrt(weights))) ** 2
 
     def collect(self):
         """The weights, shape (d, m)."""
@@ -62,13 +64,15 @@ class RowForm:
     """
 
     def __init__(self, rows, start, others=None):
+        if issparse(rows) and not is_wide(rows):
+            rows = rows.toarray()
         self._rows, self._start = rows, start
-        self._gram = rows @ rows.T
-        self._first = rows @ start
+        self._gram = gram(rows, rows)
+        self._first = times(rows, start)
         self._first_norm = float(np.vdot(start, start))
         self._scale, self._coefficients = 1.0, np.zeros_like(self._first)
         if others is not None:
-            self._first_of_others, self._others_gram = others @ start, others @ rows.T
+            self._first_of_others, self._others_gram = times(others, start), gram(others, rows)
 
     def activations(self):
         return self._scale * self._first + self._gram @ self._coefficients
@@ -92,9 +96,10 @@ class RowForm:
     def collect(self):
         weights, block = self._start, max(1, _BLOCK // self._start.shape[1])
         weights *= self._scale
+        columns = self._rows.T.tocsr() if issparse(self._rows) else self._rows.T
         for first in range(0, len(weights), block):
             part = slice(first, first + block)
-            weights[part] += self._rows[:, part].T @ self._coefficients
+            weights[part] += columns[part] @ self._coefficients
         return weights
 
 
