@@ -1,17 +1,23 @@
 """The fit of the outputs of a network on a Dask collection."""
 
+from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Number
 
 import numpy as np
 
-from ..bounds.dual import Certified, balance_slopes, less_rounding
+from ..bounds.dual import Certified, balance_slopes, less_rounding, tighter
 from ..bounds.pricing import bound_of_sums
 from ..core.network import TwoLayerReLU
-from ..core.parallel import one_blas_pool
+from ..core.parallel import Workers, one_blas_pool
+from ..program.neuron_shard import NeuronRows
+from ..program.patterns import strict_gates
 from ..program.shard import ShardsLostError
 from ..program.units import Solution, Units
+from ..solvers.adaptive import PatternSearch
 from ..solvers.admm import iterate, kronecker_admm
 from ..solvers.base import Record, Result, generator
+from ..solvers.neurons import LEAST_PROOF, NeuronSearch
 from ..solvers.shared import SharedSearch
 from .collections import as_blocks, client_of_collections
 from .neurons import DaskNeuronRows
@@ -19,6 +25,11 @@ from .shards import DaskShards
 
 # rows that come here, for the patterns and the automatic penalty
 SAMPLE = 20_000
+# share of the objective that a round on the sample must gain to be followed by another; that a
+# descent on all rows gains where the sample lacks neurons
+_COARSE, _LACKING = (1e-2, 1e-2), 0.1
+# smoothing and iterations of the last descent: a sharper network, and nearer to its bounds
+_FINISH = (0.01, 60)
 _EPS = np.finfo(np.float64).eps
 
 
@@ -114,29 +125,78 @@ class Distributed:
             "n_lost": shards.n_lost,
         }
 
-    def solve(self, column, program, gates, *, tol, max_iter, dtype, on_check, networks=()):
-        """Fit one output.
+    def solve(self, column, program, *, tol, max_iter, dtype, on_check):
+        """Fit one output over the patterns of a program.
 
         Parameters
         ----------
         column : int
         program : PatternProgram
-            Loss and penalty of the output, on the sample.
-        gates : ndarray of shape (d, P)
+            Loss, penalty and gates of the output, on the sample.
         tol, max_iter, on_check
             As in `solve`.
         dtype : dtype
             Of the state of the cones.
-        networks : sequence of TwoLayerReLU
-            That may be better on all rows than what is found.
 
         Returns
         -------
+        program : PatternProgram
+            That was solved, on the sample.
         result : Result
         proved : float
             Lower bound of the objectives of all networks with this output alone.
         excess : float
             At least what any neuron gains by the dual variables of that bound, over the penalty.
+        """
+        record = Record(1.0, on_check)
+        how = {"tol": tol, "max_iter": max_iter, "dtype": dtype, "record": record}
+        outcome = self.minimise(column, program, program.gates, **how)
+        return program, *self._finish(column, program, outcome, tol, "max_iter", record)
+
+    def solve_adaptive(self, column, program, *, tol, max_iter, dtype, random_state, on_check):
+        """Fit one output over patterns that are chosen first, as `solve_adaptive` does.
+
+        The neurons descend on the sample, where that is cheap, and then a little further on all
+        rows, until their network is certified on its own patterns. Only where a number as `tol` is
+        not reached so, or no neuron is found, ADMM goes on from there.
+
+        Parameters and what is returned are those of `solve`; `random_state` as in `solve_adaptive`.
+        """
+        problem, rng = program.problem.scaled, generator(random_state)
+        record = Record(problem.units.objective, on_check)
+        options = tol, max_iter, rng
+        with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
+            sample = program.problem.normalised
+            coarse = NeuronSearch(program, NeuronRows(sample, workers), *options, Record(1.0))
+            # many rounds would fit the sample better than the other rows
+            coarse.worth = _COARSE
+            coarse.find()
+            rows = DaskNeuronRows(self.shards, problem, self.weight, column)
+            search = _Search(program, rows, *options, record)
+            search.go_on(sample.user_network(*coarse.best.network) if coarse.improves else None)
+            search.certify_by(partial(self.minimise, column, program, dtype=dtype, record=record))
+        gates, outcome, status = search.gates, search.outcome, search.exhausted
+        most = max_iter - search.n_iter
+        if tol is None:
+            most = min(most, max(search.n_iter, LEAST_PROOF)) if outcome is None else 0
+        if outcome is None or (outcome.best.gap > search.tol and most > 0 and not record.stopped):
+            status = "costly" if tol is None and search.n_iter + most < max_iter else "max_iter"
+            outcome = self.minimise(
+                column, program, gates, start=search.point, done=search.n_iter, tol=search.tol,
+                max_iter=max(most, 1), dtype=dtype, record=record,
+            )  # fmt: skip
+        outcome = replace(outcome, n_iter=max(outcome.n_iter, search.n_iter))
+        gates, strict = strict_gates(problem.user.rows, gates, rng)
+        found = program.with_gates(gates[:, strict]) if strict.any() else program
+        return found, *self._finish(column, program, outcome, search.tol, status, record)
+
+    def minimise(
+        self, column, program, gates, *, tol, max_iter, dtype, record, start=None, done=0
+    ):  # fmt: skip
+        """Minimise over the patterns of gates of shape (d, P), by ADMM.
+
+        From a point in the user's units, if there is one, in the cones of these patterns; no
+        iteration at all certifies it. Returns an `_Outcome`.
         """
         shards, loss, alpha = self.shards, program.loss, program.alpha
         row_square, target_squares = self._squares()
@@ -147,35 +207,56 @@ class Distributed:
             column, gates, scaled_loss, self.intercept, (units.row, units.target), self.weight,
             dtype,
         )  # fmt: skip
-        record = Record(units.objective, on_check)
         zero = np.zeros_like(gates)
         nothing = np.zeros((len(gates), 0)), np.zeros(0, dtype=int), 0.0
         value = sum(shards.ask("call", shards.token, "mean_loss", nothing))
         best = Certified(Solution(zero, zero, 0.0, None), value, 0.0, 0.0)
+        networks = []
+        if start is not None:
+            networks = [program.problem.network(start.v, start.w, start.bias)]
+            value = self._objective(networks[0], loss, alpha, column) / units.objective
+            start = Solution(
+                start.v / units.block, start.w / units.block, start.bias / units.target, None
+            )
+            best = tighter(best, Certified(start, value, 0.0, 0.0))
+
+        def tell(phase, n_iter, certified):
+            scale, record.objective_scale = record.objective_scale, units.objective
+            stop = record(phase if n_iter else "certify", done + n_iter, certified)
+            record.objective_scale = scale
+            return stop
+
         admm, spectra = self._admm(scaled_alpha)
         best, n_iter = iterate(
-            admm, gates, tol=tol, max_iter=max_iter, record=record, best=best, spectra=spectra
-        )
+            admm, gates, tol=tol, max_iter=max_iter, best=best, spectra=spectra, record=tell,
+            start=start,
+        )  # fmt: skip
+        return _Outcome(best, done + n_iter, units, scaled_alpha, networks)
+
+    def _finish(self, column, program, outcome, tol, otherwise, record):
+        """The result of an outcome; `otherwise` is its status above the tolerance."""
+        best, units = outcome.best, outcome.units
         point = best.solution
         found = TwoLayerReLU.from_blocks(
             units.block * point.v, units.block * point.w, units.target * point.bias,
             has_bias_column=self.intercept,
         )  # fmt: skip
-        objectives = [self._objective(one, loss, alpha, column) for one in (found, *networks)]
+        networks = [found, *outcome.networks]
+        objectives = [self._objective(one, program.loss, program.alpha, column) for one in networks]
         chosen = int(np.argmin(objectives))
         result = Result(
-            network=(found, *networks)[chosen],
+            network=networks[chosen],
             objective=objectives[chosen],
             upper_bound=units.objective * best.upper_bound,
             lower_bound=units.objective * best.lower_bound,
             gap=best.gap,
             bounds_of="patterns",
-            n_iter=n_iter,
-            status=record.status(best.gap, tol, "max_iter"),
+            n_iter=outcome.n_iter,
+            status=record.status(best.gap, tol, otherwise),
             history=record.history,
             solution=point,
         )
-        proved, excess = self._proved(scaled_alpha)
+        proved, excess = self._proved(outcome.alpha)
         return result, units.objective * proved, excess
 
     def solve_shared(self, program, *, tol, max_iter, random_state, on_check):
@@ -245,6 +326,82 @@ class Distributed:
         excess *= 1.0 + _EPS * (self.n_rows * len(linear) + 16.0)
         value, size = shards.total("conjugate", max(1.0, excess))
         return less_rounding(value, size, self.n_rows * n_outputs), excess
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A point over patterns with its bounds, in units, and networks that may be better."""
+
+    best: Certified
+    n_iter: int
+    units: Units
+    alpha: float
+    networks: list[TwoLayerReLU]
+
+
+class _Search(PatternSearch):
+    """The neurons of one output on all rows, which begin with those of a sample.
+
+    Attributes
+    ----------
+    point, gates
+        The best network that was certified, or the constant one, over patterns.
+    outcome : _Outcome or None
+        What is certified of it.
+    """
+
+    outcome = None
+
+    def go_on(self, network):
+        """Descend from a network of the sample, or anew; let neurons join where it lacks some.
+
+        Pricing looks at the rows as often as a descent does.
+        """
+        known = np.inf
+        if network is not None:
+            known = self.rows.objective(network) / self.problem.units.objective
+        self.start(network)
+        if self.strict or not self.best.objective >= known * (1.0 - _LACKING):
+            self.rounds()
+        if self.left > 0:
+            self.descend(*_FINISH)
+        self.finding = self.n_iter
+
+    def certify_by(self, minimise):
+        """Sharpen the network until `minimise`, see `Distributed`, certifies it as it is."""
+        self._minimise, self.gates = minimise, self.program.gates
+        bias = self.problem.units.target * self.bias
+        self.point = Solution(0.0 * self.gates, 0.0 * self.gates, bias, None)
+        self.certify()
+
+    def certify_best(self):
+        if not self.improves:
+            return None, None
+        point, gates = _joined(self.rows, self.best)
+        how = {"start": point, "done": self.n_iter, "tol": self.tol, "max_iter": 0}
+        outcome = self._minimise(gates, **how)
+        if self.outcome is None or outcome.best.gap <= self.outcome.best.gap:
+            self.outcome, self.point, self.gates = outcome, point, gates
+        return gates, outcome.best
+
+
+def _joined(rows, descent):
+    """The point of a descent over the patterns of its neurons, in the user's units, and the gates.
+
+    Neurons of one pattern and sign do what their sum does, which costs less.
+    """
+    problem = rows.problem
+    keys = [
+        b"".join(parts).hex()
+        for parts in zip(*rows.map("pattern_keys", descent.directions), strict=True)
+    ]
+    _, first, column = np.unique(keys, return_index=True, return_inverse=True)
+    directions = problem.design.directions(descent.directions)
+    blocks = np.zeros((2, len(first), len(directions)))
+    strengths = problem.units.block * np.abs(descent.outputs)
+    np.add.at(blocks, ((descent.outputs < 0).astype(int), column), (strengths * directions).T)
+    v, w = blocks.transpose(0, 2, 1)
+    return Solution(v, w, problem.units.target * descent.bias, None), directions[:, first]
 
 
 def _check_weights(weights):

@@ -1,4 +1,4 @@
-"""The rows of neurons that outputs share, on the workers."""
+"""The rows of neurons, of one output or shared by several, on the workers."""
 
 from ..program.neuron_shard import BaseNeuronRows
 
@@ -16,22 +16,32 @@ class DaskNeuronRows(BaseNeuronRows):
         Of a sample: its loss, its penalty and its units are those of all rows.
     total_weight : float
         Sum of the weights of all rows.
+    column : int, default=None
+        Of the targets; None: all of them.
     """
 
     # they stay where the rows are
     slopes = None
 
-    def __init__(self, shards, problem, total_weight):
+    def __init__(self, shards, problem, total_weight, column=None):
         self.shards, self.problem, self._weight = shards, problem, total_weight
-        units = problem.units.row, problem.units.target
-        shards.prepare_neurons(
-            problem.loss, problem.alpha, problem.fit_intercept, units, total_weight
-        )
+        self._column = slice(None) if column is None else column
+        self._prepare()
         self.n_rows = shards.n_rows
-        self._told = {"layer": [], "slopes": []}
+
+    def _prepare(self):
+        problem = self.problem
+        units = problem.units.row, problem.units.target
+        self.shards.prepare_neurons(
+            self._column, problem.loss, problem.alpha, problem.fit_intercept, units, self._weight
+        )
+        self._token, self._told = self.shards.token, {"layer": [], "slopes": []}
 
     def map(self, method, *arguments):
         """What a method of the shards returns, for each of them."""
+        if self._token != self.shards.token:
+            # they have been used for something else
+            self._prepare()
         told = [*self._told["layer"], *self._told["slopes"]]
         return self.shards.map_again(told, method, *arguments)
 
@@ -46,5 +56,5 @@ class DaskNeuronRows(BaseNeuronRows):
     def objective(self, network):
         """Objective of a network of the user."""
         user = self.problem.user
-        losses = sum(self.shards.ask("loss_of", network, user.loss, slice(None)))
+        losses = sum(self.shards.ask("loss_of", network, user.loss, self._column))
         return float(losses / self._weight + user.alpha * network.penalty())

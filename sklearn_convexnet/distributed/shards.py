@@ -78,9 +78,10 @@ class RemoteShard:
         )
         self.token = token
 
-    def prepare_neurons(self, token, loss, alpha, intercept, units, total_weight):
-        """Make the shard of outputs that share the neurons, in normalised units."""
+    def prepare_neurons(self, token, column, loss, alpha, intercept, units, total_weight):
+        """Make the shard of neurons of one output, or of a slice of them, in normalised units."""
         rows, y, weights = self._normalised(intercept, units, total_weight)
+        y = np.ascontiguousarray(y[:, column])
         problem = TrainingProblem(Design(rows, weights), y, loss, alpha, intercept)
         self.shard, self.token = NeuronShard(problem), token
 
@@ -156,7 +157,7 @@ class DaskShards(Reductions):
         self._prepare("prepare", setting)
 
     def prepare_neurons(self, *setting):
-        """Make the shards of outputs that share, see `RemoteShard.prepare_neurons`."""
+        """Make the shards of neurons, see `RemoteShard.prepare_neurons`."""
         self._prepare("prepare_neurons", setting)
 
     def _prepare(self, method, setting):

@@ -133,7 +133,7 @@ class DaskFitMixin:
 
 
 def _fit_outputs(data, prepared, seed, report):
-    """What `fit_outputs` does; patterns are those of the sample, all else is on all rows."""
+    """What `fit_outputs` does, on all rows."""
     options = prepared.problem.options
     how = {"max_iter": options.max_iter}
     if prepared.problem.is_shared:
@@ -143,20 +143,17 @@ def _fit_outputs(data, prepared, seed, report):
         )
         reporter.end()
         return Fitted.of(prepared, [(program, result, bound)])
-    how |= {
-        "tol": options.gap,
-        "dtype": enough_precision(prepared.programs[0], options.gap),
-    }
+    how["dtype"] = enough_precision(prepared.programs[0], options.gap)
     solved = []
     for k, program in enumerate(prepared.programs):
-        networks = []
-        if options.kind == "adaptive":
-            program, found = options.solve(program, random_state=seed)
-            networks = [found.network]
         reporter = report(k)
-        result, *bound = data.solve(
-            k, program, program.gates, on_check=reporter, networks=networks, **how
-        )
+        if options.kind == "adaptive":
+            found = data.solve_adaptive(
+                k, program, random_state=seed, tol=options.tol, on_check=reporter, **how
+            )
+        else:
+            found = data.solve(k, program, tol=options.gap, on_check=reporter, **how)
         reporter.end()
+        program, result, *bound = found
         solved.append((program, result, bound))
     return Fitted.of(prepared, solved)

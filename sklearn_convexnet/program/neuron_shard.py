@@ -6,6 +6,8 @@ of a row travels: networks and directions go out, and sums over the rows come ba
 every row, the slopes and the activations of a fixed layer, stays where the row is.
 """
 
+import hashlib
+
 import numpy as np
 
 from ..core.losses import SignedSlopes
@@ -104,6 +106,12 @@ class NeuronShard:
         """Weighted sums of the squares of the pre-activations."""
         weights = self.problem.weights
         return sum(self._by_block(directions, lambda part, z: weights[part] @ z**2))
+
+    def pattern_keys(self, directions):
+        """A key for the activation pattern of every neuron on these rows, equal for equal ones."""
+        parts = self._by_block(directions, lambda part, z: np.packbits(z >= 0, axis=0))
+        patterns = np.concatenate(parts).T
+        return [hashlib.blake2b(pattern.tobytes(), digest_size=16).digest() for pattern in patterns]
 
     def _mean_loss(self, f):
         problem = self.problem

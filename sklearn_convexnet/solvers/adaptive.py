@@ -109,11 +109,11 @@ def _solve(program, solver, tol, max_iter, rng, warm_start, paused, on_check):
     record = Record(program.problem.natural_units.objective, on_check)
     with one_blas_pool(large=False) as n_threads, Workers(n_threads) as workers:
         rows = NeuronRows(program.problem.normalised, workers)
-        make = SharedSearch if program.problem.is_shared else _PatternSearch
+        make = SharedSearch if program.problem.is_shared else PatternSearch
         search = make(program, rows, tol, max_iter, rng, record)
         if state is not None:
             search.resume(state.saved, state.n_iter)
-        search.find(warm_start)
+        search.find(None if warm_start is None else warm_start.network)
         tol = search.tol
         if program.problem.is_shared:
             found, result = search.solve()
@@ -221,7 +221,7 @@ def _grow(program, result, solve_on, *, tol, max_iter, rng):
     return program, result
 
 
-class _PatternSearch(NeuronSearch):
+class PatternSearch(NeuronSearch):
     """The neurons of one output, and the program over their patterns."""
 
     # the program and what is certified of it, and whether more would not pay
@@ -244,7 +244,7 @@ class _PatternSearch(NeuronSearch):
 
     def _sharpen(self):
         for stage in self.steps("sharpening", (*SHARPENING, None)):
-            best, (found, certified) = self.certified, self._certify_best()
+            best, (found, certified) = self.certified, self.certify_best()
             hopeful = best is None or certified is None or certified.gap <= _HOPE * best[1].gap
             if best is None or certified is None or certified.gap <= best[1].gap:
                 self.certified = found, certified
@@ -254,9 +254,10 @@ class _PatternSearch(NeuronSearch):
                 return
             self.descend(*stage)
 
-    def _certify_best(self):
+    def certify_best(self):
+        """The program over the patterns of the best network, and what it proves there."""
         best = self.best
-        if best.objective >= self.constant * (1.0 - 1e-9):
+        if not self.improves:
             return None, None
         gates = self.problem.design.directions(best.directions)
         gates, strict = strict_gates(self.program.rows, gates, self.rng)

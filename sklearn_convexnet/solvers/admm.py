@@ -58,11 +58,17 @@ class ADMM:
         self.n_iter, self.next_balance = 0, 10
 
     def start(self, solution):
-        """Start from a primal-dual point of the same program."""
+        """Start from a primal-dual point of the same program.
+
+        Where its slopes are None they are those of the loss there.
+        """
         self.copies[0], self.copies[1] = solution.v, solution.w
         self.step.start(solution.v, solution.w, solution.bias)
-        slopes = self.shards.split(solution.slopes)
-        self.shards.map_each("start", slopes, *self._point)
+        if solution.slopes is None:
+            self.shards.map("restore", self.columns, *self._point)
+        else:
+            slopes = self.shards.split(solution.slopes)
+            self.shards.map_each("start", slopes, *self._point)
         self._pull()
 
     def resume(self):
@@ -156,7 +162,7 @@ def kronecker_admm(shards, alpha):
     return ADMM(shards, KroneckerStep(system, shards.intercept), alpha, shape), spectra
 
 
-def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None, begun=0):
+def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None, begun=0, start=None):
     """Iterate until the relative gap is at most `tol`.
 
     Parameters
@@ -174,6 +180,8 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None, begun=0):
         Those of `kronecker_admm`; without it no pattern leaves.
     begun : int, default=0
         Iterations of earlier runs, which do not count.
+    start : Solution, default=None
+        To start from, and to certify before anything else.
 
     Returns
     -------
@@ -184,9 +192,12 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None, begun=0):
     shards, (d, P) = admm.shards, gates.shape
     reach, faces, lost = np.zeros((2, d, P)), {}, False
     thorough = shards.n_rows * d * P <= _CHEAP
+    check = max(_FIRST_CHECK, int(_NEXT_CHECK * admm.n_iter)) if start is None else 0
     while True:
-        check = max(_FIRST_CHECK, int(_NEXT_CHECK * admm.n_iter))
         try:
+            if start is not None:
+                point, start = start, None
+                admm.start(point)
             if lost:
                 admm.resume()
                 lost = False
@@ -201,12 +212,13 @@ def iterate(admm, gates, *, tol, max_iter, record, best, spectra=None, begun=0):
                 reach=reach,
                 faces=faces,
                 tol=tol,
-                thorough=thorough or out_of_time,
+                thorough=thorough or out_of_time or admm.n_iter == 0,
             )
             best = tighter(best, certified)
             stop = record("admm", admm.n_iter - begun, best)
             if stop or best.gap <= tol or out_of_time:
                 return best, admm.n_iter - begun
+            check = max(_FIRST_CHECK, int(_NEXT_CHECK * admm.n_iter))
             if spectra is not None:
                 _choose(admm, spectra, norms.max(axis=0) <= admm.alpha)
         except ShardsLostError:

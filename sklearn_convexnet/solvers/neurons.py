@@ -23,7 +23,7 @@ _DESCENT = ((0.3, 60), (0.1, 60), (0.03, 60))
 _ROUND = (0.02, 60)
 SHARPENING = ((0.01, 100), (0.003, 150), (0.001, 250), (0.0005, 250), (0.0002, 500))
 # iterations for a proof where it may cost no more than the descent: the first two stages
-_LEAST_PROOF = 250
+LEAST_PROOF = 250
 # the relative gap where none is asked for
 DEFAULT_GAP = 5e-2
 # smoothing at which single precision, where it resolves the rows, is still exact enough
@@ -114,20 +114,25 @@ class NeuronSearch:
             return 0
         most = self.before + self.max_iter
         if self.finding is not None and not self.strict:
-            most = min(most, self.finding + max(self.finding, _LEAST_PROOF))
+            most = min(most, self.finding + max(self.finding, LEAST_PROOF))
         return most - self.descent.n_iter
+
+    @property
+    def improves(self):
+        """Whether neurons lower the objective of the constant network, but for rounding."""
+        return self.best.objective < self.constant * (1.0 - 1e-9)
 
     @property
     def exhausted(self):
         """Status of a search that ends above its tolerance."""
         return "max_iter" if self.n_iter >= self.max_iter else "costly"
 
-    def find(self, warm_start):
-        """Descend, and let neurons join as long as that is worth it."""
+    def find(self, network=None):
+        """Descend, from a network if there is one, and let neurons join while that is worth it."""
         if self.finding is not None:
             return
         if self.descent is None:
-            self.start(warm_start)
+            self.start(network)
         for stage in self.steps("descent", self.stages):
             if self.best is None or self.left > 0:
                 self.descend(*stage)
@@ -156,12 +161,14 @@ class NeuronSearch:
         vars(self).update({name: _apart(each, self.rows) for name, each in saved.items()})
         self.before = before
 
-    def start(self, warm_start):
+    def start(self, network):
         """Begin with the program's gates, or with a network that is near already."""
         self.stages = _DESCENT
-        if warm_start is not None:
-            neurons = self.problem.neurons(warm_start.network)
-            self.descent, self.stages = Descent(self.rows, *neurons), (_ROUND,)
+        if network is not None:
+            self.descent, self.stages = (
+                Descent(self.rows, *self.problem.neurons(network)),
+                (_ROUND,),
+            )
             self.scale = self.descent.typical_activation
             return
         n, gates = self.problem, self.problem.design.coordinates(self.program.gates)

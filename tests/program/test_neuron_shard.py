@@ -125,3 +125,13 @@ def test_search_and_group_lasso_of_parts(loss):
         found.append([certified.upper_bound, certified.lower_bound, dual.lower_bound, outputs])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_keys_tell_patterns_apart():
+    problem, (directions, *_) = draw(SquaredError())
+    directions = np.concatenate([directions, 2.0 * directions, -directions], axis=1)
+    patterns = problem.rows @ directions >= 0
+    expected = [[(one == other).all() for one in patterns.T] for other in patterns.T]
+    for rows in (NeuronRows(problem), Parts(problem)):
+        keys = list(zip(*rows.map("pattern_keys", directions), strict=True))
+        assert [[one == other for one in keys] for other in keys] == expected

@@ -360,3 +360,20 @@ def test_single_precision_does_not_touch_the_bounds():
     assert program.objective(point.v, point.w, point.bias) == pytest.approx(
         single.upper_bound, rel=1e-12
     )
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+def test_a_start_is_certified_before_anything_else(loss):
+    program = draw_program(3, n=40, d=3, n_patterns=9, loss=loss).normalised
+    worst = Certified(Solution(*np.zeros((2, *program.gates.shape)), 0.0, None), np.inf, 0.0, 0.0)
+    how = {"max_iter": 5000, "record": lambda *_: False, "best": worst}
+    best, n_iter = iterate(start(program), program.gates, tol=1e-3, **how)
+    assert n_iter > 0
+    point = Solution(best.solution.v, best.solution.w, best.solution.bias, None)
+    again, n_iter = iterate(start(program, n_shards=3), program.gates, tol=0.05, start=point, **how)
+    assert n_iter == 0 and again.gap <= 0.05
+    # from a point that is not optimal it goes on
+    point = Solution(0.5 * point.v, 0.5 * point.w, point.bias, None)
+    other, n_iter = iterate(start(program), program.gates, tol=1e-2, start=point, **how)
+    assert n_iter > 0 and other.gap <= 1e-2
+    assert other.upper_bound == pytest.approx(best.upper_bound, rel=1e-2)
