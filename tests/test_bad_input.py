@@ -16,6 +16,7 @@ from sklearn_convexnet import (
     ConvexReLUClassifier,
     ConvexReLURegressor,
     GatedSparseAutoencoder,
+    RobustConvexReLUClassifier,
     SignAwareGatedSparseAutoencoder,
 )
 
