@@ -109,6 +109,11 @@ class Distributed:
         parts = self.shards.ask("sample", each=each)
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
+    def weigh(self, feature_weights):
+        """Multiply the features by weights, where there are some."""
+        if feature_weights is not None:
+            self.shards.weigh(feature_weights)
+
     def close(self):
         """Release the workers' memory."""
         self.shards.close()
@@ -352,6 +357,9 @@ class _Search(PatternSearch):
 
     outcome = None
 
+    def save(self):
+        """Save nothing: no fit goes on with another."""
+
     def go_on(self, network):
         """Descend from a network of the sample, or anew; let neurons join where it lacks some.
 
@@ -360,7 +368,7 @@ class _Search(PatternSearch):
         known = np.inf
         if network is not None:
             known = self.rows.objective(network) / self.problem.units.objective
-        self.start(network)
+        self.begin(network)
         if self.strict or not self.best.objective >= known * (1.0 - _LACKING):
             self.rounds()
         if self.left > 0:

@@ -29,10 +29,15 @@ class RemoteShard:
     y : ndarray of shape (n, n_outputs)
         Targets, or -1 and +1.
     weights : ndarray of shape (n,)
+    feature_weights : ndarray of shape (n_features,) or None
+        What the features are multiplied by.
     """
 
-    def __init__(self, X, y, weights):
+    def __init__(self, X, y, weights, feature_weights):
         self.X = np.ascontiguousarray(X, dtype=np.float64)
+        self.feature_weights = None
+        if feature_weights is not None:
+            self.weigh(feature_weights)
         self.y = np.asarray(y, dtype=np.float64).reshape(len(self.X), -1)
         self.weights = np.asarray(weights, dtype=np.float64).ravel()
         self.token = None
@@ -58,6 +63,12 @@ class RemoteShard:
         if count < used.size:
             used = np.random.RandomState(seed).choice(used, count, replace=False)
         return self.X[used], self.y[used], self.weights[used]
+
+    def weigh(self, feature_weights):
+        """Multiply the features by weights, once."""
+        if self.feature_weights is None:
+            # the block is not ours to write into
+            self.X, self.feature_weights = self.X * feature_weights, feature_weights
 
     def squares(self):
         """Weighted sums of the squares of the entries of X, and of those of every target."""
@@ -131,6 +142,7 @@ class DaskShards(Reductions):
         self.client, self.blocks, self.intercept = client, blocks, intercept
         self.sent = self.received = self.n_passes = self.n_lost = 0
         self._setting, self._fresh, self._losses = None, [], 0
+        self._feature_weights = None
         self._futures, self._actors = [None] * len(blocks), [None] * len(blocks)
         try:
             for k in range(len(blocks)):
@@ -151,6 +163,11 @@ class DaskShards(Reductions):
                 return self._pass(method, arguments, each)
             except ShardsLostError:
                 continue
+
+    def weigh(self, feature_weights):
+        """Multiply the features by weights."""
+        self._feature_weights = feature_weights
+        self.ask("weigh", feature_weights)
 
     def prepare(self, *setting):
         """Make the shards of an output, see `RemoteShard.prepare`."""
@@ -220,7 +237,9 @@ class DaskShards(Reductions):
         self.blocks = self._futures = self._actors = []
 
     def _begin(self, k):
-        self._futures[k] = self.client.submit(RemoteShard, *self.blocks[k], actor=True, pure=False)
+        self._futures[k] = self.client.submit(
+            RemoteShard, *self.blocks[k], self._feature_weights, actor=True, pure=False
+        )
 
     def _settle(self, k):
         try:

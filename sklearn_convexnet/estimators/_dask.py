@@ -32,7 +32,7 @@ def by_blocks(method: _F) -> _F:
         # names are compared here: blocks have none; the values are checked where they are
         validate_data(estimator, without_rows(X), reset=False, skip_check_array=True)
         blind = copy.copy(estimator)
-        for name in ("feature_names_in_", "patterns_", "_last"):
+        for name in ("feature_names_in_", "_packed_patterns", "_last"):
             # nor does what has rows have to travel
             vars(blind).pop(name, None)
         return map_rows(partial(method, blind), X)
@@ -95,6 +95,7 @@ class DaskFitMixin:
             )
             attributes |= self._limits(problem.options, data.extremes)
             problem = problem.judged(seed)
+            data.weigh(problem.feature_weights)
             prepared = prepare(problem, rng)
             report = partial(Reporter, self, len(prepared.programs), task, None)
             fitted = _fit_outputs(data, prepared, seed, report)
@@ -102,6 +103,7 @@ class DaskFitMixin:
         finally:
             data.close()
         attributes |= {
+            "feature_weights_": problem.feature_weights_,
             "lower_bound_": fitted.lower_bound,
             "dual_gap_": fitted.gap,
             "certificate_": certificate_of_bounds(

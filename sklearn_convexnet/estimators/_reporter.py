@@ -17,8 +17,8 @@ class Reporter:
     """Tells of the checks of one output, on the terminal and to callbacks.
 
     Where its network is that of the estimator, `known` is what the network of a check needs to be
-    one: the data, their metadata, the attributes that are set already, and what makes it a network of
-    the features of the data.
+    one: the data, their metadata, the attributes that are set already, and what makes it one of the
+    features of the data.
     """
 
     def __init__(self, estimator, n_outputs, task, known, k):

@@ -131,13 +131,17 @@ class NeuronSearch:
         """Descend, from a network if there is one, and let neurons join while that is worth it."""
         if self.finding is not None:
             return
+        self.begin(network)
+        self.rounds()
+        self.finding = self.descent.n_iter
+
+    def begin(self, network):
+        """Descend without new neurons."""
         if self.descent is None:
             self.start(network)
         for stage in self.steps("descent", self.stages):
             if self.best is None or self.left > 0:
                 self.descend(*stage)
-        self.rounds()
-        self.finding = self.descent.n_iter
 
     def steps(self, name, items):
         """The items of a loop that a search has still to pass; it is saved before each."""

@@ -76,6 +76,33 @@ def test_objective_is_that_of_the_fit_on_arrays(client, friedman, loss, fit_inte
     assert remote.objective_ == pytest.approx(losses + 0.3 * penalty, rel=1e-12)
 
 
+@pytest.mark.parametrize("targets", [1, 2])
+def test_feature_weights(client, friedman, targets):
+    X, y = friedman
+    y = np.c_[y, X[:, 0]] if targets == 2 else y
+    weights = np.array([2.0, 0.5, 1.0, 0.1, 1.0])
+    given = ConvexReLURegressor(0.3, feature_weights=weights, random_state=0)
+    before = X.copy()
+    model = given.fit(*collections(X, y))
+    scaled = clone(given).set_params(feature_weights=None).fit(*collections(X * weights, y))
+    assert model.objective_ == pytest.approx(scaled.objective_, rel=1e-9)
+    np.testing.assert_allclose(model.predict(X), scaled.predict(X * weights), atol=1e-6)
+    np.testing.assert_array_equal(model.feature_weights_, weights)
+    np.testing.assert_array_equal(X, before)
+    local = given.fit(X, y)
+    assert model.objective_ == pytest.approx(local.objective_, rel=0.01)
+
+
+def test_feature_weights_are_chosen_on_the_sample(client):
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((120, 12))
+    y = X[:, 0] * (1.0 + X[:, 1])
+    model = ConvexReLURegressor(patterns="random", n_patterns=2, tol=1e3, random_state=0)
+    remote = clone(model).fit(*collections(X, y))
+    np.testing.assert_allclose(remote.feature_weights_, model.fit(X, y).feature_weights_)
+    assert (remote.feature_weights_ != 1.0).any()
+
+
 def test_adaptive_patterns_are_those_of_all_rows(client, friedman):
     X, y = friedman
     local = ConvexReLURegressor(alpha=0.1, random_state=0).fit(X, y)
