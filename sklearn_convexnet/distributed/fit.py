@@ -27,7 +27,7 @@ from .shards import DaskShards
 SAMPLE = 20_000
 # share of the objective that a round on the sample must gain to be followed by another; that a
 # descent on all rows gains where the sample lacks neurons
-_COARSE, _LACKING = (1e-2, 1e-2), 0.1
+_COARSE, _LACKING = (1e-2, 1e-2, 1e-2), 0.1
 # smoothing and iterations of the last descent: a sharper network, and nearer to its bounds
 _FINISH = (0.01, 60)
 _EPS = np.finfo(np.float64).eps

@@ -30,10 +30,9 @@ DEFAULT_GAP = 5e-2
 _SINGLE_DOWN_TO = 0.003
 # how far the bias of a class without rows is, at the start, from that of one with a single row
 _BEYOND = 10.0
-# share of the objective that a round must gain to be followed by another, per row that it costs
-_WORTH_PER_ROW = 1e-6
-# what the most of it is multiplied by where no gap is asked for
-_LAXER = 3.0
+# share of the objective that a round must gain to be followed by another, per multiplication of
+# the rows with the neurons
+_WORTH_PER_PRODUCT = 1e-9
 # random directions to climb from, and new neurons of each sign, in a round: at least so many, or
 # a share of those that are there, so that a network that has to grow does so in few rounds
 STARTS, _JOINING, _GROWTH = 64, 15, 0.25
@@ -70,16 +69,16 @@ class NeuronSearch:
 
     Attributes
     ----------
-    worth : (float, float)
-        Share of the objective that a round must gain to be followed by another, at least and at
-        most.
+    worth : (float, float, float)
+        Share of the objective that a round must gain to be followed by another: at least, at most,
+        and at most where no gap is asked for.
     loss_width : float or None
         Smoothing of the kinks of the loss; None: as that of the neurons.
     best : Descent
         The best network so far.
     """
 
-    worth = 1e-4, 1e-3
+    worth = 1e-4, 1e-3, 1e-2
     loss_width = None
 
     def __init__(self, program, rows, tol, max_iter, rng, record):
@@ -187,10 +186,9 @@ class NeuronSearch:
 
     def rounds(self):
         """Add the neurons that pricing finds and descend again, as long as that is worth it."""
-        problem = self.problem
-        least, most = self.worth
-        most *= 1.0 if self.strict else _LAXER
-        worth = np.clip(_WORTH_PER_ROW * self.rows.n_rows, least, most)
+        problem, products = self.problem, self.rows.n_rows * self.problem.rows.shape[1]
+        least, greatest, lax = self.worth
+        greatest = greatest if self.strict else lax
         for _ in self.steps("round", range(MOST_ROUNDS)):
             self.rows.set_slopes(*self.descent.network, self.descent.loss_width)
             priced = price_rows(self.rows, self._starts(), problem.is_shared, dtype=self.precision)
@@ -199,6 +197,8 @@ class NeuronSearch:
             joining = distinct(problem, priced, above=above, most=most)
             if joining.size == 0 or self.left <= 0:
                 return
+            cost = products * len(self.descent.outputs)
+            worth = np.clip(_WORTH_PER_PRODUCT * cost, least, greatest)
             before = self.best.objective
             self.descent.add(priced.directions[:, joining], priced.outputs[joining])
             self.descend(*_ROUND)

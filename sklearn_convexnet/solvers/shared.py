@@ -45,7 +45,7 @@ class SharedSearch(NeuronSearch):
     """
 
     # rounds of fixed layers follow, which gain more
-    worth = 2e-3, 1e-2
+    worth = 2e-3, 1e-2, 3e-2
 
     def __init__(self, *arguments):
         # multiplications of the rounds of fixed layers and of the descents between them
