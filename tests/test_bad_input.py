@@ -451,6 +451,20 @@ def test_features_of_different_units_are_warned_of(model):
         assert messages_of(lambda usual=usual: model.fit(usual, y)) == []
 
 
+def test_units_are_those_of_the_features_and_not_of_their_weights():
+    X, y = data(Classifier, n=40)
+    units = np.array([1.0, 1e4, 1.0])
+    for weights in (units, 1 / units, [1.0, 1.0, 0.0]):
+        model = ConvexReLUClassifier(**SCP, feature_weights=weights)
+        assert messages_of(lambda model=model: model.fit(X, y)) == []
+    # weights that mend the units
+    model = ConvexReLUClassifier(**SCP, feature_weights=1 / units)
+    assert messages_of(lambda: model.fit(units * X, y)) == []
+    model = ConvexReLUClassifier(**SCP, feature_weights=1 + units)
+    ((_, message),) = messages_of(lambda: model.fit(units * X, y))
+    assert "differ by a factor of more than 1000" in message
+
+
 def test_sparse_features_of_any_units_are_not_warned_of():
     X, y = data(Classifier, n=40)
     sparse = scipy.sparse.csr_array(X * [1.0, 1e4, 1.0])

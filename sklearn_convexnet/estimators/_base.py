@@ -172,7 +172,8 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
         for name in _OCCASIONAL:
             vars(self).pop(name, None)
         vars(self).update(fitted.attributes, **attributes, _last=last)
-        fault = scale_fault(fitted.prepared.problem.rows)
+        problem = fitted.prepared.problem
+        fault = scale_fault(problem.rows, problem.feature_weights_)
         complaints = list(self._complaints(fitted.results, fault))
         if fault is not None and not complaints:
             complaints = [(UserWarning, f"{type(self).__name__} may have learned little: {fault}.")]

@@ -31,14 +31,21 @@ def check_size(name, values):
         )
 
 
-def scale_fault(rows):
+def scale_fault(rows, feature_weights):
     """What is wrong with the scale of dense columns, in words; None where nothing is.
 
     It looks at ranges: standard deviations of indicators and of counts that are mostly zero shrink
-    with the share of rows that are not. Constant columns do not count.
+    with the share of rows that are not. Constant columns do not count. Of rows in weighted features
+    it is a fault only where the features themselves have one: weights may differ by any factor.
     """
     if issparse(rows) or not rows.size:
         return None
+    weighted = feature_weights > 0
+    fault = _fault_of_ranges(rows)
+    return fault and _fault_of_ranges(rows[:, weighted] / feature_weights[weighted])
+
+
+def _fault_of_ranges(rows):
     ranges, sizes = np.ptp(rows, axis=0), column_maxima(rows)
     # up to the rounding of what was computed
     varying = ranges > 1e-12 * sizes
