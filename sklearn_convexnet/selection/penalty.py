@@ -26,8 +26,8 @@ from .judged_path import Split, judged_path
 FACTORS = 2.0 ** np.arange(3, -7, -1)
 # standard errors of a difference that are no difference, and that feature weights must gain
 _ERRORS, _GAIN = 0.25, 1.0
-# rounds of feature weights; and the effective share of features up to which there are any
-_ROUNDS, _FEW_MATTER = 2, 1.0 / 3.0
+# rounds of feature weights, at most; and the effective share of features up to which there are any
+_ROUNDS, _FEW_MATTER = 4, 1.0 / 3.0
 
 
 def choose(X, targets, weights, *, limits, fit_intercept, seed, reweights=False, n_jobs=None):
