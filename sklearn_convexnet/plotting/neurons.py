@@ -21,7 +21,9 @@ class NeuronDisplay:
     Neuron j adds :math:`a_j (u_j^\top x + b_j)_+`: nothing on one side of a hyperplane, and on the
     other a linear function with the slopes :math:`a_j u_j` and the constant :math:`a_j b_j`. A
     row of the heat map holds these, the bar beside it their norm with the sign of :math:`a_j`, and
-    the last bar on what share of the samples the neuron is active.
+    the last bar on what share of the samples the neuron is active. The colour bar says what
+    negative and positive numbers favour: of a regressor lower and higher predictions, of a
+    classifier one class or the other.
 
     Parameters
     ----------
@@ -35,6 +37,8 @@ class NeuronDisplay:
         Shares of the samples on which the neurons are active.
     feature_names : sequence of str
         Names of the features.
+    favours : pair of str, default=("lower", "higher")
+        What negative and positive numbers favour.
 
     Attributes
     ----------
@@ -48,6 +52,8 @@ class NeuronDisplay:
         The heat map: features, and the constant in the last column.
     strength_bars_, active_bars_ : matplotlib BarContainer
         The bars.
+    colorbar_ : matplotlib Colorbar
+        What the colours favour.
 
     Examples
     --------
@@ -70,12 +76,14 @@ class NeuronDisplay:
         strengths: NDArray[np.floating[Any]],
         active: NDArray[np.floating[Any]],
         feature_names: Sequence[str],
+        favours: tuple[str, str] = ("lower", "higher"),
     ) -> None:
         self.slopes = slopes
         self.constants = constants
         self.strengths = strengths
         self.active = active
         self.feature_names = feature_names
+        self.favours = favours
 
     @classmethod
     def from_estimator(
@@ -141,6 +149,7 @@ class NeuronDisplay:
             strengths=signs * np.linalg.norm(rules, axis=1),
             active=(X @ rules[:, :-1].T + rules[:, -1] > 0).mean(axis=0),
             feature_names=list(feature_names),
+            favours=_favoured(model.classes, output),
         )
         return display.plot(ax, max_neurons=max_neurons, **kwargs)
 
@@ -197,8 +206,21 @@ class NeuronDisplay:
         self.active_ax_.set(xlabel="Active on, %", xlim=(0, 110), xticks=[0, 50, 100])
         for beside in (self.strength_ax_, self.active_ax_):
             beside.tick_params(axis="y", left=False, labelleft=False)
+        low, high = self.favours
+        beside = divider.append_axes("right", size=0.12, pad=0.15)
+        self.colorbar_ = ax.figure.colorbar(self.image_, cax=beside)
+        self.colorbar_.set_label(f"{low}  ← favours →  {high}")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _favoured(classes, output):
+    """What negative and positive numbers of an output favour, in words."""
+    if classes is None:
+        return "lower", "higher"
+    if len(classes) == 2:
+        return str(classes[0]), str(classes[1])
+    return "other classes", str(classes[output])
 
 
 def _merged(hidden, outputs, angle):

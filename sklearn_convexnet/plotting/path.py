@@ -10,10 +10,19 @@ from numpy.typing import NDArray
 from ._common import axes_or_new, check_choice, fitted_attributes, labelled, line_style
 
 _LABELS = {
-    "score": "Score",
     "objective": "Objective",
     "neurons": "Number of neurons",
     "gap": "Relative duality gap",
+}
+# of ConvexReLURegressorCV and ConvexReLUClassifierCV
+_DEFAULT_SCORING = {
+    "squared_error": "neg_mean_squared_error",
+    "absolute_error": "neg_mean_absolute_error",
+    "huber": "neg_mean_huber_loss",
+    "quantile": "neg_mean_quantile_loss",
+    "log_loss": "neg_log_loss",
+    "hinge": "accuracy",
+    "squared_hinge": "accuracy",
 }
 
 
@@ -36,6 +45,8 @@ class RegularizationPathDisplay:
         The penalty that was chosen.
     estimator_name : str, default=None
         Name in the legend.
+    score_name : str, default="Score"
+        Name of the scores.
 
     Attributes
     ----------
@@ -80,6 +91,7 @@ class RegularizationPathDisplay:
         dual_gaps: NDArray[np.floating[Any]] | None = None,
         best_alpha: float | None = None,
         estimator_name: str | None = None,
+        score_name: str = "Score",
     ) -> None:
         self.alphas = alphas
         self.scores = scores
@@ -88,6 +100,7 @@ class RegularizationPathDisplay:
         self.dual_gaps = dual_gaps
         self.best_alpha = best_alpha
         self.estimator_name = estimator_name
+        self.score_name = score_name
 
     @classmethod
     def from_estimator(
@@ -119,12 +132,18 @@ class RegularizationPathDisplay:
         -------
         RegularizationPathDisplay
         """
-        alphas, scores, best = fitted_attributes(
+        alphas, scores, best, scoring, loss = fitted_attributes(
             estimator,
-            ["alphas_", "scores_", "alpha_"],
+            ["alphas_", "scores_", "alpha_", "scoring", "loss"],
             "a fitted ConvexReLURegressorCV or ConvexReLUClassifierCV",
         )
-        display = cls(alphas=alphas, scores=scores, best_alpha=best, estimator_name=name)
+        display = cls(
+            alphas=alphas,
+            scores=scores,
+            best_alpha=best,
+            estimator_name=name,
+            score_name=_score_name(scoring, loss),
+        )
         return display.plot(ax, y="score", negate_score=negate_score, **kwargs)
 
     @classmethod
@@ -235,7 +254,9 @@ class RegularizationPathDisplay:
                 linestyle=":",
                 label=labelled(name, f"chosen: {self.best_alpha:.3g}"),
             )
-        ylabel = "Negative score" if what == "score" and negate_score else _LABELS[what]
+        ylabel = _LABELS.get(what, self.score_name)
+        if what == "score" and negate_score:
+            ylabel = _negative(ylabel)
         ax.set(xscale="log", xlabel="alpha", ylabel=ylabel)
         if np.max(self.alphas) >= 10 * np.min(self.alphas):
             # a label at every power of ten is enough
@@ -246,3 +267,19 @@ class RegularizationPathDisplay:
             ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _score_name(scoring, loss):
+    """What a label calls the scores of a `scoring`, or of the default for a loss."""
+    if scoring is None:
+        scoring = _DEFAULT_SCORING.get(loss, "score") if isinstance(loss, str) else "score"
+    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
+    name = name.removeprefix("_").replace("_", " ")
+    return _negative(name[4:]) if name.startswith("neg ") else name[:1].upper() + name[1:]
+
+
+def _negative(name):
+    """The name of the same with the other sign."""
+    positive = name.removeprefix("Negative ")
+    other = positive if positive != name else f"negative {name[:1].lower()}{name[1:]}"
+    return other[:1].upper() + other[1:]

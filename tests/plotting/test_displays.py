@@ -241,9 +241,24 @@ def test_scores_of_a_cross_validation():
     top = display.fill_between_.get_paths()[0].vertices[:, 1].max()
     assert top == pytest.approx((model.scores_.std(axis=1) - model.scores_.mean(axis=1)).max())
     assert legend(display.ax_)[0] == "moons, mean of the folds"
-    assert display.ax_.get_ylabel() == "Negative score"
+    assert display.ax_.get_ylabel() == "Log loss"
     display.plot()
     np.testing.assert_allclose(display.line_.get_ydata(), model.scores_.mean(axis=1))
+    assert display.ax_.get_ylabel() == "Negative log loss"
+    # set after the fit: only the name changes
+    for options, negate, label in (
+        ({"loss": "hinge"}, False, "Accuracy"),
+        ({"scoring": "neg_brier_score"}, True, "Brier score"),
+        ({"scoring": "roc_auc"}, True, "Negative roc auc"),
+        (
+            {"scoring": test_scores_of_a_cross_validation},
+            False,
+            "Test scores of a cross validation",
+        ),
+    ):
+        model.set_params(**{"loss": "log_loss", "scoring": None} | options)
+        display = RegularizationPathDisplay.from_estimator(model, negate_score=negate)
+        assert display.ax_.get_ylabel() == label
 
 
 # ------------------------------------------------------------------------------------------------
@@ -339,6 +354,8 @@ def test_neurons_are_slopes_strengths_and_shares(three):
     assert display.active_bars_[0].get_width() == 100 * active
     labels = [text.get_text() for text in display.ax_.get_xticklabels()]
     assert labels == ["x0", "x1", "x2", "x3", "constant"]
+    assert display.colorbar_.mappable is display.image_
+    assert display.colorbar_.ax.get_ylabel() == "other classes  ← favours →  1"
     assert display.figure_ is display.strength_ax_.figure is display.active_ax_.figure
     assert len(plt.get_fignums()) == 1
 
@@ -359,6 +376,11 @@ def test_merged_neurons_add_up():
     np.testing.assert_allclose(np.sort(merged.slopes[:2, 0]), [-1, 1], atol=0.15)
     assert (merged.strengths[:2] > 0).all()
     assert merged.ax_.get_xticklabels()[0].get_text() == "width"
+    assert merged.colorbar_.ax.get_ylabel() == "lower  ← favours →  higher"
+    named = ConvexReLUClassifier(alpha=0.1, n_patterns=5, random_state=0)
+    named.fit(X, np.where(y == 1, "lower moon", "a moon"))
+    label = NeuronDisplay.from_estimator(named, X).colorbar_.ax.get_ylabel()
+    assert label == "a moon  ← favours →  lower moon"
 
 
 @pytest.mark.parametrize(
