@@ -19,6 +19,8 @@ inventory.write(HERE / "generated" / "scikit-learn.inv")
 layers.draw(HERE / "generated" / "layers.svg")
 
 project = "sklearn_convexnet"
+# a placeholder until there is one; pages link to it by [...](repo:issues)
+REPOSITORY = "https://example.org/sklearn_convexnet"
 author = copyright = "the sklearn_convexnet developers"
 version = release = sklearn_convexnet.__version__
 
@@ -33,12 +35,14 @@ extensions = [
     # formulas without a network
     "sphinx-mathjax-offline",
     "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 default_role = "literal"
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_url_schemes = {"http": None, "https": None, "repo": REPOSITORY + "/{{path}}"}
 myst_heading_anchors = 3
 numpydoc_show_class_members = False
 # the docstrings have the types, with shapes
@@ -53,14 +57,20 @@ html_theme_options = {
     # not beside the code of the gallery, which needs the width
     "secondary_sidebar_items": {
         page: ["page-toc"]
-        for page in ("tutorial", "user_guide/*", "generated/api", "developer_guide")
+        for page in (
+            *("tutorial", "own_table", "which_model", "faq"),
+            *("user_guide/*", "generated/api", "developer_guide"),
+        )
     },
+    "icon_links": [{"name": "Repository", "url": REPOSITORY, "icon": "fa-solid fa-code-branch"}],
+    "header_links_before_dropdown": 6,
     "show_prev_next": False,
     "show_toc_level": 2,
 }
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
-html_sidebars = {page: [] for page in ("install", "tutorial", "developer_guide", "whats_new")}
+SINGLE_PAGES = "install tutorial own_table which_model faq glossary developer_guide whats_new"
+html_sidebars = {page: [] for page in SINGLE_PAGES.split()}
 html_show_sourcelink = False
 
 sphinx_gallery_conf = {

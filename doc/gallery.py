@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 # an example that is not in the list comes last
 ORDER = [
     "plot_quickstart",
+    "plot_own_table",
     "plot_patterns",
     "plot_adapting",
     "plot_decision_boundaries",
@@ -23,12 +24,13 @@ ORDER = [
     "plot_export",
 ]
 
+# colours of Okabe and Ito, which the colour-blind tell apart
 STYLE = {
     "figure.dpi": 150,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": "medium",
-    "axes.prop_cycle": plt.cycler(color=["#1f6fb4", "#e07b39", "#3a9a6b", "#9467bd", "0.5"]),
+    "axes.prop_cycle": plt.cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "0.5"]),
     "image.cmap": "viridis",
     "legend.frameon": False,
     "lines.linewidth": 1.8,
