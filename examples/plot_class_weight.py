@@ -37,7 +37,7 @@ models = {
 # have the same say: more of the rare samples are found, for more false alarms.
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained", sharey=True)
-colors = np.array(["#1f6fb4", "#e07b39"])
+colors = np.array(["#0072b2", "#d55e00"])
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     model.fit(X, y)
     options = {"response_method": "predict_proba", "ax": ax, "eps": 0.4}

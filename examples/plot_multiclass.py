@@ -49,7 +49,7 @@ print(model.certificate(X, y, time_limit=30))
 # the rest, and the probabilities are theirs, normalised.
 
 X, y = load_digits(return_X_y=True)
-X, X_test, y, y_test = train_test_split(X, y, train_size=600, stratify=y, random_state=0)
+X, X_test, y, y_test = train_test_split(X, y, train_size=400, stratify=y, random_state=0)
 scale = StandardScaler().fit(X)
 X, X_test = scale.transform(X), scale.transform(X_test)
 

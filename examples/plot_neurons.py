@@ -36,7 +36,8 @@ print(f"R² {model.score(scaler.transform(X), y):.3f} with {model.n_neurons_} ne
 # Neuron j adds :math:`a_j (u_j^\top x + b_j)_+`. Many neurons are nearly multiples of each other;
 # those of one sign whose directions differ by a few degrees are added up here. A row has the slopes
 # and the constant of what is added, in standard deviations of the features, and beside them how
-# strong the neuron is and on what share of the samples it is active.
+# strong the neuron is and on what share of the samples it is active. Red numbers favour a higher
+# demand.
 
 display = NeuronDisplay.from_estimator(
     model,
@@ -44,7 +45,7 @@ display = NeuronDisplay.from_estimator(
     merge_angle=14,
     feature_names=[name.split(",")[0] for name in names],
     max_neurons=6,
-    ax=plt.subplots(figsize=(8, 3.4), layout="constrained")[1],
+    ax=plt.subplots(figsize=(9, 3.4), layout="constrained")[1],
 )
 plt.show()
 
@@ -81,7 +82,7 @@ for ax, title, rule, true, k in zip(
         )
         ax.contour(first, second, values, levels=[0], colors=["0.1"], linestyles=[style])
         if style == "-":
-            ax.contourf(first, second, values, levels=[0, 1e9], colors=["#e07b39"], alpha=0.15)
+            ax.contourf(first, second, values, levels=[0, 1e9], colors=["#d55e00"], alpha=0.15)
     ax.set(xlabel=names[0], ylabel=names[k], title=f"{title}: on in the shaded half-space")
 figure.colorbar(image, ax=axes, label="demand")
 plt.show()

@@ -34,8 +34,8 @@ for ax, (*u, b) in zip(axes, neurons, strict=True):
         strengths=np.ones(1),
     )
     active = display.patterns[:, 0]
-    colors = {"color": np.where(active, "#1f6fb4", "white"), "edgecolor": "0.4", "s": 36}
-    display.plot(ax, half_spaces=True, scatter_kwargs=colors, color="#1f6fb4")
+    colors = {"color": np.where(active, "#0072b2", "white"), "edgecolor": "0.4", "s": 36}
+    display.plot(ax, half_spaces=True, scatter_kwargs=colors, color="#0072b2")
     for k, place in enumerate(samples):
         ax.annotate(k, place, xytext=(4, 4), textcoords="offset points", size=8, color="0.4")
     ax.set_title("".join(str(int(on)) for on in active), family="monospace")

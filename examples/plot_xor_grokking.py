@@ -52,7 +52,7 @@ def descend(data, seed, learning_rate, n_steps, n_neurons=200, record_at=None):
     ).fit(X, y, X_val=X_test, y_val=y_test)
 
 
-TRAIN, TEST, DESCENT = "#1f6fb4", "#e07b39", "#3a9a6b"
+TRAIN, TEST, DESCENT = "#0072b2", "#d55e00", "#009e73"
 rates = {1e-12: 100, 1e-15: 500}
 draws = [samples(seed) for seed in range(5)]
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), sharey=True, layout="constrained")
@@ -181,7 +181,7 @@ draw(right, strengths, by_strength[..., 0], DESCENT, "gradient descent, 100 step
 right.axvline(2, color="0.5", linestyle=":", linewidth=1.2)
 right.text(2.04, 0.33, "four neurons become\ncheaper than two", color="0.4", fontsize="small")
 right.set(xlabel="distance of the clusters, in √(p/n)", title="new samples, clean labels")
-right.legend(loc="upper left", fontsize="small")
+right.legend(loc="lower left", fontsize="small", bbox_to_anchor=(0, 0.1))
 plt.show()
 
 # %%

@@ -207,8 +207,11 @@ class NeuronDisplay:
         for beside in (self.strength_ax_, self.active_ax_):
             beside.tick_params(axis="y", left=False, labelleft=False)
         low, high = self.favours
-        beside = divider.append_axes("right", size=0.12, pad=0.15)
+        beside = divider.append_axes("right", size=0.12, pad=0.75)
         self.colorbar_ = ax.figure.colorbar(self.image_, cax=beside)
+        # on the left: the layout of a figure knows only what is inside of `ax`
+        beside.yaxis.set_ticks_position("left")
+        beside.yaxis.set_label_position("left")
         self.colorbar_.set_label(f"{low}  ← favours →  {high}")
         self.ax_, self.figure_ = ax, ax.figure
         return self
