@@ -7,6 +7,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import api_reference  # noqa: E402
+import gallery  # noqa: E402
 import inventory  # noqa: E402
 import layers  # noqa: E402
 
@@ -15,6 +16,7 @@ import sklearn_convexnet  # noqa: E402
 # what is written before Sphinx looks for pages
 (HERE / "generated").mkdir(exist_ok=True)
 api_reference.write(HERE / "generated" / "api.rst")
+gallery.write(HERE / "generated" / "gallery.rst")
 inventory.write(HERE / "generated" / "scikit-learn.inv")
 layers.draw(HERE / "generated" / "layers.svg")
 
@@ -39,7 +41,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+# the page of generated/ has the gallery in sections
+exclude_patterns = ["_build", "auto_examples/index.rst"]
 default_role = "literal"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_url_schemes = {"http": None, "https": None, "repo": REPOSITORY + "/{{path}}"}
