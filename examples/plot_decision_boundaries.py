@@ -50,6 +50,7 @@ for name, models in (("convex", convex), ("perceptron", perceptrons)):
 # bound for the first of the convex networks.
 
 proof = convex[0].certificate(X, y, time_limit=20)
+print(proof)
 
 figure, axes = plt.subplots(1, 3, figsize=(8.5, 3), layout="constrained", width_ratios=[3, 3, 2])
 first, second = np.linspace(-1.7, 2.7, 150), np.linspace(-1.5, 1.9, 150)
@@ -82,5 +83,3 @@ plt.show()
 # That the boundaries of the convex networks coincide is no accident of twenty seeds: the
 # certificate says how much room there is for another one. A longer run, or another optimiser, would
 # bring the perceptron closer; neither would say how close it is.
-
-print(proof)

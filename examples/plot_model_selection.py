@@ -63,10 +63,11 @@ search = GridSearchCV(
 )
 search.fit(X_train, y_train)
 
-for name, model in {
-    'alpha="auto"': by_default,
-    "ConvexReLURegressorCV": by_path,
-    "GridSearchCV": search,
-}.items():
-    print(f"{name:<24}test R² {model.score(X_test, y_test):.3f}")
 print(search.best_params_)
+models = {'alpha="auto"': by_default, "ConvexReLURegressorCV": by_path, "GridSearchCV": search}
+scores = {name: model.score(X_test, y_test) for name, model in models.items()}
+figure, ax = plt.subplots(figsize=(7, 2), layout="constrained")
+bars = ax.barh(list(scores), list(scores.values()), height=0.5)
+ax.bar_label(bars, fmt="%.3f", padding=4)
+ax.set(xlabel="R² on the test set", xlim=(0, 1.2 * max(scores.values())))
+plt.show()

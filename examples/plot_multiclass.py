@@ -29,10 +29,10 @@ model = ConvexReLUClassifier(random_state=0).fit(X, y)
 print(f"{model.n_neurons_} neurons, {model.n_outputs_} outputs, {model.out_activation_}")
 
 _, ax = plt.subplots()
-DecisionBoundaryDisplay.from_estimator(
+display = DecisionBoundaryDisplay.from_estimator(
     model, X, response_method="predict", alpha=0.3, ax=ax, grid_resolution=200
 )
-ax.scatter(X[:, 0], X[:, 1], c=y, edgecolor="k", s=20)
+ax.scatter(X[:, 0], X[:, 1], c=display.multiclass_colors_[y], edgecolor="k", s=20)
 ax.set(xlabel="petal length (standardised)", ylabel="petal width (standardised)")
 plt.show()
 

@@ -48,8 +48,8 @@ plt.show()
 # %%
 # Does it hold? On new data the share of targets below each network should be its quantile.
 
-for quantile, model in zip(quantiles, models, strict=True):
-    share = np.mean(y_test <= model.predict(X_test))
+shares = [np.mean(y_test <= model.predict(X_test)) for model in models]
+for quantile, share in zip(quantiles, shares, strict=True):
     print(f"quantile {quantile:.2f}: {share:.3f} of the test data below")
 
 # %%
@@ -57,3 +57,9 @@ for quantile, model in zip(quantiles, models, strict=True):
 # few samples; check it where that matters.
 
 print("the band crosses itself somewhere:", bool((np.diff([low, middle, high], axis=0) < 0).any()))
+
+figure, ax = plt.subplots(figsize=(4, 3.4), layout="constrained")
+ax.plot([0, 1], [0, 1], color="0.7", linestyle=":")
+ax.plot(quantiles, shares, "o")
+ax.set(xlabel="quantile", ylabel="share of new targets below")
+plt.show()

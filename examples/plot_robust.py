@@ -76,6 +76,9 @@ plt.show()
 # one is what attacks reach: where they meet, the accuracy in the worst case is known exactly. It is
 # known for a perceptron of scikit-learn too.
 
+for name, model in models.items():
+    print(f"{name:<12}{model.score(X_test, y_test):.3f} without perturbations")
+
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 Z_test = scaler.transform(X_test)
 for name, model in models.items():
@@ -97,6 +100,3 @@ plt.show()
 # %%
 # The price of robustness is paid on the left, where nothing is perturbed. The radius is no
 # parameter to tune for accuracy: it says what the decisions have to withstand.
-
-for name, model in models.items():
-    print(f"{name:<12}{model.score(X_test, y_test):.3f} without perturbations")

@@ -181,7 +181,7 @@ draw(right, strengths, by_strength[..., 0], DESCENT, "gradient descent, 100 step
 right.axvline(2, color="0.5", linestyle=":", linewidth=1.2)
 right.text(2.04, 0.33, "four neurons become\ncheaper than two", color="0.4", fontsize="small")
 right.set(xlabel="distance of the clusters, in √(p/n)", title="new samples, clean labels")
-right.legend(loc="lower left", fontsize="small", bbox_to_anchor=(0, 0.1))
+right.legend(loc="lower left", fontsize="small", handlelength=1.2, borderaxespad=0.1)
 plt.show()
 
 # %%
