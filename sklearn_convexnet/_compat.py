@@ -9,11 +9,16 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import _param_validation
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
-from sklearn.utils.validation import _check_method_params, _check_sample_weight
+from sklearn.utils.validation import (
+    _check_method_params,
+    _check_monotonic_cst,
+    _check_sample_weight,
+)
 from sklearn.utils.validation import validate_data as _validate_data
 
 from ._version import DOCUMENTATION_URL
@@ -44,6 +49,7 @@ __all__ = [
     "accepts_sample_weight",
     "available_if",
     "check_method_params",
+    "check_monotonic_cst",
     "check_sample_weight",
     "fit_context",
     "is_scorer",
@@ -134,6 +140,15 @@ def check_sample_weight(sample_weight, X):
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
+
+
+def check_monotonic_cst(estimator, monotonic_cst):
+    """The constraint of every feature, -1, 0 or 1, of an array or of a dict by name."""
+    if not isinstance(monotonic_cst, dict) and np.ndim(monotonic_cst) != 1:
+        raise ValueError(
+            f"monotonic_cst must be a dict or of shape (n_features,), got {monotonic_cst!r}."
+        )
+    return _check_monotonic_cst(estimator, monotonic_cst).astype(int)
 
 
 def is_scorer(scoring):

@@ -79,18 +79,24 @@ def minimise(objective, constraints, scale):
     raise AssertionError(f"Clarabel did not solve the reference problem: {problem.status}")
 
 
-def solve_reference(program, scale=1.0):
-    """Optimum of a `PatternProgram`; `scale` is a guess of its value."""
+def solve_reference(program, scale=1.0, signs=None):
+    """Optimum of a `PatternProgram`; `scale` is a guess of its value.
+
+    With `signs` of the columns of its rows, over monotone networks.
+    """
     X, D = program.rows, program.patterns
     shape = X.shape[1], D.shape[1]
     v, w, c = cp.Variable(shape), cp.Variable(shape), cp.Variable()
-    signs = np.where(D, 1.0, -1.0)
+    sides = np.where(D, 1.0, -1.0)
     f = cp.sum(cp.multiply(D.astype(float), X @ (v - w)), axis=1)
     if program.fit_intercept:
         f = f + c
     norms = cp.sum(cp.norm(v, axis=0)) + cp.sum(cp.norm(w, axis=0))
     loss, constraints = total_loss(program.loss, f, program.y, program.weights)
-    constraints += [cp.multiply(signs, X @ v) >= 0, cp.multiply(signs, X @ w) >= 0]
+    constraints += [cp.multiply(sides, X @ v) >= 0, cp.multiply(sides, X @ w) >= 0]
+    if signs is not None:
+        wanted = np.repeat(signs[:, None], shape[1], axis=1)
+        constraints += [cp.multiply(wanted, v) >= 0, cp.multiply(wanted, w) <= 0]
     value = minimise(loss + program.alpha * norms, constraints, scale)
     bias = float(c.value) if program.fit_intercept else 0.0
     return Reference(value, f.value, (v.value, w.value), bias)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.monotone import clipped
 from ..core.parallel import ALONE, Whole
 from ..core.rows import times
 from ..program.neuron_shard import Pricing
@@ -93,10 +94,11 @@ def price(problem, slopes, starts, *, max_iter=30, dtype=np.float64, workers=ALO
     Priced
     """
     rows = Whole(Pricing(problem.rows, -problem.multipliers(slopes), workers))
-    return price_rows(rows, starts, problem.is_shared, max_iter=max_iter, dtype=dtype)
+    how = {"monotone": problem.monotone, "max_iter": max_iter, "dtype": dtype}
+    return price_rows(rows, starts, problem.is_shared, **how)
 
 
-def price_rows(rows, starts, several, *, max_iter=30, dtype=np.float64):
+def price_rows(rows, starts, several, *, monotone=None, max_iter=30, dtype=np.float64):
     """Climb to valuable neurons, with one output of both signs.
 
     Parameters
@@ -106,7 +108,9 @@ def price_rows(rows, starts, several, *, max_iter=30, dtype=np.float64):
     starts : ndarray of shape (d, k)
         Directions to climb from.
     several : bool
-        Whether there are several outputs.
+        Whether there are several outputs, or one in a column.
+    monotone : ndarray of int of shape (d,), default=None
+        Of one output in a column, see `TrainingProblem`: only such neurons are looked for.
     max_iter : int, default=30
         Steps of every ascent.
     dtype : dtype, default=numpy.float64
@@ -117,16 +121,23 @@ def price_rows(rows, starts, several, *, max_iter=30, dtype=np.float64):
     Priced
     """
     # the gain of several outputs is a norm, and has no sign
-    signs = (1.0,) if several else (1.0, -1.0)
-    found = [_ascend(_gradients(rows, sign, several), starts, max_iter, dtype) for sign in signs]
+    signs = (1.0,) if several and monotone is None else (1.0, -1.0)
+    found = [
+        _ascend(
+            _gradients(rows, sign, several, free=monotone is None),
+            starts,
+            max_iter,
+            dtype,
+            None if monotone is None else sign * monotone[:, None],
+        )
+        for sign in signs
+    ]
     values = np.concatenate([values for values, _, _ in found])
     order = np.argsort(-values, kind="stable")
     return Priced(
         values[order],
         np.concatenate([directions for _, directions, _ in found], axis=1)[:, order],
-        np.concatenate(
-            [sign * outputs for sign, (_, _, outputs) in zip(signs, found, strict=True)]
-        )[order],
+        np.concatenate([outputs for _, _, outputs in found])[order],
     )
 
 
@@ -149,9 +160,10 @@ def ascend(rows, multipliers, starts, *, max_iter, dtype=np.float64, workers=ALO
     return _ascend(_gradients(pricing, 1.0, multipliers.ndim == 2), starts, max_iter, dtype)
 
 
-def _ascend(gradients_at, starts, max_iter, dtype):
-    """See `ascend`."""
-    best = _unit_columns(starts.astype(dtype, copy=False))
+def _ascend(gradients_at, starts, max_iter, dtype, signs=None):
+    """See `ascend`; among directions whose entries are not against `signs`, a convex cone."""
+    kept = (lambda vectors: vectors) if signs is None else (lambda vectors: clipped(vectors, signs))
+    best = _unit_columns(kept(starts.astype(dtype, copy=False)))
     values = np.full(best.shape[1], -np.inf)
     climbing = np.arange(best.shape[1])
     points, goals, steps = best, best, np.ones(len(climbing))
@@ -165,7 +177,7 @@ def _ascend(gradients_at, starts, max_iter, dtype):
         values[climbing[higher]] = reached[higher]
         best[:, climbing[higher]] = points[:, higher]
         outputs[climbing[higher]] = gains[higher]
-        goals = np.where(higher, _unit_columns(gradients), goals)
+        goals = np.where(higher, _unit_columns(kept(gradients)), goals)
         steps = np.where(higher, np.minimum(1.0, 2.0 * steps), 0.5 * steps)
         on = steps > _SMALLEST_STEP
         climbing, goals, steps = climbing[on], goals[:, on], steps[on]
@@ -180,12 +192,19 @@ def _ascend(gradients_at, starts, max_iter, dtype):
     return np.einsum("ji,ji->i", gradients, best), best, outputs
 
 
-def _gradients(rows, sign, several):
-    """A function of points: gradients, in their precision, and outputs that gain most there."""
+def _gradients(rows, sign, several, *, free=True):
+    """A function of points: gradients, in their precision, and outputs that gain most there.
+
+    If several outputs are not `free`, it is one in a column, of this sign.
+    """
 
     def at(points):
         if not several:
-            return sign * rows.total("gradients", points, None), np.ones(points.shape[1])
+            gradients = sign * rows.total("gradients", points, None)
+            return gradients, np.full(points.shape[1], sign)
+        if not free:
+            outputs = np.full((points.shape[1], 1), sign, points.dtype)
+            return rows.total("gradients", points, outputs), outputs
         outputs = rows.total("gains", points)
         norms = np.linalg.norm(outputs, axis=1, keepdims=True)
         outputs = outputs / np.where(norms > 0, norms, 1.0)

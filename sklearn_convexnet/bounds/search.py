@@ -98,11 +98,11 @@ def search_rows(rows, rng, gates, *, n_starts=_STARTS, extra=None):
     entries = rows.n_rows * normalised.rows.shape[1]
     many = rows.n_rows >= _MANY_ROWS or entries >= _MANY_ENTRIES
     precision = normalised.design.precision if many else np.float64
-    several = normalised.is_shared
-    priced = price_rows(rows, starts, several, dtype=precision)
+    several, how = normalised.is_shared, {"monotone": normalised.monotone}
+    priced = price_rows(rows, starts, several, dtype=precision, **how)
     largest = priced.largest
     if precision != np.float64:
-        best = price_rows(rows, priced.directions[:, :_EXACT], several)
+        best = price_rows(rows, priced.directions[:, :_EXACT], several, **how)
         largest = max(largest, best.largest)
     above = normalised.alpha + 0.1 * (largest - normalised.alpha)
     joining = priced[distinct(normalised, priced, above=above, most=_JOINING)]

@@ -19,10 +19,12 @@ from .._compat import (
     DocumentationLinkMixin,
     Interval,
     StrOptions,
+    check_monotonic_cst,
     validate_data,
 )
 from .._persistence import VersionedPickle
 from .._typing import Array, BoolArray, FloatArray
+from ..core.monotone import is_monotone
 from ..core.network import TwoLayerReLU
 from ..core.parallel import serial_blas
 from ..core.rows import as_rows, largest
@@ -61,6 +63,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions(set(SOLVERS))],
         "hidden_layer": [StrOptions({"auto", "shared", "separate"})],
+        "monotonic_cst": ["array-like", dict, None],
         "fit_intercept": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="neither"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -106,9 +109,22 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
 
     def _options(self, **changes):
         """The parameters, some of them changed, as the pipeline takes them."""
-        changes = {"loss": self._loss(), "exclusive": self._exclusive, **changes}
+        changes = {"monotone": self._monotone(), "exclusive": self._exclusive, **changes}
+        changes = {"loss": self._loss(), **changes}
         names = {field.name for field in fields(self._Options)} - changes.keys()
         return self._Options(**changes, **{name: getattr(self, name) for name in names})
+
+    def _monotone(self):
+        """The signs that `monotonic_cst` asks for, a feature each; None where there are none."""
+        given = getattr(self, "monotonic_cst", None)
+        signs = None if given is None else check_monotonic_cst(self, given)
+        return signs if signs is not None and signs.any() else None
+
+    def _keeps_to(self, signs):
+        """Whether the fitted network, if it has one output of these features, is monotone."""
+        network = self.network_
+        same = network.n_outputs == 1 and len(network.hidden_weights) == len(signs)
+        return not same or is_monotone(network, signs)
 
     def _fit_network(self, X, y, targets, sample_weight, options, **attributes):
         """Fit one program per column of `targets`, then set all fitted attributes.
@@ -116,6 +132,11 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
         `attributes` are those of the subclass: an error leaves the last fit as it was.
         """
         last = self._last if self.warm_start else None
+        if last is not None and not (options.monotone is None or self._keeps_to(options.monotone)):
+            raise ValueError(
+                "warm_start=True cannot start from a network that violates monotonic_cst="
+                f"{self.monotonic_cst!r}: set warm_start=False for this fit."
+            )
         with serial_blas():
             problem = canonical_problem(
                 X, targets, sample_weight, options, accept_sparse=self._keeps_sparse
@@ -285,6 +306,11 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
                 f"hidden_layer was set to {self.hidden_layer!r} after a fit with a penalty for "
                 "every output: of outputs that share neurons there is one. Set it to 'separate', "
                 "or fit again."
+            )
+        if options.monotone is not None and not self._keeps_to(options.monotone):
+            raise ValueError(
+                f"monotonic_cst was set to {self.monotonic_cst!r} after the fit of a network that "
+                "violates it: what holds of networks that do not says nothing about it. Fit again."
             )
         problem = canonical_problem(X, targets, sample_weight, options)
         last = self._last

@@ -130,6 +130,11 @@ class DaskFitMixin:
                 "hidden_layer='shared' needs patterns='adaptive' for a fit on Dask collections, "
                 f"got patterns={self.patterns!r}."
             )
+        if self.monotonic_cst is not None:
+            raise ValueError(
+                "monotonic_cst must be None for a fit on Dask collections, got "
+                f"{self.monotonic_cst!r}."
+            )
         if self.warm_start:
             raise ValueError("warm_start must be False for a fit on Dask collections, got True.")
 

@@ -57,7 +57,8 @@ class CanonicalProblem:
         """Digest of all that defines the objective."""
         options = self.options
         losses = [loss for loss, _ in self.targets]
-        defined = repr((losses, options.fit_intercept)).encode()
+        signs = None if options.monotone is None else options.monotone.tolist()
+        defined = repr((losses, options.fit_intercept, signs)).encode()
         numbers = digest(self.rows, self.outputs, self.weights, self.alphas)
         return hashlib.sha256(defined + numbers).hexdigest()
 
@@ -360,6 +361,10 @@ def prepare(problem, rng, last=None):
         gates=gates,
         exhaustive=options.kind == "all",
     )
+    if options.monotone is not None:
+        # a bias may have any sign
+        signs = np.append(options.monotone, np.zeros(int(options.fit_intercept), dtype=int))
+        program = replace(program, problem=replace(program.problem, monotone=signs))
     programs = [
         program.with_target(y.copy(), alpha=alpha)
         for (_, y), alpha in zip(problem.targets, alphas, strict=True)

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from .._typing import ArrayLike, FloatArray, HiddenLayer, Patterns, Solver
+from .._typing import ArrayLike, FloatArray, HiddenLayer, IntArray, Patterns, Solver
 from ..core.losses import LogLoss, Loss
 from ..core.rows import with_constant
 from ..core.vector_losses import MultinomialLogLoss, SumOverOutputs, VectorLoss
@@ -37,6 +37,8 @@ class FitOptions:
     hidden_layer: HiddenLayer = "auto"
     # of X; None: ones
     feature_weights: ArrayLike | Literal["auto"] | None = None
+    # -1, 0 or 1 for every feature; None: no constraints
+    monotone: IntArray | None = None
     # whether outputs are classes, of which a row has one
     exclusive: bool = False
     fit_intercept: bool = True
@@ -59,8 +61,15 @@ class FitOptions:
         return DEFAULT_GAP if self.tol is None else self.tol
 
     def shares(self, n_outputs):
-        """Whether that many outputs have one hidden layer; a ValueError where that is undefined."""
+        """Whether that many outputs have one hidden layer; a ValueError where that is undefined.
+
+        One output of a monotone network is treated in the same way: it is searched for missing
+        neurons, as there is no program over patterns.
+        """
         defined = self.solver == "scp" or (self.kind == "adaptive" and self.solver == "admm")
+        if self.monotone is not None:
+            self._check_monotone(n_outputs)
+            return True
         if self.hidden_layer == "shared" and not defined:
             raise ValueError(
                 "hidden_layer='shared' needs patterns='adaptive' with solver='admm', or "
@@ -68,10 +77,30 @@ class FitOptions:
             )
         return n_outputs > 1 and defined and self.hidden_layer != "separate"
 
+    def _check_monotone(self, n_outputs):
+        """Raise a ValueError where monotone networks cannot be fitted."""
+        if n_outputs > 1:
+            what = (
+                "more than two classes, or several labels" if self.exclusive else "several outputs"
+            )
+            raise ValueError(
+                f"monotonic_cst is not supported for {what}: the network must have one output, got "
+                f"{n_outputs}."
+            )
+        if self.kind != "adaptive" or self.solver != "admm":
+            raise ValueError(
+                "monotonic_cst needs patterns='adaptive' and solver='admm', got "
+                f"patterns={self.patterns!r}, solver={self.solver!r}."
+            )
+
+    def is_softmax(self, n_outputs):
+        """Whether that many outputs are logarithms of probabilities up to a constant."""
+        return self.exclusive and n_outputs > 1 and self.shares(n_outputs)
+
     @property
     def vector_loss(self) -> VectorLoss:
         """The loss of outputs that share the hidden layer."""
-        if self.exclusive and isinstance(self.loss, LogLoss):
+        if self.exclusive and self.monotone is None and isinstance(self.loss, LogLoss):
             return MultinomialLogLoss()
         return SumOverOutputs(self.loss)
 
@@ -109,6 +138,7 @@ class FitOptions:
             fit_intercept=self.fit_intercept,
             seed=seed,
             reweights=isinstance(self.feature_weights, str),
+            monotone=self.monotone,
             n_jobs=n_jobs,
         )
 

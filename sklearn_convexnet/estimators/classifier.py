@@ -96,7 +96,7 @@ class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
             options,
             classes_=classes,
             out_activation_=out_activation(
-                options.loss, softmax=not multilabel and options.shares(signs.shape[1])
+                options.loss, softmax=options.is_softmax(signs.shape[1])
             ),
             **kind,
         )
@@ -293,7 +293,7 @@ class BaseConvexReLUClassifier(DaskScoreMixin, ClassifierMixin, BaseConvexReLU):
     def _set_kind(self, classes, multilabel, n_outputs):
         """Set what a fit on Dask collections has found out of its targets."""
         self.classes_, self.outputs_2d_ = classes, multilabel
-        softmax = not multilabel and self._options().shares(n_outputs)
+        softmax = self._options().is_softmax(n_outputs)
         self.out_activation_ = out_activation(self._loss(), softmax=softmax)
 
     def _check_classes(self, classes):
@@ -388,6 +388,13 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         with it, where few features matter, see Notes; ones where `alpha` is a number, and where
         several outputs do not share their neurons.
 
+    monotonic_cst : array-like of int of shape (n_features,) or dict, default=None
+        Features with which the output may only increase, 1, or only decrease, -1; 0: it may do
+        both. A dict has them by the names of features, and may leave those of 0 out, as in
+        `sklearn.ensemble.HistGradientBoostingRegressor`. Guaranteed for all X: no neuron has
+        weights against it. Of a classifier it is about the second of two classes. Only for one
+        output, adaptive patterns and "admm"; the gap and what is proved are about such networks.
+
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
@@ -453,16 +460,16 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
     lower_bound_ : float
         Lower bound on the optimum of the convex program that was solved, summed over the outputs.
         Of a shared hidden layer with adaptive patterns: on the optimum over all networks, if the
-        search of the fit has missed no neuron.
+        search of the fit has missed no neuron; with `monotonic_cst` over those that keep to it.
 
     dual_gap_ : float
         Relative gap between a feasible point of that program and its lower bound; the largest
-        of the outputs. Of a shared hidden layer with adaptive patterns: between `objective_` and
-        `lower_bound_`.
+        of the outputs. Of a shared hidden layer with adaptive patterns, and with `monotonic_cst`:
+        between `objective_` and `lower_bound_`.
 
     certificate_ : Certificate
         What is known about `objective_` against all networks, or with separate hidden layers all
-        whose outputs share no neuron; see `certificate`.
+        whose outputs share no neuron, or all that keep to `monotonic_cst`; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver together; the largest of the outputs.
@@ -584,6 +591,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         solver: Solver = "admm",
         hidden_layer: HiddenLayer = "auto",
         feature_weights: ArrayLike | Literal["auto"] | None = "auto",
+        monotonic_cst: ArrayLike | dict[str, int] | None = None,
         fit_intercept: bool = True,
         tol: float | None = None,
         max_iter: int = 10_000,
@@ -600,6 +608,7 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         self.solver = solver
         self.hidden_layer = hidden_layer
         self.feature_weights = feature_weights
+        self.monotonic_cst = monotonic_cst
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter

@@ -79,6 +79,7 @@ class _AlphaByCrossValidation:
                 "n_patterns",
                 "hidden_layer",
                 "feature_weights",
+                "monotonic_cst",
                 "fit_intercept",
                 "tol",
                 "max_iter",
@@ -280,6 +281,10 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         Weights of the features in the penalty, as in the base estimator. "auto": chosen as
         there, with a penalty of their own, on every training set of `cv` and on all data.
 
+    monotonic_cst : array-like of int of shape (n_features,) or dict, default=None
+        Features with which the output may only increase, 1, or only decrease, -1, as in the base
+        estimator, on every fold and in the fit on all data.
+
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
@@ -340,16 +345,16 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
     lower_bound_ : float
         Lower bound on the optimum of the convex program that was solved, summed over the outputs.
         Of a shared hidden layer with adaptive patterns: on the optimum over all networks, if the
-        search of the fit has missed no neuron.
+        search of the fit has missed no neuron; with `monotonic_cst` over those that keep to it.
 
     dual_gap_ : float
         Relative gap between a feasible point of that program and its lower bound; the largest
-        of the outputs. Of a shared hidden layer with adaptive patterns: between `objective_` and
-        `lower_bound_`.
+        of the outputs. Of a shared hidden layer with adaptive patterns, and with `monotonic_cst`:
+        between `objective_` and `lower_bound_`.
 
     certificate_ : Certificate
         What is known about `objective_` against all networks, or with separate hidden layers all
-        whose outputs share no neuron; see `certificate`.
+        whose outputs share no neuron, or all that keep to `monotonic_cst`; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver in the fit on all data; the largest of the
@@ -431,6 +436,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         n_patterns: int = 100,
         hidden_layer: HiddenLayer = "auto",
         feature_weights: ArrayLike | Literal["auto"] | None = None,
+        monotonic_cst: ArrayLike | dict[str, int] | None = None,
         fit_intercept: bool = True,
         output_range: OutputRange = "training",
         tol: float | None = None,
@@ -448,6 +454,7 @@ class ConvexReLURegressorCV(_AlphaByCrossValidation, ConvexReLURegressor):
         self.n_patterns = n_patterns
         self.hidden_layer = hidden_layer
         self.feature_weights = feature_weights
+        self.monotonic_cst = monotonic_cst
         self.fit_intercept = fit_intercept
         self.output_range = output_range
         self.tol = tol
@@ -565,6 +572,10 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         Weights of the features in the penalty, as in the base estimator. "auto": chosen as
         there, with a penalty of their own, on every training set of `cv` and on all data.
 
+    monotonic_cst : array-like of int of shape (n_features,) or dict, default=None
+        Features with which the output may only increase, 1, or only decrease, -1, as in the base
+        estimator, on every fold and in the fit on all data.
+
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
 
@@ -628,16 +639,16 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
     lower_bound_ : float
         Lower bound on the optimum of the convex program that was solved, summed over the outputs.
         Of a shared hidden layer with adaptive patterns: on the optimum over all networks, if the
-        search of the fit has missed no neuron.
+        search of the fit has missed no neuron; with `monotonic_cst` over those that keep to it.
 
     dual_gap_ : float
         Relative gap between a feasible point of that program and its lower bound; the largest
-        of the outputs. Of a shared hidden layer with adaptive patterns: between `objective_` and
-        `lower_bound_`.
+        of the outputs. Of a shared hidden layer with adaptive patterns, and with `monotonic_cst`:
+        between `objective_` and `lower_bound_`.
 
     certificate_ : Certificate
         What is known about `objective_` against all networks, or with separate hidden layers all
-        whose outputs share no neuron; see `certificate`.
+        whose outputs share no neuron, or all that keep to `monotonic_cst`; see `certificate`.
 
     n_iter_ : int
         Iterations of the descent and of the solver in the fit on all data; the largest of the
@@ -717,6 +728,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         n_patterns: int = 100,
         hidden_layer: HiddenLayer = "auto",
         feature_weights: ArrayLike | Literal["auto"] | None = None,
+        monotonic_cst: ArrayLike | dict[str, int] | None = None,
         fit_intercept: bool = True,
         tol: float | None = None,
         max_iter: int = 10_000,
@@ -734,6 +746,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         self.n_patterns = n_patterns
         self.hidden_layer = hidden_layer
         self.feature_weights = feature_weights
+        self.monotonic_cst = monotonic_cst
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
@@ -774,7 +787,7 @@ class ConvexReLUClassifierCV(_AlphaByCrossValidation, ConvexReLUClassifier):
         template = self._template(ConvexReLUClassifier)
         template.classes_ = classes
         template.out_activation_ = activation = out_activation(
-            options.loss, softmax=options.shares(signs.shape[1])
+            options.loss, softmax=options.is_softmax(signs.shape[1])
         )
         chosen, attributes, _ = self._search(X, y, sample_weight, template, params)
         return self._fit_network(

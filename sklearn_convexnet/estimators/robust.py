@@ -294,7 +294,8 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         **{
             name: constraint
             for name, constraint in BaseConvexReLUClassifier._parameter_constraints.items()
-            if name not in ("patterns", "solver", "hidden_layer", "feature_weights")
+            if name
+            not in ("patterns", "solver", "hidden_layer", "feature_weights", "monotonic_cst")
         },
         "epsilon": [Interval(Real, 0, None, closed="left"), "array-like"],
         "norm": [Options(Real, {np.inf, 2, 1})],

@@ -9,7 +9,14 @@ from typing import cast
 
 import numpy as np
 
-from .._typing import ArrayLike, BoolArray, ClassificationLoss, FloatArray, RegressionLoss
+from .._typing import (
+    ArrayLike,
+    BoolArray,
+    ClassificationLoss,
+    FloatArray,
+    IntArray,
+    RegressionLoss,
+)
 from ..core.losses import Loss
 from ..core.network import TwoLayerReLU, column_norms
 from ..core.rows import blocks, by_row, digest, row_maxima, times
@@ -163,7 +170,8 @@ class PatternProgram:
 
     def digest(self) -> bytes:
         """Digest of all that defines the program."""
-        defined = repr((self.loss, self.alpha, self.fit_intercept)).encode()
+        signs = None if self.monotone is None else self.monotone.tolist()
+        defined = repr((self.loss, self.alpha, self.fit_intercept, signs)).encode()
         numbers = digest(self.rows, self.y, self.weights, self.patterns, self.directions)
         return hashlib.sha256(defined + numbers).digest()
 
@@ -209,6 +217,11 @@ class PatternProgram:
     def fit_intercept(self) -> bool:
         """Whether neurons have a bias."""
         return self.problem.fit_intercept
+
+    @property
+    def monotone(self) -> IntArray | None:
+        """Signs that neurons must not be against, a column of the rows each; None: any will do."""
+        return self.problem.monotone
 
     @property
     def cone_rows(self) -> FloatArray:

@@ -15,7 +15,7 @@ units where rows and targets are of size one: this is the one place that knows t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from typing import cast
@@ -23,7 +23,7 @@ from typing import cast
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from .._typing import ArrayLike, ClassificationLoss, FloatArray, RegressionLoss
+from .._typing import ArrayLike, ClassificationLoss, FloatArray, IntArray, RegressionLoss
 from ..core.losses import Loss, get_loss
 from ..core.network import TwoLayerReLU, column_norms
 from ..core.rows import (
@@ -156,6 +156,9 @@ class TrainingProblem:
         Strength of the weight decay, > 0.
     fit_intercept : bool
         Whether the last column of the rows is constant, and the output has a bias.
+    monotone : ndarray of int of shape (d,) or None, default=None
+        The signs that the product of hidden and output weight of every neuron must not be against,
+        for every column of the rows; 0: any will do. Only with one output.
     """
 
     design: Design
@@ -163,6 +166,7 @@ class TrainingProblem:
     loss: Loss | VectorLoss
     alpha: float
     fit_intercept: bool
+    monotone: IntArray | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(
@@ -203,7 +207,7 @@ class TrainingProblem:
 
     @property
     def is_shared(self) -> bool:
-        """Whether the neurons have several outputs."""
+        """Whether the neurons have several outputs, or one in a column of targets."""
         return self.y.ndim == 2
 
     def multipliers(self, slopes: FloatArray) -> FloatArray:
@@ -228,7 +232,12 @@ class TrainingProblem:
 
     @cached_property
     def normalised(self) -> NormalisedProblem:
-        """The problem in its natural units, in coordinates of the span of its rows."""
+        """The problem in its natural units, in coordinates of the span of its rows.
+
+        In there weights of features have no signs: of a monotone problem it is `scaled`.
+        """
+        if self.monotone is not None:
+            return self.scaled
         return self._in_natural_units(self.design.normalised)
 
     @cached_property
@@ -240,7 +249,9 @@ class TrainingProblem:
         units = self.natural_units
         loss, alpha = units.normalised(self.loss, self.alpha)
         y = self.y / units.target
-        return NormalisedProblem(design, y, loss, alpha, self.fit_intercept, user=self)
+        return NormalisedProblem(
+            design, y, loss, alpha, self.fit_intercept, monotone=self.monotone, user=self
+        )
 
 
 @dataclass(frozen=True, eq=False)

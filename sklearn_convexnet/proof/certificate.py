@@ -48,6 +48,7 @@ import numpy as np
 from ..bounds.dual import admissible_slopes, dual_norms, dual_value, less_rounding, relative_gap
 from ..bounds.pricing import bound_of_sums
 from ..bounds.search import SearchedDual, search_dual
+from ..core.monotone import clipped
 from ..core.parallel import ALONE, Workers, one_blas_pool
 from ..core.rows import (
     by_row,
@@ -82,7 +83,11 @@ _NARROWEST = 1e-12
 
 
 # what the lower bound and the gap of a certificate speak of: two-layer ReLU networks of any width
-_WHICH = {"all": "", "unshared": " whose outputs share no neuron"}
+_WHICH = {
+    "all": "",
+    "unshared": " whose outputs share no neuron",
+    "monotone": " whose neurons keep to monotonic_cst",
+}
 
 
 @dataclass(frozen=True)
@@ -114,9 +119,10 @@ class Certificate:
         "program_upper_bound", "program_lower_bound" and "program_gap" of the convex program that
         was solved, its "n_patterns", the "n_directions" that they are of, and whether these were
         "fixed_directions", as with ``solver="scp"``.
-    networks : {"all", "unshared"}
+    networks : {"all", "unshared", "monotone"}
         What `lower_bound` and `gap` speak of: "all" two-layer ReLU networks of any width, or with
-        several outputs those among them whose outputs share no neuron ("unshared").
+        several outputs those among them whose outputs share no neuron ("unshared"), or those whose
+        neurons keep to `monotonic_cst` ("monotone").
     """
 
     kind: str
@@ -188,7 +194,7 @@ def _up(gap):
     return f"{float(Context(2, ROUND_CEILING).create_decimal_from_float(100.0 * gap)):.2g}"
 
 
-def pricing_bound(rows, multipliers):
+def pricing_bound(rows, multipliers, monotone=None):
     r"""Proved upper bound on :math:`\max_{\|u\| \le 1} |\lambda^\top (X u)_+|`: `bound_of_sums`.
 
     Of several outputs it is one on :math:`\max_{\|u\| \le 1} \|\Lambda^\top (X u)_+\|_2`:
@@ -196,11 +202,17 @@ def pricing_bound(rows, multipliers):
     .. math:: \tfrac12 \sigma_{\max}(X^\top \Lambda) + \tfrac12 \sqrt{\sum_k \|\Lambda_k\|}\;
         \sigma_{\max}\big(\mathrm{diag}(\|\Lambda_k\|)^{1/2} X\big) .
 
+    Over directions of a convex cone, as those of monotone neurons that add, or that subtract, the
+    linear part is at most half the norm of the projection of :math:`X^\top \lambda` on it.
+
     Parameters
     ----------
     rows : ndarray of shape (n, d)
     multipliers : ndarray of shape (n,) or (n, n_outputs)
         The :math:`\lambda`.
+    monotone : ndarray of int of shape (d,), default=None
+        Of one output in a column, see `TrainingProblem`; :math:`\lambda` is then what neurons that
+        add gain of.
 
     Returns
     -------
@@ -210,6 +222,8 @@ def pricing_bound(rows, multipliers):
     if scale == 0.0:
         return 0.0
     rows = by_row(np.divide, rows, scale)
+    if monotone is not None:
+        multipliers = multipliers[:, 0]
     if multipliers.ndim == 1:
         parts = [np.maximum(sign * multipliers, 0.0) for sign in (1.0, -1.0)]
     else:
@@ -218,7 +232,17 @@ def pricing_bound(rows, multipliers):
     totals = [part.sum() for part in parts]
     roots = [by_row(np.multiply, rows, np.sqrt(part)) for part in parts]
     singular = [largest_singular_value(root) for root in roots]
-    bound = scale * bound_of_sums(transposed_times(rows, multipliers), totals, singular)
+    linear = transposed_times(rows, multipliers)
+    if monotone is None:
+        bound = bound_of_sums(linear, totals, singular)
+    else:
+        bound = max(
+            bound_of_sums(
+                clipped(sign * linear, sign * monotone), totals[k : k + 1], singular[k : k + 1]
+            )
+            for k, sign in enumerate((1.0, -1.0))
+        )
+    bound *= scale
     return bound * (1.0 + _EPS * (np.prod(rows.shape, dtype=float) + 16.0))
 
 
@@ -399,11 +423,15 @@ def certificate_of_bounds(objective, bounds, detail):
         detail["shared_lower_bound"] = min((1.0 - 8.0 * _EPS) * sum(shares), lower)
     gap = relative_gap(objective, lower)
     kind = "exact" if gap <= _EXACT else "bound"
-    return Certificate(kind, objective, lower, gap, detail, _networks(bounds))
+    return Certificate(
+        kind, objective, lower, gap, detail, "all" if len(bounds) == 1 else "unshared"
+    )
 
 
 def _networks(bounds):
-    return "all" if len(bounds) == 1 else "unshared"
+    if len(bounds) > 1:
+        return "unshared"
+    return "all" if bounds[0].proved.problem.monotone is None else "monotone"
 
 
 def _proved(bounds, objective, known):
@@ -477,7 +505,7 @@ def _over_all_patterns(program, slopes):
 def _closed_form(problem, dual):
     # in coordinates of the span of the rows, small rows next to large ones lose digits
     scaled = problem.scaled
-    bound = pricing_bound(scaled.rows, scaled.multipliers(dual.slopes))
+    bound = pricing_bound(scaled.rows, -scaled.multipliers(dual.slopes), scaled.monotone)
     return ProvedDual(scaled, dual.slopes, bound / scaled.alpha)
 
 
@@ -529,17 +557,21 @@ def _enclose(known, objective, time_limit, tol):
         if settled:
             # no better dual variables to be had: all the time is for branch and bound
             end = deadline
-        multipliers = scaled.multipliers(dual.slopes)
+        # what neurons that add gain of
+        multipliers = -scaled.multipliers(dual.slopes)
         enough = _affordable(scaled, dual.slopes, wanted / units.objective)
         enclosures = []
+        monotone = scaled.monotone
         # the gain of several outputs is a norm, and has no sign
-        signs = (1.0,) if problem.is_shared else (1.0, -1.0)
+        signs = (1.0,) if problem.is_shared and monotone is None else (1.0, -1.0)
+        ways = multipliers if monotone is None else multipliers[:, 0]
         for k, sign in enumerate(signs if rows is not None else ()):
             left = max(end - time.perf_counter(), 0.0) / (len(signs) - k)
             enclosures.append(
                 pricing_maximum(
                     rows,
-                    sign * multipliers,
+                    sign * ways,
+                    signs=None if monotone is None else sign * monotone,
                     tol=0.25 * tol,
                     stop_below=max(enough, dual.largest),
                     start=dual.directions,
@@ -547,7 +579,7 @@ def _enclose(known, objective, time_limit, tol):
                 )
             )
         n_cones += sum(enclosure.n_cones for enclosure in enclosures)
-        gain = pricing_bound(scaled.rows, multipliers)
+        gain = pricing_bound(scaled.rows, multipliers, monotone)
         if enclosures:
             gain = min(gain, max(enclosure.upper for enclosure in enclosures))
         excess = gain / scaled.alpha

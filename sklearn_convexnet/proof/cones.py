@@ -56,14 +56,9 @@ class Cones:
     hopes: np.ndarray
 
     @classmethod
-    def fan(cls, r, bound, **inherited):
-        """Cones over the faces of a regular simplex, which cover the space; none if too many."""
-        B = r + 1 if r <= LARGEST_RANK else 0
-        rays = np.zeros((B, r, r))
-        if B:
-            corners = np.linalg.qr(np.hstack([np.ones((B, 1)), np.eye(B, r)]))[0][:, 1:]
-            corners = unit_rows(corners)
-            rays = np.stack([np.delete(corners, k, axis=0) for k in range(B)])
+    def over(cls, rays, bound, **inherited):
+        """Cones with these rays, and a bound that holds on all of them."""
+        B, r, _ = rays.shape
         return cls(
             rays,
             np.linalg.inv(rays.transpose(0, 2, 1)),
@@ -71,7 +66,7 @@ class Cones:
             np.zeros((B, 2), dtype=int),
             np.zeros((B, r)),
             np.zeros(B),
-            **{name: of_rays(rays) for name, of_rays in inherited.items()},
+            **inherited,
         )
 
     @classmethod
@@ -148,7 +143,7 @@ class Cones:
             Vectors with at least these products with the rays, but for rounding: `project`.
         """
         reach = apply(self.rays, unit_rows(self.rays.sum(axis=1))).min(axis=1)
-        # what it is of a face of the simplex; the hulls of halves are farther out
+        # what it is of a face of the simplex; rays across it, and halves, have hulls farther out
         reach = np.maximum(reach, 1.0 / self.rays.shape[1])
         lack = np.maximum((values - apply(self.rays, points)).max(axis=1), 0.0)
         lengths = np.sqrt(dot(points, points)) + lack / reach
@@ -202,6 +197,35 @@ class Cones:
             live = live[norms[live] > thresholds[live]]
         self.points = unit_rows(points)
         return self._proved(at_rays + apply(rays, concave), points)
+
+
+def fan(r, signs=None):
+    """Rays of cones that cover the space, or where entries are not against `signs`.
+
+    Over the faces of a regular simplex in the coordinates of any sign, with the axes of the others.
+
+    Parameters
+    ----------
+    r : int
+    signs : ndarray of int of shape (r,), default=None
+
+    Returns
+    -------
+    ndarray of shape (B, r, r)
+        B = 0 where there would be too many.
+    """
+    signs = np.zeros(r) if signs is None else signs
+    free = np.flatnonzero(signs == 0)
+    B = free.size + 1 if free.size else 1
+    if r > LARGEST_RANK:
+        return np.zeros((0, r, r))
+    rays = np.tile(np.diag(np.sign(signs).astype(np.float64)), (B, 1, 1))
+    if free.size:
+        corners = np.linalg.qr(np.hstack([np.ones((B, 1)), np.eye(B, B - 1)]))[0][:, 1:]
+        corners = unit_rows(corners)
+        for k in range(B):
+            rays[k][np.ix_(free, free)] = np.delete(corners, k, axis=0)
+    return rays
 
 
 def project(forms, rays, gram, inverse, free, steps=ACTIVE_STEPS):

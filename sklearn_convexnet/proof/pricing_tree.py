@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.monotone import clipped
 from .cones import ROUNDING, TINY
 from .shared_pricing import SharedPricing
 from .single_pricing import SinglePricing
@@ -59,7 +60,15 @@ class PricingBounds:
 
 
 def pricing_maximum(
-    rows, multipliers, *, tol=1e-2, stop_below=None, start=None, time_limit=None, max_cones=None
+    rows,
+    multipliers,
+    *,
+    signs=None,
+    tol=1e-2,
+    stop_below=None,
+    start=None,
+    time_limit=None,
+    max_cones=None,
 ):
     r"""Enclose the largest gain of a neuron by branch and bound.
 
@@ -76,6 +85,8 @@ def pricing_maximum(
     rows : ndarray of shape (n, d)
     multipliers : ndarray of shape (n,) or (n, n_outputs)
         The :math:`\lambda` or :math:`\Lambda`.
+    signs : ndarray of int of shape (d,), default=None
+        Only directions u with no entry against these are looked at; 0: any will do.
     tol : float, default=1e-2
         Relative width of the enclosure that is good enough. Much below 1e-5 it may be out of
         reach where the maximum is at a kink.
@@ -100,19 +111,20 @@ def pricing_maximum(
     used = rows.any(axis=1) & multipliers.any(axis=tuple(range(1, multipliers.ndim)))
     if not used.any():
         return PricingBounds(0.0, 0.0, np.zeros(rows.shape[1]), 0, True, 0.0)
-    pricing, basis, scale, slack = reduced(rows[used], multipliers[used])
+    pricing, basis, scale, slack = reduced(rows[used], multipliers[used], whole=signs is not None)
     target = stop_below / scale - slack if stop_below else 0.0
 
     batch = int(np.clip(pricing.batch, SMALLEST_BATCH, BATCH))
-    best = _ascend(pricing, _starts(basis, start))
-    cones, n_cones, pool = pricing.fan(), 0, _Pool()
+    best = _ascend(pricing, _starts(basis, start), signs)
+    cones, n_cones, pool = pricing.fan(signs), 0, _Pool()
     settled = 0.0 if len(cones) else pricing.crude_bound()
     pace = _Pace()
     while len(cones):
         threshold = max(best[0] * (1.0 + tol) + slack, target)
         cones.bound(pricing, threshold)
         n_cones += len(cones)
-        best = max(best, _look_at(pricing, cones, best[0]), key=lambda found: found[0])
+        found = _look_at(pricing, cones, best[0], signs)
+        best = max(best, found, key=lambda one: one[0])
         threshold = max(best[0] * (1.0 + tol) + slack, target)
         unsettled = (cones.bounds > threshold) & ~cones.thin
         settled = max(settled, cones.bounds[~unsettled].max(initial=0.0))
@@ -136,21 +148,23 @@ def pricing_maximum(
     return PricingBounds(lower, upper, direction, n_cones, finished, doublings)
 
 
-def _look_at(pricing, cones, best, count=4):
+def _look_at(pricing, cones, best, signs=None, count=4):
     """The best value near the places where cones promise most."""
     points = cones.points[np.argsort(-cones.hopes, kind="stable")[:count]].T
     values = pricing.value(points)
     k = values.argmax()
     if values[k] > 0.9 * best:
-        return _ascend(pricing, points)
+        return _ascend(pricing, points, signs)
     return 0.0, points[:, k]
 
 
-def _ascend(pricing, points, steps=30):
+def _ascend(pricing, points, signs=None, steps=30):
     """Value and place of the best point that ascents from unit columns reach."""
+    signs = np.zeros(1) if signs is None else signs
+    points = _unit_columns(clipped(points, signs[:, None]))
     values, step = pricing.value(points), np.ones(points.shape[1])
     for _ in range(steps):
-        ahead = _unit_columns(pricing.gradient(points))
+        ahead = _unit_columns(clipped(pricing.gradient(points), signs[:, None]))
         trials = _unit_columns(points + step * (ahead - points))
         found = pricing.value(trials)
         better = found > values
@@ -190,7 +204,7 @@ class _Pace:
 # The function
 
 
-def reduced(rows, multipliers):
+def reduced(rows, multipliers, *, whole=False):
     """The function in coordinates of the row space, with at most one row for each line.
 
     Parameters
@@ -199,6 +213,8 @@ def reduced(rows, multipliers):
         Not zero.
     multipliers : ndarray of shape (n,) or (n, n_outputs)
         Not zero.
+    whole : bool, default=False
+        Whether to keep the coordinates as they are.
 
     Returns
     -------
@@ -214,7 +230,7 @@ def reduced(rows, multipliers):
     height, weight = np.abs(rows).max(), np.abs(multipliers).max()
     rows, multipliers = rows / height, (multipliers / weight).reshape(len(rows), -1)
     _, singular, basis = np.linalg.svd(rows, full_matrices=False)
-    basis = basis[singular > 1e-13 * singular[0]].T
+    basis = np.eye(rows.shape[1]) if whole else basis[singular > 1e-13 * singular[0]].T
     points = rows @ basis
     lost = np.linalg.norm(multipliers, axis=1) @ np.linalg.norm(rows - points @ basis.T, axis=1)
     norms = np.linalg.norm(points, axis=1)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .cones import TINY, Cones, apply, dot, unit_rows
+from .cones import TINY, Cones, apply, dot, fan, unit_rows
 
 # Floats of an array of products of the rays and the rows: 1 MB, to stay in the cache.
 CACHE = 2**17
@@ -54,9 +54,9 @@ class SharedPricing:
         """Number of cones to split at once."""
         return CACHE // self.columns.size
 
-    def fan(self):
+    def fan(self, signs=None):
         """Cones to begin with."""
-        return _SharedCones.fan(len(self.columns), self.crude_bound())
+        return _SharedCones.over(fan(len(self.columns), signs), self.crude_bound())
 
     def image(self, points):
         """The vectors whose norms are the values at the rows of `points`."""

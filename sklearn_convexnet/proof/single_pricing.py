@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .cones import ROUNDING, Cones, apply, dot, unit_rows
+from .cones import ROUNDING, Cones, apply, dot, fan, unit_rows
 
 # Floats of an array of matrices (16 MB), and of one that stays in the cache.
 CHUNK, CACHE = 2**21, 2**15
@@ -49,9 +49,10 @@ class SinglePricing:
         """Number of cones to split at once."""
         return CHUNK // (2 * len(self.linear) ** 2)
 
-    def fan(self):
+    def fan(self, signs=None):
         """Cones to begin with."""
-        return _SingleCones.fan(len(self.linear), self.crude_bound(), gradients=self._at_rays)
+        rays = fan(len(self.linear), signs)
+        return _SingleCones.over(rays, self.crude_bound(), gradients=self._at_rays(rays))
 
     def _at_rays(self, rays):
         return self.convex_gradients(rays.reshape(-1, len(self.linear))).reshape(rays.shape)

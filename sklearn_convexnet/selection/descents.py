@@ -94,6 +94,7 @@ class _Walk:
             rows,
             np.concatenate(starts, axis=1),
             rows.problem.is_shared,
+            monotone=rows.problem.monotone,
             max_iter=_CLIMB,
             dtype=self.precision,
         )

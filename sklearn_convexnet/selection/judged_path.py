@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import FloatArray
+from .._typing import FloatArray, IntArray
 from ..core.network import TwoLayerReLU
 from ..core.parallel import serial_blas
 from ..core.rows import by_column
@@ -34,6 +34,8 @@ class Split:
         Limits of predictions.
     fit_intercept : bool
     seed : int
+    monotone : ndarray of int of shape (d,) or None, default=None
+        As in `TrainingProblem`.
     """
 
     rows: Any
@@ -45,6 +47,7 @@ class Split:
     ends: FloatArray
     fit_intercept: bool
     seed: int
+    monotone: IntArray | None = None
 
     @property
     def part(self):
@@ -118,7 +121,12 @@ def judged_path(split, factors, importances=None, *, first=0, ends_below=1.0):
         by_column(np.multiply, split.rows[rows], scales) for rows in (split.train, split.test)
     )
     problem = TrainingProblem(
-        Design(train, split.part), split.y[split.train], split.loss, 1.0, split.fit_intercept
+        Design(train, split.part),
+        split.y[split.train],
+        split.loss,
+        1.0,
+        split.fit_intercept,
+        monotone=split.monotone,
     )
     alpha = penalty_by_formula(problem.X, problem.y, split.part, split.loss, split.fit_intercept)
     X, y = test[:, :-1] if split.fit_intercept else test, split.y[split.test]

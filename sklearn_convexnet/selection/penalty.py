@@ -30,7 +30,18 @@ _ERRORS, _GAIN = 0.25, 1.0
 _ROUNDS, _FEW_MATTER = 4, 1.0 / 3.0
 
 
-def choose(X, targets, weights, *, limits, fit_intercept, seed, reweights=False, n_jobs=None):
+def choose(
+    X,
+    targets,
+    weights,
+    *,
+    limits,
+    fit_intercept,
+    seed,
+    reweights=False,
+    monotone=None,
+    n_jobs=None,
+):
     """The factor on the formula for every program, and the weights of the features.
 
     Parameters
@@ -48,6 +59,8 @@ def choose(X, targets, weights, *, limits, fit_intercept, seed, reweights=False,
     seed : int
     reweights : bool, default=False
         Whether features are weighted.
+    monotone : ndarray of int of shape (n_features,), default=None
+        Signs that neurons must not be against, see `TrainingProblem`.
     n_jobs : int, default=None
         Splits at the same time, by joblib.
 
@@ -65,6 +78,8 @@ def choose(X, targets, weights, *, limits, fit_intercept, seed, reweights=False,
     if X.shape[1] == 0:
         return factors, feature_weights
     rows = with_constant(X) if fit_intercept else X
+    if monotone is not None:
+        monotone = np.append(monotone[kept], np.zeros(int(fit_intercept), dtype=int))
     outputs = np.column_stack([y for _, y in targets])
     places = _places(X)
     for k, (loss, y) in enumerate(targets):
@@ -74,7 +89,8 @@ def choose(X, targets, weights, *, limits, fit_intercept, seed, reweights=False,
         for train, test in splits(places, y.reshape(len(y), -1), loss.target == "sign", rng):
             ends = limits(outputs[train])
             ends = ends if y.ndim == 2 else ends[:, k]
-            parts.append(Split(rows, y, weights, loss, train, test, ends, fit_intercept, seed))
+            data = rows, y, weights, loss, train, test, ends
+            parts.append(Split(*data, fit_intercept, seed, monotone))
         if not parts:
             continue
         chosen = _Round(parts, n_jobs)

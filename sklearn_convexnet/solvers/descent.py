@@ -21,6 +21,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
+from ..core.monotone import clipped, limits, signs_of
 from ..program.neuron_shard import smooth_loss
 
 # neurons weaker than this share of the strongest are dropped
@@ -81,11 +82,20 @@ class Descent:
         parts = self.directions, self.outputs, np.asarray(self.bias)
         objective = SmoothObjective(self.rows, widths, parts, dtype)
         start = np.concatenate([part.ravel() for part in parts])
-        found = minimise(objective, start, max_iter)
+        found = minimise(objective, start, max_iter, signs=self._signs())
         self.n_iter += int(found.nit)
         directions, outputs, bias = objective.parts(found.x)
         self.directions, self.outputs = balanced(directions, outputs)
         self.bias = bias[()]
+
+    def _signs(self):
+        """What the entries of a point of `SmoothObjective` must not be against; None: nothing."""
+        monotone = self.rows.problem.monotone
+        if monotone is None:
+            return None
+        # a neuron that adds does so on all its way: pricing finds those that subtract
+        own = signs_of(self.outputs)
+        return np.concatenate([np.outer(monotone, own).ravel(), own, [0]])
 
     def add(self, directions, outputs):
         """Join new neurons, of unit norm, small enough not to disturb the others."""
@@ -124,11 +134,15 @@ class Descent:
         return size if size > 1e-100 else 1.0
 
 
-def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
+def minimise(objective, start, max_iter, lower=None, signs=None, progress=_NO_PROGRESS):
     """L-BFGS from a point, above `lower`; `objective` returns value and gradient.
 
-    It gives up at a relative decrease of `progress`. An `OptimizeResult`.
+    With `signs`, no entry of the point is against them, exactly. It gives up at a relative decrease
+    of `progress`. An `OptimizeResult`.
     """
+    upper = np.inf
+    if signs is not None:
+        (lower, upper), start = limits(signs), clipped(start, signs)
     # L-BFGS-B measures progress on the scale of one
     unit = max(objective(start)[0], np.finfo(float).tiny)
 
@@ -136,12 +150,12 @@ def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
         value, gradient = objective(point)
         return value / unit, gradient / unit
 
-    return minimize(
+    found = minimize(
         scaled,
         start,
         jac=True,
         method="L-BFGS-B",
-        bounds=None if lower is None else Bounds(lower, np.inf),
+        bounds=None if lower is None else Bounds(lower, upper),
         options={
             "maxiter": max_iter,
             "maxfun": 2 * max_iter + 20,
@@ -150,6 +164,9 @@ def minimise(objective, start, max_iter, lower=None, progress=_NO_PROGRESS):
             "gtol": 0.0,
         },
     )
+    if signs is not None:
+        found.x = clipped(found.x, signs)
+    return found
 
 
 def amplitudes(outputs):

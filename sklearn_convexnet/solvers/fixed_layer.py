@@ -27,6 +27,7 @@ from ..bounds.dual import (
     resolution,
     tighter,
 )
+from ..core.monotone import clipped
 from ..core.parallel import ALONE
 from ..core.rows import times
 from ..program.units import Solution
@@ -112,7 +113,17 @@ def _solve_scp(program, tol, max_iter, workers, paused):
 
 
 def solve_shared_layer(
-    rows, directions, *, tol, max_iter, record, start=None, bias=None, width=None, paused=None
+    rows,
+    directions,
+    *,
+    tol,
+    max_iter,
+    record,
+    start=None,
+    bias=None,
+    width=None,
+    signs=None,
+    paused=None,
 ):
     """Solve the sampled convex program of several outputs over directions.
 
@@ -132,6 +143,9 @@ def solve_shared_layer(
     bias : ndarray of shape (n_outputs,), default=None
     width : float, default=None
         Smoothing of the kinks of the loss that the tolerance allows; by default ever less.
+    signs : ndarray of int of shape (n_directions,), default=None
+        Of one output in a column: signs that the output weights must not be against, as those of
+        a monotone network.
     paused : tuple, default=None
         What the solution of a run left that ran out of iterations, to go on there.
 
@@ -152,7 +166,7 @@ def solve_shared_layer(
         bias, _ = constant_network(
             problem.y, problem.weights, problem.loss, fit_intercept=problem.fit_intercept
         )
-    layer, n_iter, best = _SharedLayer(rows, directions, start, bias), 0, None
+    layer, n_iter, best = _SharedLayer(rows, directions, start, bias, signs), 0, None
     smooth = width is not None or np.isfinite(problem.loss.curvature)
     widths = [width or 0.0] if smooth else _WIDTH * 0.1 ** np.arange(1, 8)
     stages = [
@@ -165,7 +179,7 @@ def solve_shared_layer(
         if left <= 0:
             break
         begin = layer.point
-        found = minimise(layer, begin, left + again, progress=progress)
+        found = minimise(layer, begin, left + again, signs=layer.signs, progress=progress)
         last = k, begin, int(found.nit)
         n_iter, again = n_iter + max(int(found.nit) - again, 0), 0
         layer.point = found.x
@@ -185,6 +199,17 @@ def solve_shared_layer(
     return *best, at, n_iter
 
 
+def monotone_layer(directions, monotone):
+    """Directions of a fixed layer that keep to `monotone`, of norm one, and signs of their outputs.
+
+    Of every direction the nearest one that adds, and the nearest one that subtracts.
+    """
+    both = [clipped(directions, sign * monotone[:, None]) for sign in (1, -1)]
+    directions, signs = np.concatenate(both, axis=1), np.repeat([1, -1], directions.shape[1])
+    norms = np.linalg.norm(directions, axis=0)
+    return directions[:, norms > 0] / norms[norms > 0], signs[norms > 0]
+
+
 def _network(problem, directions, outputs, certified):
     return problem.user_network(*balanced(directions, outputs), certified.solution.bias)
 
@@ -192,8 +217,8 @@ def _network(problem, directions, outputs, certified):
 class _SharedLayer:
     """The objective of the group lasso in (s, b, c), smoothed where the loss has kinks."""
 
-    def __init__(self, rows, directions, start, bias):
-        self.rows, self.directions = rows, directions
+    def __init__(self, rows, directions, start, bias, signs=None):
+        self.rows, self.directions, self.output_signs = rows, directions, signs
         self.width = 0.0
         N, n_outputs = directions.shape[1], start.shape[1]
         sizes = np.sqrt(np.linalg.norm(start, axis=1))
@@ -206,6 +231,8 @@ class _SharedLayer:
         b = np.concatenate([start / np.maximum(sizes, 1e-300)[:, None], small * gains])
         self.ends = [N, N + N * n_outputs]
         self.point = np.concatenate([s, b.ravel(), bias])
+        # of a point: with sizes that are not negative, b has the signs of the output weights
+        self.signs = None if signs is None else np.concatenate([np.ones(N), signs, 0.0 * bias])
 
     def parts(self, point):
         """Sizes, unscaled output weights and biases of a point."""
@@ -229,7 +256,10 @@ class _SharedLayer:
         rows, (s, b, c) = self.rows, self.parts(self.point)
         outputs = s[:, None] * b
         rows.set_slopes(self.directions, outputs, c, self.width)
-        gains = np.linalg.norm(rows.total("layer_gains"), axis=1)
+        gains = rows.total("layer_gains")
+        if self.output_signs is not None:
+            gains = np.maximum(self.output_signs[:, None] * gains, 0.0)
+        gains = np.linalg.norm(gains, axis=1)
         lower = dual_value_of_rows(rows, gains.max(initial=0.0))
         sizes = np.linalg.norm(outputs, axis=1)
         upper = np.inf

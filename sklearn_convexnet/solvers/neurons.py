@@ -191,7 +191,8 @@ class NeuronSearch:
         greatest = greatest if self.strict else lax
         for _ in self.steps("round", range(MOST_ROUNDS)):
             self.rows.set_slopes(*self.descent.network, self.descent.loss_width)
-            priced = price_rows(self.rows, self._starts(), problem.is_shared, dtype=self.precision)
+            how = {"monotone": problem.monotone, "dtype": self.precision}
+            priced = price_rows(self.rows, self._starts(), problem.is_shared, **how)
             above = problem.alpha + 0.1 * (priced.largest - problem.alpha)
             most = max(_JOINING, int(_GROWTH * len(self.descent.outputs)))
             joining = distinct(problem, priced, above=above, most=most)

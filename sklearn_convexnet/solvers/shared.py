@@ -5,6 +5,8 @@ becomes a constrained nuclear norm (Sahiner et al., arXiv 2012.13329). Instead t
 are searched for missing neurons, over all networks, until the bound that they give is within the
 tolerance. The slopes of a descent are dual variables that its smoothing has blurred; those of the
 output weights that are best for the neurons, a group lasso (`solve_shared_layer`), are exact.
+
+Monotone networks, of one output in a column, are found in the same way.
 """
 
 import copy
@@ -13,6 +15,7 @@ import numpy as np
 
 from ..bounds.dual import relative_gap
 from ..bounds.search import search_rows
+from ..core.monotone import signs_of
 from ..program.patterns import activation_patterns, strict_gates
 from ..program.units import Solution
 from .base import Result
@@ -152,6 +155,7 @@ class SharedSearch(NeuronSearch):
         best = self.best
         sizes = amplitudes(best.outputs)
         directions = np.concatenate([best.directions / sizes, dual.joining.directions], axis=1)
+        known = np.concatenate([best.outputs, dual.joining.outputs])
         outputs, certified, at, n_iter = solve_shared_layer(
             self.rows,
             directions,
@@ -161,6 +165,7 @@ class SharedSearch(NeuronSearch):
             start=best.outputs * sizes[:, None],
             bias=best.bias,
             width=self.loss_width,
+            signs=None if self.problem.monotone is None else signs_of(known),
         )
         self.descent.directions, self.descent.outputs = balanced(directions, outputs)
         self.descent.bias = certified.solution.bias

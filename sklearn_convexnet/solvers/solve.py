@@ -28,7 +28,7 @@ from .base import (
     pausing,
 )
 from .descent import balanced, constant_network
-from .fixed_layer import FixedLayer, solve_shared_layer
+from .fixed_layer import FixedLayer, monotone_layer, solve_shared_layer
 from .linear_step import CholeskyStep, CoordinateStep
 from .working_set import PausedPolish, polish
 
@@ -160,12 +160,16 @@ def _solve_shared(program, solver, tol, max_iter, paused, record, workers):
             f"{solver.name!r}."
         )
     problem, directions = program.problem.normalised, program.normalised.directions
+    signs = None
+    if problem.monotone is not None:
+        directions, signs = monotone_layer(directions, problem.monotone)
     outputs, best, _, n_iter = solve_shared_layer(
         NeuronRows(problem, workers),
         directions,
         tol=tol,
         max_iter=max_iter,
         record=record,
+        signs=signs,
         paused=None if paused is None else paused.state,
     )
     network = problem.user_network(*balanced(directions, outputs), best.solution.bias)

@@ -227,6 +227,28 @@ def test_many_dimensions():
         assert not found.finished
 
 
+@given(seed=st.integers(0, 10_000), d=st.integers(1, 4), deficient=st.booleans())
+@settings(max_examples=20)
+def test_directions_of_some_signs_are_enclosed(seed, d, deficient):
+    rng = np.random.RandomState(seed)
+    rows, multipliers = draw(seed % 100, 25, d)
+    if deficient:
+        # signs are of the coordinates, also where rows do not span them
+        rows = rows[:, :1] * rng.standard_normal(d)
+    signs = rng.choice([-1, 0, 1], d)
+    found = pricing_maximum(rows, multipliers, signs=signs, tol=1e-3)
+    assert found.finished
+    assert (signs * found.direction >= 0).all()
+    np.testing.assert_allclose(value(rows, multipliers, found.direction), found.lower, atol=1e-12)
+    points = rng.standard_normal((d, 20_000))
+    points = np.where(signs[:, None] * points < 0, -points, points)
+    points = np.concatenate([points / np.linalg.norm(points, axis=0), np.diag(signs)], axis=1)
+    values = value(rows, multipliers, points)
+    assert (values <= found.upper).all()
+    # in so few dimensions random directions come close
+    assert found.lower >= 0.99 * values.max(initial=0.0)
+
+
 def test_start_is_used():
     rows, multipliers = draw(9, 100, 30)
     known = np.random.RandomState(0).standard_normal((30, 3))
