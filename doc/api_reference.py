@@ -59,6 +59,8 @@ API = [
             "robustness.certify",
             "robustness.MarginBounds",
             "robustness.OutputBounds",
+            "robustness.certify_monotonic",
+            "robustness.MonotonicityBounds",
             "robustness.certified_accuracy",
             "robustness.certified_radius",
             "robustness.robust_accuracy",

@@ -11,8 +11,14 @@ SECTIONS = [
     ),
     (
         "Tasks",
-        "Many classes, rare classes, ranges instead of values, perturbed features.",
-        ["plot_multiclass", "plot_class_weight", "plot_quantiles", "plot_robust"],
+        "Many classes, rare classes, ranges instead of values, monotone and perturbed features.",
+        [
+            "plot_multiclass",
+            "plot_class_weight",
+            "plot_quantiles",
+            "plot_monotone",
+            "plot_robust",
+        ],
     ),
     (
         "The penalty",
