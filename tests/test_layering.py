@@ -58,7 +58,7 @@ LAYERS = {
     "autoencoder.estimators": ({"_compat", "_persistence"}, LEARN),
     "datasets": ({"_compat"}, LEARN),
     "export": ({"core", "estimators", "autoencoder", "_version"}, LEARN | OPTIONAL),
-    "plotting": ({"robustness"}, {"numpy", "matplotlib", "mpl_toolkits"}),
+    "plotting": ({"robustness", "selection"}, {"numpy", "matplotlib", "mpl_toolkits"}),
     "__init__": (
         SOLVERS
         | {"proof", "robust_training", "estimators", "autoencoder", "_version", "_show_versions"},

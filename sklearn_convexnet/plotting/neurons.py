@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..selection.feature_weights import feature_importances
 from ._common import axes_or_new, choose_output, network_model
 
 # columns up to which the numbers in the cells of the heat map can be read
@@ -21,7 +23,8 @@ class NeuronDisplay:
     Neuron j adds :math:`a_j (u_j^\top x + b_j)_+`: nothing on one side of a hyperplane, and on the
     other a linear function with the slopes :math:`a_j u_j` and the constant :math:`a_j b_j`. A
     row of the heat map holds these, the bar beside it their norm with the sign of :math:`a_j`, and
-    the last bar on what share of the samples the neuron is active. The colour bar says what
+    the last bar on what share of the samples the neuron is active. Bars above show the importances
+    of features to the whole network, as in `feature_importances_`. The colour bar says what
     negative and positive numbers favour: of a regressor lower and higher predictions, of a
     classifier one class or the other.
 
@@ -39,6 +42,8 @@ class NeuronDisplay:
         Names of the features.
     favours : pair of str, default=("lower", "higher")
         What negative and positive numbers favour.
+    importances : ndarray of shape (n_features,), default=None
+        Importances of the features, of sum one. None: there are no bars of them.
 
     Attributes
     ----------
@@ -52,6 +57,10 @@ class NeuronDisplay:
         The heat map: features, and the constant in the last column.
     strength_bars_, active_bars_ : matplotlib BarContainer
         The bars.
+    importance_ax_ : matplotlib Axes
+        Those of the importances, above it.
+    importance_bars_ : matplotlib BarContainer
+        Their bars; None, as their axes, where there are no importances.
     colorbar_ : matplotlib Colorbar
         What the colours favour.
 
@@ -77,6 +86,7 @@ class NeuronDisplay:
         active: NDArray[np.floating[Any]],
         feature_names: Sequence[str],
         favours: tuple[str, str] = ("lower", "higher"),
+        importances: NDArray[np.floating[Any]] | None = None,
     ) -> None:
         self.slopes = slopes
         self.constants = constants
@@ -84,6 +94,7 @@ class NeuronDisplay:
         self.active = active
         self.feature_names = feature_names
         self.favours = favours
+        self.importances = importances
 
     @classmethod
     def from_estimator(
@@ -150,6 +161,11 @@ class NeuronDisplay:
             active=(X @ rules[:, :-1].T + rules[:, -1] > 0).mean(axis=0),
             feature_names=list(feature_names),
             favours=_favoured(model.classes, output),
+            importances=feature_importances(
+                replace(network, output_weights=network.output_weights[:, output : output + 1]),
+                X,
+                np.full(len(X), 1.0 / len(X)),
+            ),
         )
         return display.plot(ax, max_neurons=max_neurons, **kwargs)
 
@@ -206,6 +222,13 @@ class NeuronDisplay:
         self.active_ax_.set(xlabel="Active on, %", xlim=(0, 110), xticks=[0, 50, 100])
         for beside in (self.strength_ax_, self.active_ax_):
             beside.tick_params(axis="y", left=False, labelleft=False)
+        self.importance_ax_ = self.importance_bars_ = None
+        if self.importances is not None:
+            self.importance_ax_ = divider.append_axes("top", size="25%", pad=0.1, sharex=ax)
+            features = np.arange(len(self.importances))
+            self.importance_bars_ = self.importance_ax_.bar(features, self.importances, color="0.6")
+            self.importance_ax_.set(ylabel="Importance", ylim=(0, None))
+            self.importance_ax_.tick_params(axis="x", bottom=False, labelbottom=False)
         low, high = self.favours
         beside = divider.append_axes("right", size=0.12, pad=0.75)
         self.colorbar_ = ax.figure.colorbar(self.image_, cax=beside)

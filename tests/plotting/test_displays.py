@@ -354,6 +354,10 @@ def test_neurons_are_slopes_strengths_and_shares(three):
     assert display.active_bars_[0].get_width() == 100 * active
     labels = [text.get_text() for text in display.ax_.get_xticklabels()]
     assert labels == ["x0", "x1", "x2", "x3", "constant"]
+    importances = [bar.get_height() for bar in display.importance_bars_]
+    uniform = np.full(len(IRIS.data), 1 / len(IRIS.data))
+    squares = part.mean_squared_slopes(IRIS.data, uniform) * IRIS.data.var(axis=0)
+    np.testing.assert_allclose(importances, squares / squares.sum())
     assert display.colorbar_.mappable is display.image_
     assert display.colorbar_.ax.get_ylabel() == "other classes  ← favours →  1"
     assert display.figure_ is display.strength_ax_.figure is display.active_ax_.figure
