@@ -489,9 +489,9 @@ class ConvexReLUClassifier(DaskFitMixin, BaseConvexReLUClassifier):
         variance of the outputs. Zeros for a constant network.
 
     patterns_ : ndarray of bool of shape (n_samples, n_patterns)
-        Patterns of the convex program on the training data, or of the neurons that outputs share;
-        with adaptive patterns of separate outputs one output after the other. Not set by a fit on
-        Dask collections.
+        Patterns of the convex program on the training data, or of the neurons that outputs share or
+        that keep to `monotonic_cst`; with adaptive patterns of separate outputs one output after
+        the other. Not set by a fit on Dask collections.
 
     history_ : list of dict
         One entry per check: "output", "iteration", "phase", "upper_bound", "lower_bound", "gap"

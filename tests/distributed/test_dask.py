@@ -469,6 +469,7 @@ def test_communication_is_reported_and_does_not_grow_with_the_rows(client, fried
         ({"patterns": "all"}, "patterns must be 'adaptive' or 'random' for a fit on Dask"),
         ({"solver": "scp"}, "solver must be 'admm' for a fit on Dask"),
         ({"warm_start": True}, "warm_start must be False for a fit on Dask"),
+        ({"monotonic_cst": [1]}, "monotonic_cst must be None for a fit on Dask"),
     ],
 )
 def test_what_is_not_offered_says_so(client, friedman, change, message):
