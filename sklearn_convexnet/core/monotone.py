@@ -23,6 +23,27 @@ def signs_of(outputs):
     return np.where(outputs < 0, -1, 1).ravel()
 
 
+def signs_of_neurons(monotone, outputs):
+    """What a flat point, of directions, output weights and a bias, must not be against.
+
+    A neuron that adds does so on all its way.
+
+    Parameters
+    ----------
+    monotone : ndarray of int of shape (d,) or None
+    outputs : ndarray of shape (m,) or (m, 1)
+        Output weights at the start.
+
+    Returns
+    -------
+    ndarray of int of shape (d * m + m + 1,) or None
+    """
+    if monotone is None:
+        return None
+    own = signs_of(outputs)
+    return np.concatenate([np.outer(monotone, own).ravel(), own, [0]])
+
+
 def is_monotone(network, signs):
     """Whether the neurons of a network with one output have the signs wanted of the features."""
     effects = network.hidden_weights * signs_of(network.output_weights)

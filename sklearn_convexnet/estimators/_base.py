@@ -116,7 +116,7 @@ class BaseConvexReLU(CallbackSupportMixin, DocumentationLinkMixin, VersionedPick
 
     def _monotone(self):
         """The signs that `monotonic_cst` asks for, a feature each; None where there are none."""
-        given = getattr(self, "monotonic_cst", None)
+        given = self.monotonic_cst
         signs = None if given is None else check_monotonic_cst(self, given)
         return signs if signs is not None and signs.any() else None
 

@@ -36,6 +36,17 @@ class RobustOptions(FitOptions):
     perturbation: Perturbation
     formulation: Literal["relaxed", "scp", "cone"]
 
+    def shares(self, n_outputs):
+        """False: every output has neurons of its own; a ValueError where none can be monotone."""
+        if self.monotone is not None:
+            self._check_monotone(n_outputs)
+            if self.formulation != "relaxed":
+                raise ValueError(
+                    "monotonic_cst needs formulation='relaxed', got "
+                    f"formulation={self.formulation!r}."
+                )
+        return False
+
     def draw_gates(self, rows, weights, rng):
         """Gates drawn where the perturbed rows are: a feature counts by what it says beyond them.
 
@@ -78,7 +89,7 @@ class RobustOptions(FitOptions):
             )
         how["warm_start"] = warm_start
         # where nothing moves the rows, certified margins are the margins
-        if self.relaxation(program).still:
+        if self.monotone is None and self.relaxation(program).still:
             return super().solve(program, **how)
         return program, solve_relaxed(program, self.perturbation, **how)
 
@@ -151,6 +162,11 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         Number of random neurons: from which the descent starts, or that "scp" keeps. Number of
         random patterns that "cone" tries; it tries as many with thresholds in wide gaps of the
         data.
+
+    monotonic_cst : array-like of int of shape (n_features,) or dict, default=None
+        Features with which the output for the second of two classes may only increase, 1, or only
+        decrease, -1, as in `ConvexReLUClassifier`; only with ``formulation="relaxed"``, where the
+        descent then goes on at an `epsilon` of zero, too.
 
     fit_intercept : bool, default=True
         Whether neurons have (penalised) biases and the output a (free) one.
@@ -294,8 +310,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         **{
             name: constraint
             for name, constraint in BaseConvexReLUClassifier._parameter_constraints.items()
-            if name
-            not in ("patterns", "solver", "hidden_layer", "feature_weights", "monotonic_cst")
+            if name not in ("patterns", "solver", "hidden_layer", "feature_weights")
         },
         "epsilon": [Interval(Real, 0, None, closed="left"), "array-like"],
         "norm": [Options(Real, {np.inf, 2, 1})],
@@ -319,6 +334,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         formulation: Literal["relaxed", "scp", "cone"] = "relaxed",
         loss: ClassificationLoss | Loss = "log_loss",
         n_patterns: int = 100,
+        monotonic_cst: ArrayLike | dict[str, int] | None = None,
         fit_intercept: bool = True,
         tol: float = 1e-2,
         max_iter: int = 10_000,
@@ -335,6 +351,7 @@ class RobustConvexReLUClassifier(BaseConvexReLUClassifier):
         self.formulation = formulation
         self.loss = loss
         self.n_patterns = n_patterns
+        self.monotonic_cst = monotonic_cst
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter

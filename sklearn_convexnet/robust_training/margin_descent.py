@@ -18,6 +18,7 @@ from itertools import count
 
 import numpy as np
 
+from ..core.monotone import clipped, signs_of_neurons
 from ..core.parallel import one_blas_pool
 from ..program.neuron_shard import smooth_loss
 from ..program.relaxation import Relaxation, lines
@@ -159,6 +160,8 @@ class _Search:
         gates = self.program.gates
         signs = rng.choice([-1.0, 1.0], gates.shape[1])
         gates = gates / np.sqrt(np.einsum("ji,ji->i", gates, gates))
+        if self.program.monotone is not None:
+            gates = clipped(gates, np.outer(self.program.monotone, signs))
         self._move(_INITIAL_SIZE * gates, _INITIAL_SIZE * signs, self.best.bias)
 
     def take(self, network):
@@ -183,7 +186,8 @@ class _Search:
             self.relaxation, self.program, self.alpha, stage, self.now.outputs.size
         )
         start = np.concatenate([self.now.directions.ravel(), self.now.outputs, [self.now.bias]])
-        end = minimise(objective, start, min(iterations, again + self.left))
+        signs = signs_of_neurons(self.program.monotone, self.now.outputs)
+        end = minimise(objective, start, min(iterations, again + self.left), signs=signs)
         self.n_iter += max(int(end.nit) - again, 1)
         self._move(*objective.split(end.x))
         self.record("descent", self.n_iter, self.best, partial(self.network, self.best))

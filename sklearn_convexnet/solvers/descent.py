@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from ..core.monotone import clipped, limits, signs_of
+from ..core.monotone import clipped, limits, signs_of_neurons
 from ..program.neuron_shard import smooth_loss
 
 # neurons weaker than this share of the strongest are dropped
@@ -82,20 +82,13 @@ class Descent:
         parts = self.directions, self.outputs, np.asarray(self.bias)
         objective = SmoothObjective(self.rows, widths, parts, dtype)
         start = np.concatenate([part.ravel() for part in parts])
-        found = minimise(objective, start, max_iter, signs=self._signs())
+        # pricing finds the neurons of the other sign
+        signs = signs_of_neurons(self.rows.problem.monotone, self.outputs)
+        found = minimise(objective, start, max_iter, signs=signs)
         self.n_iter += int(found.nit)
         directions, outputs, bias = objective.parts(found.x)
         self.directions, self.outputs = balanced(directions, outputs)
         self.bias = bias[()]
-
-    def _signs(self):
-        """What the entries of a point of `SmoothObjective` must not be against; None: nothing."""
-        monotone = self.rows.problem.monotone
-        if monotone is None:
-            return None
-        # a neuron that adds does so on all its way: pricing finds those that subtract
-        own = signs_of(self.outputs)
-        return np.concatenate([np.outer(monotone, own).ravel(), own, [0]])
 
     def add(self, directions, outputs):
         """Join new neurons, of unit norm, small enough not to disturb the others."""

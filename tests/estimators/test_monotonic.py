@@ -19,6 +19,7 @@ from sklearn_convexnet import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    RobustConvexReLUClassifier,
 )
 from sklearn_convexnet.core.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, get_loss
 from sklearn_convexnet.core.network import TwoLayerReLU
@@ -189,6 +190,24 @@ def test_cross_validation_is_of_monotone_networks(make, y):
     assert model.alphas_[0] < free.alphas_[0]
 
 
+@pytest.mark.parametrize(("epsilon", "norm"), [(0.0, np.inf), (0.1, np.inf), (0.1, 2)])
+def test_robust_training_is_of_monotone_networks(epsilon, norm):
+    how = {"epsilon": epsilon, "norm": norm, "warm_start": True, **SMALL}
+    model = RobustConvexReLUClassifier(monotonic_cst=CST, **how).fit(X, LABELS)
+    assert_monotone(model, CST)
+    free = RobustConvexReLUClassifier(**how).fit(X, LABELS)
+    assert free.objective_ < model.objective_ < np.log(2.0)
+    if epsilon == 0.0:
+        # what pricing adds is not worth much here
+        best = ConvexReLUClassifier(monotonic_cst=CST, **SMALL).fit(X, LABELS).lower_bound_
+        assert best <= model.objective_ <= 1.1 * best
+    before = model.objective_
+    assert_monotone(model.fit(X, LABELS), CST)
+    assert model.objective_ <= before
+    with pytest.raises(ValueError, match="violates monotonic_cst"):
+        free.set_params(monotonic_cst=CST).fit(X, LABELS)
+
+
 def test_warm_start_goes_on_and_refuses_a_network_that_violates():
     model = ConvexReLURegressor(warm_start=True, monotonic_cst=CST, **SMALL).fit(X, Y)
     first = model.objective_
@@ -263,6 +282,9 @@ def test_shapes_are_checked(given):
         (ConvexReLURegressor(patterns="random"), Y, "patterns='random'"),
         (ConvexReLURegressor(solver="scp"), Y, "solver='scp'"),
         (ConvexReLURegressor(solver="admm-cholesky"), Y, "solver='admm-cholesky'"),
+        (RobustConvexReLUClassifier(formulation="scp"), LABELS, "formulation='scp'"),
+        (RobustConvexReLUClassifier(formulation="cone"), LABELS, "formulation='cone'"),
+        (RobustConvexReLUClassifier(), LABELS + (X[:, 2] > 0), "more than two classes"),
         (ConvexReLUClassifierCV(cv=2), LABELS + (X[:, 2] > 0), "more than two classes"),
     ],
 )
