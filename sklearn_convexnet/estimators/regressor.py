@@ -240,10 +240,10 @@ class ConvexReLURegressor(
     :math:`s_f^2 \propto I_f / \mathrm{Var}(x_f)` are compared with those without, on every fold
     with the weights that its own training samples ask for (a step of a recursive feature machine
     [3]_, and of an adaptive lasso [4]_). If they are better by more than a standard error, the
-    weights are those that all samples ask for, and up to three times those that these networks
-    ask for, while that is better still. They keep :math:`\sum_f s_f^2 \mathrm{Var}(x_f)`, and no
-    importance counts for less than :math:`10^{-5}` times the largest. Objective, bounds and
-    certificates are those of the penalty with these weights.
+    weights are those that all samples ask for, and once more those that these networks ask for, if
+    that is better still. They keep :math:`\sum_f s_f^2 \mathrm{Var}(x_f)`, and no importance counts
+    for less than :math:`10^{-5}` times the largest. Objective, bounds and certificates are those of
+    the penalty with these weights.
 
     References
     ----------

@@ -27,7 +27,7 @@ FACTORS = 2.0 ** np.arange(3, -7, -1)
 # standard errors of a difference that are no difference, and that feature weights must gain
 _ERRORS, _GAIN = 0.25, 1.0
 # rounds of feature weights, at most; and the effective share of features up to which there are any
-_ROUNDS, _FEW_MATTER = 4, 1.0 / 3.0
+_ROUNDS, _FEW_MATTER = 2, 1.0 / 3.0
 
 
 def choose(
