@@ -52,18 +52,20 @@ def weights_of(importances, sizes):
     ----------
     importances : ndarray of shape (n_features,)
     sizes : ndarray of shape (n_features,)
-        Positive, the spreads of the features.
+        The spreads of the features.
 
     Returns
     -------
     ndarray of shape (n_features,)
         With :math:`\sum_f s_f^2 v_f = \sum_f v_f` of the squared spreads v: of standardised
-        features the mean of the squares is one, and in any units the rows keep their size.
+        features the mean of the squares is one, and in any units the rows keep their size. One for
+        a feature without spread, as a rare indicator has on the rows of a fold.
     """
     if not importances.any():
         return np.ones(len(sizes))
     importances = np.maximum(importances, _FLOOR * importances.max())
-    return np.sqrt(importances * (np.sum(sizes**2) / importances.sum())) / sizes
+    wanted = np.sqrt(importances * (np.sum(sizes**2) / importances.sum()))
+    return np.divide(wanted, sizes, out=np.ones(len(sizes)), where=sizes > 0)
 
 
 def spreads(X, weights, centred=True):

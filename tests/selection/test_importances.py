@@ -75,3 +75,8 @@ def test_weights_keep_the_size_of_the_rows_and_leave_no_feature_out(seed):
     large = importances > 1e-4 * importances.max()
     shares = squares[large] / importances[large]
     np.testing.assert_allclose(shares, shares[0])
+
+
+def test_a_feature_without_spread_has_weight_one():
+    found = weights_of(np.array([0.9, 0.1, 0.0]), np.array([1.0, 2.0, 0.0]))
+    assert found[2] == 1.0 and np.isfinite(found).all()
